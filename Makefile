@@ -1,0 +1,47 @@
+PYTHON ?= python3
+EXPERIMENT ?= config.yaml
+PROFILE ?=
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help install reproduce test lint report ui clean
+
+help:
+	@echo "make reproduce   run the default experiment end to end (EXPERIMENT=file PROFILE=folder for others)"
+	@echo "make test        run the tests"
+	@echo "make report      open the report page"
+	@echo "make ui          browse the runs in MLflow, http://127.0.0.1:5000"
+	@echo "make lint        check style, types, layers and the workflow"
+	@echo "make install     only set up .venv"
+
+install: .venv/installed
+
+.venv/installed: pyproject.toml requirements.lock
+	@echo "Setting up .venv with pinned packages: about 6 GB and a few minutes the first time."
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev]'
+	@touch $@
+
+reproduce: install
+	$(BIN)/snakemake --configfile $(EXPERIMENT) $(if $(PROFILE),--profile $(PROFILE))
+
+test: install
+	$(BIN)/pytest
+
+lint: install
+	$(BIN)/ruff format --check clce_bench tests benchmarks
+	$(BIN)/ruff check clce_bench tests benchmarks
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/snakemake --lint
+
+report: install
+	$(BIN)/clce-bench headline --experiment $(EXPERIMENT) --open
+
+ui: install
+	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow server --backend-store-uri sqlite:///results/mlflow/mlflow.db \
+		--host 127.0.0.1 --port 5000
+
+clean:
+	rm -rf .venv .snakemake

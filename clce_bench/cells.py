@@ -1,0 +1,151 @@
+"""From an experiment to its cells: canonical form and names."""
+
+import re
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError
+
+from clce_bench.config import (
+    Augmentation,
+    Backbone,
+    Dataset,
+    Experiment,
+    Grid,
+    Loss,
+    Recipe,
+    Section,
+    Split,
+    as_default,
+)
+from clce_bench.errors import UserError
+from clce_bench.files import digest
+from clce_bench.registry import hyperparameters_of, loss_path
+
+
+class Cell(Section):
+    """One training run. Two cells with the same meaning are equal, whatever the file looked like."""
+
+    dataset: str
+    size: int
+    split: Split
+    augmentation: Augmentation
+    backbone: Backbone
+    loss: dict[str, Any]
+    """Name and hyper-parameters; only ``name`` for ``ce``."""
+    weight: Annotated[float, Field(alias="lambda")]
+    batch_size: int
+    seed: int
+    recipe: Recipe
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """Everything that defines the result, without what this cell does not use."""
+        spec: dict[str, Any] = self.model_dump(by_alias=True)
+        if self.backbone.freeze == "none":
+            del spec["backbone"]["cached_views"]
+        if self.weight == 0:
+            del spec["recipe"]["projection_size"]
+        return spec
+
+    @property
+    def name(self) -> str:
+        """Name of the cell's directory: readable axes and a hash of the rest."""
+        loss = re.sub(r"[^A-Za-z0-9.]+", ".", self.loss["name"])
+        return f"{loss}_bs{self.batch_size}_lam{self.weight:g}_s{self.seed}-{digest(self.spec)}"
+
+    @property
+    def directory(self) -> Path:
+        """Where the cell's files lie, relative to the working directory."""
+        return Path("results/cells", self.dataset, self.backbone.name, self.name)
+
+
+def cells_of(experiment: Experiment) -> dict[str, list[Cell]]:
+    """Lists the cells of each grid.
+
+    Returns:
+        Cells by grid name, without duplicates, sorted by name: the order in the file does not matter.
+    """
+    grids = {grid.name: {cell.name: cell for cell in _expand(experiment, grid)} for grid in experiment.grids}
+    return {name: [cells[key] for key in sorted(cells)] for name, cells in grids.items()}
+
+
+def union(grids: dict[str, list[Cell]]) -> list[Cell]:
+    """Returns the cells of all grids, each once, sorted by name."""
+    cells = {cell.name: cell for members in grids.values() for cell in members}
+    return [cells[name] for name in sorted(cells)]
+
+
+def _expand(experiment: Experiment, grid: Grid) -> Iterator[Cell]:
+    folds: list[int | None] = [*grid.fold] or [None]
+    for dataset, loss, weight in product(grid.dataset, grid.loss, grid.weight):
+        if weight == 0:
+            loss = Loss(name="ce")
+        for hyperparameters in _hyperparameters(experiment, loss):
+            for recipe in _recipes(experiment, grid, dataset, loss):
+                for batch_size, seed, fold in product(grid.batch_size, grid.seed, folds):
+                    yield _cell(experiment, dataset, hyperparameters, weight, batch_size, seed, fold, recipe)
+
+
+def _hyperparameters(experiment: Experiment, loss: Loss) -> Iterator[dict[str, Any]]:
+    if loss.name == "ce":
+        yield {"name": "ce"}
+        return
+    defaults = hyperparameters_of(loss_path(loss.name))
+    preset = experiment.losses.get(loss.name, Loss()).hyperparameters
+    given = {**defaults, **preset, **loss.hyperparameters}
+    missing = [key for key, value in given.items() if value is ...]
+    if missing:
+        raise UserError(f"losses.{loss.name}: {missing[0]!r} has no default in the loss; give it a value here.")
+    for values in _alternatives(given):
+        yield {"name": loss.name, **{key: as_default(value, defaults[key]) for key, value in values.items()}}
+
+
+def _recipes(experiment: Experiment, grid: Grid, dataset: str, loss: Loss) -> Iterator[Recipe]:
+    overrides = (
+        experiment.datasets.get(dataset, Dataset()).recipe,
+        experiment.losses.get(loss.name, Loss()).recipe,
+        loss.recipe,
+        grid.recipe,
+    )
+    merged = {key: value for layer in overrides for key, value in layer.items()}
+    for values in _alternatives(merged):
+        yield Recipe.model_validate({**experiment.recipe.model_dump(), **values})
+
+
+def _alternatives(values: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    choices = [value if isinstance(value, list) else [value] for value in values.values()]
+    for chosen in product(*choices):
+        yield dict(zip(values, chosen, strict=True))
+
+
+def _cell(
+    experiment: Experiment,
+    dataset: str,
+    loss: dict[str, Any],
+    weight: float,
+    batch_size: int,
+    seed: int,
+    fold: int | None,
+    recipe: Recipe,
+) -> Cell:
+    prepared = experiment.datasets.get(dataset, Dataset())
+    split = prepared.split.model_dump()
+    try:
+        own_split = Split(**split if fold is None else {**split, "fold": fold})
+    except ValidationError as error:
+        raise UserError(f"grids: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
+    return Cell(
+        dataset=dataset,
+        size=prepared.size,
+        split=own_split,
+        augmentation=prepared.augmentation,
+        backbone=experiment.backbone,
+        loss=loss,
+        weight=0.0 if loss["name"] == "ce" else weight,
+        batch_size=batch_size,
+        seed=seed,
+        recipe=recipe,
+    )

@@ -1,0 +1,26 @@
+"""The one exception that users are meant to see, and the wording of its usual cases."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(Exception):
+    """Bad input: shown as one message without a traceback; the process ends with status 2."""
+
+
+def unknown(kind: str, value: str, allowed: Iterable[str], listing: str | None = None) -> str:
+    """Says that a name does not exist, with the nearest one that does.
+
+    Args:
+        kind: what the name was taken for, with its article ("a loss").
+        value: the name as the user wrote it.
+        allowed: all names that exist.
+        listing: how to list them; all names, sorted, when not given.
+
+    Returns:
+        A sentence such as ``'schanne' is not a loss. Did you mean 'schane'? Allowed: ce, clce.``
+    """
+    names = sorted(allowed)
+    nearest = get_close_matches(value, names, n=1)
+    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    return f"{value!r} is not {kind}.{hint} {listing or 'Allowed: ' + ', '.join(names)}."

@@ -1,0 +1,1 @@
+"""From trained cells to numbers: metrics, intervals, tables of cells."""

@@ -1,0 +1,81 @@
+"""The ``summarize`` stage: every cell of an experiment in one table."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from clce_bench.cells import Cell
+from clce_bench.config import Experiment
+from clce_bench.files import read_json, staged
+from clce_bench.jobs import Plan, cell_key, plan_of, status_of
+
+
+def write_summary(experiment: Experiment, output: Path) -> None:
+    """Writes ``summary.csv`` and ``summary.parquet`` (a row per cell) and ``history.parquet`` (a row per epoch).
+
+    Cells that are missing or failed have a row without metrics.
+    """
+    plan = plan_of(experiment)
+    summary = summary_table(plan)
+    histories = [
+        pd.read_csv(path).assign(cell=cell.name)
+        for cell in plan.cells
+        if (path := cell.directory / "history.csv").exists()
+    ]
+    with staged(output, last="summary.parquet") as folder:
+        summary.to_csv(folder / "summary.csv", index=False)
+        summary.to_parquet(folder / "summary.parquet", index=False)
+        pd.concat(histories or [pd.DataFrame({"cell": []})]).to_parquet(folder / "history.parquet", index=False)
+
+
+def summary_table(plan: Plan) -> pd.DataFrame:
+    """Builds the table of all cells of an experiment.
+
+    Returns:
+        One row per cell: ``cell``, ``grids`` (names joined by blanks), the axes, ``loss.…`` and ``recipe.…``,
+        ``status``, ``reason``, ``metric.…``, ``validation`` (accuracy at the end), times, memory and machine.
+    """
+    grids_of = {
+        cell.name: " ".join(name for name, members in plan.grids.items() if cell in members) for cell in plan.cells
+    }
+    return pd.DataFrame([{**_axes(cell, grids_of[cell.name]), **_outcome(cell, plan)} for cell in plan.cells])
+
+
+def _axes(cell: Cell, grids: str) -> dict[str, Any]:
+    return {
+        "cell": cell.name,
+        "directory": str(cell.directory),
+        "grids": grids,
+        "dataset": cell.dataset,
+        "backbone": cell.backbone.name,
+        "loss": cell.loss["name"],
+        "lambda": cell.weight,
+        "batch_size": cell.batch_size,
+        "seed": cell.seed,
+        "fold": cell.split.fold,
+        **{f"loss.{key}": value for key, value in cell.loss.items() if key != "name"},
+        **{f"recipe.{key}": value for key, value in cell.spec["recipe"].items()},
+    }
+
+
+def _outcome(cell: Cell, plan: Plan) -> dict[str, Any]:
+    status, reason = status_of(cell, plan.jobs["train"][cell_key(cell)])
+    outcome: dict[str, Any] = {"status": status, "reason": reason}
+    if (cell.directory / "cell.json").exists():
+        record = read_json(cell.directory / "cell.json")
+        outcome |= {
+            "started": record["started"],
+            "train_seconds": record["seconds"],
+            "peak_memory_mib": record["peak_memory_mib"],
+            "device": record["environment"]["gpu"] or record["environment"]["cpu"],
+            "torch": record["environment"]["packages"].get("torch"),
+        }
+        history = pd.read_csv(cell.directory / "history.csv")
+        if len(history):
+            outcome["validation"] = history["validation"].iloc[-1]
+    if (cell.directory / "metrics.json").exists():
+        record = read_json(cell.directory / "metrics.json")
+        outcome["evaluate_seconds"] = record["seconds"]
+        outcome |= {f"metric.{name}": value for name, value in record["metrics"].items()}
+    return outcome

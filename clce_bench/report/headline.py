@@ -1,0 +1,142 @@
+"""The headline table, and what the last run cost."""
+
+import math
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from clce_bench.cells import Cell
+from clce_bench.config import Experiment
+from clce_bench.errors import UserError
+from clce_bench.evaluation.compare import compare, grid_rows, metrics_of
+from clce_bench.files import read_json
+from clce_bench.jobs import Plan, plan_of
+from clce_bench.labels import loss_label, metric_label
+from clce_bench.provenance import now
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the last Snakemake run took.
+
+    Attributes:
+        cells: cells that it trained.
+        wall: seconds since it started.
+        inside: seconds that its jobs spent inside training and evaluation.
+        cores: cores that it was given.
+    """
+
+    cells: int
+    wall: float
+    inside: float
+    cores: int
+
+    @property
+    def ratio(self) -> float:
+        """Wall time over the least possible one, training and evaluation spread over all cores."""
+        return self.wall * self.cores / self.inside
+
+    def __str__(self) -> str:
+        return (
+            f"{self.cells} cells trained in {self.wall / 60:.1f} min on {self.cores} cores; "
+            f"wall time = {self.ratio:.2f} × (seconds inside training and evaluation ÷ cores)"
+        )
+
+
+def cost_of_last_run(plan: Plan) -> Cost | None:
+    """Adds up what the last run trained; ``None`` when it trained nothing or there was none."""
+    path = plan.folder / "run.json"
+    if not path.exists():
+        return None
+    run = read_json(path)
+    start = datetime.fromisoformat(run["started"])
+    seconds = [_seconds_since(cell, start) for cell in plan.cells]
+    trained = [value for value in seconds if value is not None]
+    if not trained:
+        return None
+    wall = (datetime.fromisoformat(now()) - start).total_seconds()
+    return Cost(len(trained), wall, sum(trained), run["cores"])
+
+
+def _seconds_since(cell: Cell, start: datetime) -> float | None:
+    records = [cell.directory / "cell.json", cell.directory / "metrics.json"]
+    if not all(path.exists() for path in records):
+        return None
+    train, evaluate = (read_json(path) for path in records)
+    if datetime.fromisoformat(train["started"]) < start:
+        return None
+    return float(train["seconds"] + evaluate["seconds"])
+
+
+def headline_rows(experiment: Experiment, summary: pd.DataFrame) -> list[dict[str, str]]:
+    """Builds the headline table: a row per setting of the headline grid and metric, as text."""
+    rows = grid_rows(summary, experiment.headline_grid.name)
+    main = [metric for metric in metrics_of(rows) if metric != "metric.probe_top1"]
+    return [row for metric in main for row in table_rows(compare(rows, metric), metric)]
+
+
+def table_rows(table: pd.DataFrame, metric: str) -> list[dict[str, str]]:
+    """Turns a comparison into text for people.
+
+    Args:
+        table: from :func:`clce_bench.evaluation.compare.compare`.
+        metric: its metric.
+    """
+    label = metric_label(metric)
+    fixed = {"dataset": "data set", "batch_size": "batch size", "lambda": "λ"}
+    varying = [name for name in table.columns if name.startswith(("loss.", "recipe."))]
+    rows = []
+    for record in table.to_dict("records"):
+        row = {"loss": loss_label(record["loss"])}
+        row |= {title: f"{record[name]:g}" if name != "dataset" else record[name] for name, title in fixed.items()}
+        row |= {name.partition(".")[2]: "–" if pd.isna(record[name]) else str(record[name]) for name in varying}
+        row["metric"] = label
+        row["mean [95 % interval]"] = interval(record["mean"], record["low"], record["high"])
+        row["difference to CE [paired 95 %]"] = interval(
+            record["difference"], record["difference_low"], record["difference_high"], signed=True
+        )
+        row["seeds"] = f"{record['n']}" + (f" + {record['diverged']} diverged" if record["diverged"] else "")
+        rows.append(row)
+    return rows
+
+
+def interval(mean: float, low: float, high: float, signed: bool = False) -> str:
+    """Writes a mean and its interval, such as ``+1.3 [+0.2, +2.4]``; a dash where there is none."""
+    if math.isnan(mean):
+        return "–"
+    style = "+.1f" if signed else ".1f"
+    return f"{mean:{style}}" if math.isnan(low) else f"{mean:{style}} [{low:{style}}, {high:{style}}]"
+
+
+def print_headline(experiment: Experiment) -> Path:
+    """Prints the headline table, the cost of the last run and where the report lies.
+
+    Returns:
+        The report page.
+
+    Raises:
+        UserError: the experiment has not been run yet.
+    """
+    plan = plan_of(experiment)
+    page = plan.folder / "report.html"
+    if not page.exists():
+        raise UserError(f"{page}: there is no report yet; run the experiment first: make reproduce")
+    rows = headline_rows(experiment, pd.read_parquet(plan.folder / "summary.parquet"))
+    console = Console()
+    if not console.is_terminal:
+        console.width = 140
+    table = (
+        Table(*rows[0], title=f"{experiment.name}: {experiment.headline_grid.name}") if rows else Table("no results")
+    )
+    for row in rows:
+        table.add_row(*row.values())
+    console.print(table)
+    cost = cost_of_last_run(plan)
+    if cost:
+        console.print(f"This run: {cost}.")
+    console.print(f"Report: {page}", soft_wrap=True)
+    return page

@@ -1,0 +1,163 @@
+"""A process in which torch is already imported, and which forks one child per job.
+
+Importing torch, timm and scikit-learn takes longer than many a cell trains. Inside a Snakemake run the first heavy job
+starts a warm process; later jobs hand it their command line, working directory, environment and output, and wait for
+the exit status. It holds third-party modules only, so a child always runs the package's code as it is on disk, and it
+ends with the Snakemake run. Whenever it cannot be reached, a job does its own imports and gives the same result.
+"""
+
+import importlib
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+VARIABLE = "CLCE_BENCH_WARM"
+HEAVY_VERBS = {"features", "train", "evaluate"}
+MODULES = (
+    "numpy",
+    "pandas",
+    "pyarrow.parquet",
+    "torch",
+    "torchvision.transforms.v2",
+    "torchvision.models.feature_extraction",
+    "timm",
+    "safetensors.torch",
+    "sklearn.linear_model",
+    "sklearn.pipeline",
+    "threadpoolctl",
+    "matplotlib.pyplot",
+    "scipy.stats",
+)
+# Training allocates and frees the same megabytes at every step. Left alone, glibc hands them back to the system each
+# time, and a sixth of a small cell's time goes into page faults; other C libraries ignore these variables.
+ALLOCATOR = {
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
+    "MALLOC_TRIM_THRESHOLD_": str(2**30),
+    "MALLOC_TOP_PAD_": str(64 * 2**20),
+}
+_LENGTH = struct.Struct("!Q")
+
+
+def allow() -> None:
+    """Lets the jobs that this process starts share a warm process for as long as this process lives."""
+    os.environ[VARIABLE] = json.dumps({"folder": tempfile.mkdtemp(prefix="clce-"), "owner": os.getpid()})
+
+
+def run(arguments: Sequence[str]) -> int | None:
+    """Has the warm process run a command line of ``clce-bench``.
+
+    Args:
+        arguments: what follows ``clce-bench``.
+
+    Returns:
+        The exit status, or ``None`` if the caller has to run the command itself.
+    """
+    if VARIABLE not in os.environ or not arguments:
+        return None
+    place = json.loads(os.environ[VARIABLE])
+    folder = Path(place["folder"])
+    request = {"arguments": list(arguments), "cwd": str(Path.cwd()), "environment": dict(os.environ)}
+    message = json.dumps(request).encode()
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            connection.connect(str(folder / "socket"))
+        except OSError:
+            if arguments[0] in HEAVY_VERBS:
+                _start(folder, place["owner"])
+            return None
+        socket.send_fds(connection, [_LENGTH.pack(len(message))], [1, 2])
+        connection.sendall(message)
+        status = connection.recv(1)
+    return status[0] if status else 1
+
+
+def _start(folder: Path, owner: int) -> None:
+    try:
+        (folder / "starting").touch(exist_ok=False)  # Only one of several first jobs starts it.
+    except OSError:
+        return
+    command = [sys.executable, "-m", "clce_bench.warm", str(folder), str(owner)]
+    environment, nowhere = {**os.environ, **ALLOCATOR}, subprocess.DEVNULL
+    subprocess.Popen(command, env=environment, stdin=nowhere, stdout=nowhere, stderr=nowhere)
+
+
+def serve(folder: Path, owner: int) -> None:
+    """Imports the heavy modules, then forks a child for each request until the owner is gone."""
+    for name in MODULES:
+        importlib.import_module(name)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # Children report their status themselves.
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(folder / "socket"))
+        listener.listen(64)
+        while _alive(owner):
+            if not select.select([listener], [], [], 0.5)[0]:
+                continue
+            connection, _ = listener.accept()
+            if os.fork() == 0:
+                listener.close()
+                _child(connection)
+            connection.close()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except OSError:
+        return False
+    return True
+
+
+def _child(connection: socket.socket) -> NoReturn:
+    status = 1
+    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        header, descriptors, _, _ = socket.recv_fds(connection, _LENGTH.size, 2)
+        (length,) = _LENGTH.unpack(header)
+        request = json.loads(b"".join(_receive(connection, length)))
+        for target, descriptor in zip((1, 2), descriptors, strict=True):
+            os.dup2(descriptor, target)
+        os.chdir(request["cwd"])
+        os.environ.clear()
+        os.environ.update(request["environment"])
+        threading.Thread(target=_follow, args=(connection,), daemon=True).start()
+        sys.argv = ["clce-bench", *request["arguments"]]
+        cli = importlib.import_module("clce_bench.cli")
+        status = cli.command_status(request["arguments"])
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        connection.sendall(bytes([status]))
+        os._exit(status)
+
+
+def _receive(connection: socket.socket, length: int) -> list[bytes]:
+    chunks = []
+    while length:
+        chunk = connection.recv(length)
+        if not chunk:
+            os._exit(1)
+        chunks.append(chunk)
+        length -= len(chunk)
+    return chunks
+
+
+def _follow(connection: socket.socket) -> None:
+    """Ends this child when the job that asked for it is gone."""
+    if not connection.recv(1):
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    serve(Path(sys.argv[1]), int(sys.argv[2]))

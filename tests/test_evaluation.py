@@ -1,0 +1,143 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import NearestCentroid
+from sklearn.preprocessing import StandardScaler
+
+from clce_bench.data.episodes import EpisodeSet
+from clce_bench.evaluation.compare import compare, grid_rows, metrics_of
+from clce_bench.evaluation.fewshot import nearest_centroid
+from clce_bench.evaluation.probe import INVERSE_STRENGTHS, linear_probe
+from clce_bench.evaluation.statistics import mean_interval, paired_difference
+from clce_bench.evaluation.summary import summary_table
+from tests.made_up import change_record, make_up
+
+numbers = st.lists(st.floats(-100, 100), min_size=2, max_size=20).filter(lambda values: np.std(values) > 1e-6)
+
+
+@given(numbers)
+def test_interval_equals_scipys(values):
+    interval = mean_interval(values)
+    low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
+    assert interval.mean == pytest.approx(np.mean(values))
+    assert (interval.low, interval.high) == pytest.approx((low, high))
+
+
+@given(numbers, st.randoms(use_true_random=False))
+def test_paired_difference_equals_scipys(values, random):
+    baseline = [value + random.uniform(-1, 1) for value in values]
+    interval = paired_difference(values, baseline)
+    reference = stats.ttest_rel(values, baseline).confidence_interval(0.95)
+    assert (interval.low, interval.high) == pytest.approx((reference.low, reference.high), rel=1e-6, abs=1e-6)
+
+
+def test_one_value_has_no_interval():
+    interval = mean_interval([3.0])
+    assert (interval.mean, interval.n) == (3.0, 1)
+    assert np.isnan(interval.low)
+    with pytest.raises(ValueError, match="must be of one length"):
+        paired_difference([1, 2], [1])
+
+
+def episodes(rng, labels, count=40, way=4, shot=3, queries=5):
+    rows = np.empty((count, way, shot + queries), dtype=np.int64)
+    for episode in rows:
+        for position, label in enumerate(rng.choice(np.unique(labels), way, replace=False)):
+            episode[position] = rng.choice(np.flatnonzero(labels == label), shot + queries, replace=False)
+    return EpisodeSet(rows[:, :, :shot], rows[:, :, shot:])
+
+
+def test_nearest_centroid_equals_scikit_learns():
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(6), 12)
+    features = (rng.normal(size=(72, 8)) + 1.5 * np.eye(8)[labels]).astype("float32")
+    drawn = episodes(rng, labels)
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    expected = []
+    for support, query in zip(*drawn, strict=True):
+        way = np.repeat(np.arange(4), 3)
+        model = NearestCentroid().fit(unit[support.ravel()], way)
+        expected.append(model.score(unit[query.ravel()], np.repeat(np.arange(4), 5)))
+    assert 0.3 < np.mean(expected) < 1
+    np.testing.assert_allclose(nearest_centroid(features, drawn), expected)
+
+
+def test_probe_takes_the_strength_that_validation_prefers():
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 5, 300)
+    features = (rng.normal(size=(300, 20)) + 0.8 * np.eye(20)[labels]).astype("float32")
+    train, validation = np.arange(150), np.arange(150, 220)
+    probe = linear_probe(features, labels, train, validation)
+    scaler = StandardScaler().fit(features[train])
+    scores = []
+    for strength in INVERSE_STRENGTHS:
+        model = LogisticRegression(C=strength, max_iter=2000).fit(scaler.transform(features[train]), labels[train])
+        scores.append(model.score(scaler.transform(features[validation]), labels[validation]))
+    assert probe.score(features[validation], labels[validation]) == pytest.approx(max(scores), abs=0.02)
+    assert probe[-1].C in INVERSE_STRENGTHS
+
+
+def test_summary_and_comparison_pair_seeds():
+    _, plan = make_up()
+    summary = summary_table(plan)
+    assert len(summary) == len(plan.cells)
+    assert set(summary["status"]) == {"done"}
+    main = grid_rows(summary, "main")
+    assert metrics_of(main) == ["metric.top1", "metric.probe_top1"]
+    table = compare(main, "metric.top1").set_index("loss")
+    assert list(table.index) == ["ce", "clce", "tcl"]
+    by_seed = main.pivot(index="seed", columns="loss", values="metric.top1") * 100
+    reference = stats.ttest_rel(by_seed["clce"], by_seed["ce"]).confidence_interval(0.95)
+    assert table.loc["clce", "mean"] == pytest.approx(by_seed["clce"].mean())
+    assert (table.loc["clce", "difference_low"], table.loc["clce", "difference_high"]) == pytest.approx(reference)
+    assert np.isnan(table.loc["ce", "difference"])
+    # Seeds differ by a point, the losses by a constant: pairing must make the interval much narrower.
+    paired = table.loc["clce", "difference_high"] - table.loc["clce", "difference_low"]
+    assert paired < 0.3 * (table.loc["clce", "high"] - table.loc["clce", "low"])
+
+
+def test_cells_without_a_result_are_left_out_and_said():
+    _, plan = make_up()
+    main = plan.grids["main"]
+    missing, diverged, stale = (
+        next(c for c in main if (c.loss["name"], c.seed) == key) for key in (("clce", 1), ("tcl", 2), ("ce", 0))
+    )
+    (missing.directory / "cell.json").unlink()
+    (missing.directory / "metrics.json").unlink()
+    (missing.directory / "failure.txt").write_text("RuntimeError: no memory\n")
+    change_record(diverged, status="diverged", reason="the loss was nan in epoch 1, step 2")
+    (diverged.directory / "metrics.json").write_text(
+        '{"metrics": {}, "seconds": 0, "started": "2026-01-01T00:00:00+00:00"}'
+    )
+    change_record(stale, job={"spec": {}, "inputs": {}, "code": "old"})
+    summary = summary_table(plan).set_index("cell")
+    assert summary.loc[missing.name, ["status", "reason"]].tolist() == ["failed", "RuntimeError: no memory"]
+    assert summary.loc[diverged.name, "status"] == "diverged"
+    assert summary.loc[stale.name, "status"] == "stale"
+    assert "code changed since 2026-01-01" in summary.loc[stale.name, "reason"]
+    table = compare(grid_rows(summary.reset_index(), "main"), "metric.top1").set_index("loss")
+    assert table.loc["clce", ["n", "pairs"]].tolist() == [2, 2]
+    assert table.loc["tcl", ["n", "diverged"]].tolist() == [2, 1]
+
+
+def test_a_sweep_of_the_baseline_gives_no_difference():
+    rows = pd.DataFrame(
+        {
+            "dataset": "d",
+            "batch_size": 8,
+            "loss": ["ce", "ce", "tcl"],
+            "lambda": [0, 0, 0.9],
+            "recipe.learning_rate": [0.1, 0.2, 0.1],
+            "seed": 0,
+            "fold": 0,
+            "status": "done",
+            "metric.top1": [0.5, 0.6, 0.7],
+        }
+    )
+    table = compare(rows, "metric.top1")
+    assert table["recipe.learning_rate"].tolist() == [0.1, 0.2, 0.1]
+    assert table["difference"].isna().all()

@@ -1,0 +1,79 @@
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from clce_bench.provenance import environment, fingerprint
+from tests.conftest import ROOT
+
+LOSSES = {name: f"clce_bench.losses.{name}:X" for name in ("clce", "tcl", "supcon")}
+
+CODE = """
+import sys
+sys.path.insert(0, {root!r})
+from clce_bench.provenance import VERBS, fingerprint
+for verb in VERBS:
+    print(verb, fingerprint(verb))
+for loss in {losses!r}.values():
+    print(loss, fingerprint("train", loss))
+"""
+
+
+def fingerprints(root):
+    code = CODE.format(root=str(root), losses=LOSSES)
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root)
+    assert printed.returncode == 0, printed.stderr
+    return dict(line.split() for line in printed.stdout.splitlines())
+
+
+@pytest.fixture
+def copy(tmp_path):
+    shutil.copytree(ROOT / "clce_bench", tmp_path / "clce_bench", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def changed(copy, file, old, new):
+    """Names whose fingerprint changes when ``old`` becomes ``new`` in a file of the package."""
+    before = fingerprints(copy)
+    path = copy / "clce_bench" / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    after = fingerprints(copy)
+    return {name for name in before if before[name] != after[name]}
+
+
+def test_comments_docstrings_and_layout_do_not_count(copy):
+    old = '        """Returns the loss of each anchor, (rows,)."""\n        tau'
+    assert not changed(copy, "losses/tcl.py", old, '        """Other words."""\n\n        # A comment.\n        tau')
+
+
+def test_a_loss_concerns_its_own_cells_only(copy):
+    assert changed(copy, "losses/tcl.py", "k1: float = 5000.0", "k1: float = 4000.0") == {LOSSES["tcl"]}
+
+
+def test_the_shared_core_concerns_all_training(copy):
+    assert changed(copy, "losses/core.py", "_NOTHING = -1e9", "_NOTHING = -1e8") == {"train", *LOSSES.values()}
+
+
+def test_the_report_and_tracking_concern_no_training(copy):
+    assert changed(copy, "report/page.py", "[:16]", "[:15]") == {"report"}
+    assert changed(copy, "tracking.py", "max_results=1000", "max_results=999") == {"track"}
+
+
+def test_what_describes_jobs_is_in_the_jobs_themselves(copy):
+    assert not changed(
+        copy, "config.py", "count: Annotated[int, Field(ge=1)] = 1000", "count: Annotated[int, Field(ge=1)] = 99"
+    )
+
+
+def test_this_checkout_has_one_fingerprint_per_process():
+    assert fingerprint("train", LOSSES["tcl"]) == fingerprints(ROOT)[LOSSES["tcl"]]
+
+
+def test_environment_names_machine_and_packages():
+    found = environment()
+    assert found["packages"]["torch"]
+    assert found["cores"] >= 1
+    assert found["cpu"]

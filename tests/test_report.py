@@ -1,0 +1,105 @@
+import re
+from pathlib import Path
+
+import matplotlib.image
+import pandas as pd
+import pytest
+
+from clce_bench.data.prepare import prepare_dataset
+from clce_bench.data.splits import make_splits
+from clce_bench.errors import UserError
+from clce_bench.evaluation.summary import write_summary
+from clce_bench.figures.render import render
+from clce_bench.files import write_json
+from clce_bench.jobs import cell_key
+from clce_bench.report.headline import headline_rows, interval, print_headline
+from clce_bench.report.page import write_report
+from tests.made_up import change_record, make_up
+
+
+def write_all(experiment, plan):
+    """Does what the stages after evaluation do."""
+    job = plan.jobs["train"][cell_key(plan.cells[0])]
+    for key, stage in plan.jobs["dataset"].items():
+        prepare_dataset(stage.spec, Path("results/data") / key)
+    make_splits(
+        next(iter(plan.jobs["splits"].values())).spec,
+        Path(job.inputs["dataset"]).parent / "items.parquet",
+        Path(job.inputs["splits"]).parent,
+    )
+    backbone = {
+        "name": "tf_efficientnet_lite0",
+        "weights": "random",
+        "parameters": 10,
+        "sha256": {"model.safetensors": "a"},
+    }
+    Path(job.inputs["backbone"]).parent.mkdir(parents=True, exist_ok=True)
+    write_json(Path(job.inputs["backbone"]), backbone)
+    write_summary(experiment, plan.folder)
+    for name, figure in plan.jobs["figures"].items():
+        render(figure.spec, Path(figure.inputs["summary"]), plan.folder / "figures" / f"{name}.svg")
+    write_report(experiment, plan.folder / "report.html")
+    return (plan.folder / "report.html").read_text()
+
+
+def test_report_shows_headline_figures_tables_and_cells(capsys):
+    experiment, plan = make_up()
+    page = write_all(experiment, plan)
+    for row in headline_rows(experiment, pd.read_parquet(plan.folder / "summary.parquet")):
+        assert all(f"<td>{value}</td>" in page for value in row.values())
+    assert page.count("data:image/svg+xml;base64,") == 3
+    assert all(cell.name in page for cell in plan.cells)
+    # Self-contained: nothing is fetched.
+    assert not re.search(r'(src|href)="(?!data:)', page)
+    assert "UCI repository" in page
+    assert "These results mix" not in page
+    printed_path = print_headline(experiment)
+    printed = capsys.readouterr().out
+    assert printed_path == plan.folder / "report.html"
+    assert "CLCE" in printed
+    assert str(printed_path) in printed
+
+
+def test_report_warns_of_gaps_and_mixed_versions():
+    experiment, plan = make_up()
+    diverged, other = plan.grids["main"][0], plan.grids["main"][1]
+    change_record(diverged, status="diverged", reason="the loss was nan in epoch 1, step 2")
+    environment = {"python": "3.12.0", "platform": "Else", "cpu": "x", "gpu": "GPU", "packages": {}, "git_commit": None}
+    change_record(other, environment=environment)
+    page = write_all(experiment, plan)
+    assert "Not all cells are done" in page
+    assert "the loss was nan in epoch 1, step 2" in page
+    assert "These results mix machines or package versions" in page
+
+
+def test_figures_are_images_with_the_same_bytes_each_time(tmp_path):
+    experiment, plan = make_up()
+    write_summary(experiment, plan.folder)
+    for figure in plan.jobs["figures"].values():
+        for name in ("one", "two"):
+            render(figure.spec, Path(figure.inputs["summary"]), tmp_path / f"{name}.svg")
+        assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
+        assert matplotlib.image.imread(tmp_path / "one.png").std() > 0.01
+
+
+def test_a_figure_without_results_says_so(tmp_path):
+    experiment, plan = make_up()
+    for cell in plan.cells:
+        (cell.directory / "metrics.json").unlink()
+    write_summary(experiment, plan.folder)
+    with pytest.raises(UserError, match="no cell of the grid 'lambda' has a result yet"):
+        render({"kind": "lambda_curve", "grid": "lambda"}, plan.folder / "summary.parquet", tmp_path / "x.svg")
+
+
+def test_headline_before_any_run_says_what_to_do():
+    experiment, _ = make_up()
+    with pytest.raises(UserError, match="run the experiment first: make reproduce"):
+        print_headline(experiment)
+
+
+def test_intervals_read_well():
+    nan = float("nan")
+    assert interval(1.26, 0.2, 2.4, signed=True) == "+1.3 [+0.2, +2.4]"
+    assert interval(57.123, 56, 58) == "57.1 [56.0, 58.0]"
+    assert interval(57.123, nan, nan) == "57.1"
+    assert interval(nan, nan, nan) == "–"

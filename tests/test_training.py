@@ -1,0 +1,200 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from clce_bench.cells import cells_of, union
+from clce_bench.config import Recipe, parse_experiment
+from clce_bench.data.prepare import prepare_dataset
+from clce_bench.data.splits import make_splits
+from clce_bench.errors import UserError
+from clce_bench.files import read_json
+from clce_bench.models.features import compute_features
+from clce_bench.training.batches import epoch_batches
+from clce_bench.training.loop import scaled_learning_rate, schedule
+from clce_bench.training.train import leave_one_out_accuracy, train_cell, training_labels
+
+SMALL = {
+    "backbone": {"freeze": "blocks", "cached_views": 3},
+    "datasets": {"tiny": {"size": 32, "augmentation": {"crop_scale": 0.8, "rotation": 10}}},
+    "recipe": {"epochs": 4, "learning_rate": 0.002, "reference_batch_size": 16},
+}
+
+
+def cells(loss, weight=0.9, **keys):
+    grid = {"name": "main", "dataset": "tiny", "loss": loss, "lambda": weight, "batch_size": 16, "seed": 0}
+    return union(cells_of(parse_experiment({"name": "test", "grids": [grid], **SMALL, **keys}, "test.yaml")))
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory, backbone):
+    """A few digits, their split and the frozen trunk's outputs, made once for this module."""
+    folder = tmp_path_factory.mktemp("prepared")
+    cell = cells("ce")[0]
+    prepare_dataset({"dataset": "tiny", "size": 32}, folder / "data")
+    split = {"dataset": "tiny", "size": 32, "split": cell.split.model_dump()}
+    make_splits(split, folder / "data" / "items.parquet", folder / "splits")
+    spec = {"augmentation": cell.augmentation.model_dump(), "backbone": cell.backbone.model_dump()}
+    compute_features(spec, folder / "data", backbone, folder / "features")
+    return {
+        "dataset": str(folder / "data" / "dataset.json"),
+        "splits": str(folder / "splits" / "splits.json"),
+        "backbone": str(backbone / "backbone.json"),
+        "features": str(folder / "features" / "features.json"),
+    }
+
+
+def train(cell, inputs, output):
+    train_cell({"spec": cell.spec, "inputs": inputs, "code": "test"}, output)
+    return read_json(output / "cell.json"), pd.read_csv(output / "history.csv")
+
+
+def batches_of(loss):
+    cell = cells(loss)[0]
+    rows = np.arange(100)
+    drawn = epoch_batches(rows, cell.batch_size, 2, 8, 0, cell.dataset, cell.seed)
+    return [(batch.tolist(), views.tolist()) for batch, views in drawn]
+
+
+def test_all_losses_see_the_same_images_in_the_same_views():
+    assert batches_of("ce") == batches_of("clce") == batches_of("tcl")
+
+
+def test_an_epoch_shows_every_image_once_in_different_views():
+    seen = []
+    for rows, views in epoch_batches(np.arange(100, 200), 20, 3, 8, epoch=4, dataset="digits", seed=1):
+        assert rows.shape == views.shape == (60,)
+        assert (rows.reshape(3, 20) == rows[:20]).all()
+        assert all(len(set(of_image)) == 3 for of_image in views.reshape(3, 20).T)
+        assert views.min() >= 0
+        assert views.max() < 8
+        seen += rows[:20].tolist()
+    assert sorted(seen) == list(range(100, 200))
+
+
+def test_batches_differ_between_epochs_and_seeds_and_drop_the_rest():
+    def first(**changes):
+        options = {"rows": np.arange(50), "batch_size": 20, "views": 2, "stored": None, "epoch": 0, "seed": 0}
+        drawn = list(epoch_batches(**{**options, "dataset": "digits", **changes}))
+        assert len(drawn) == 2
+        return drawn[0]
+
+    assert (first()[0] == first()[0]).all()
+    assert not (first()[0] == first(epoch=1)[0]).all()
+    assert not (first()[0] == first(seed=1)[0]).all()
+    assert set(first()[1]) == {0, 1}
+    assert set(first(epoch=3)[1]) == {6, 7}
+
+
+def test_cached_features_give_the_numbers_of_the_whole_network(prepared, tmp_path):
+    cell = cells("clce", recipe={"epochs": 2})[0]
+    _, cached = train(cell, prepared, tmp_path / "cached")
+    without = {name: path for name, path in prepared.items() if name != "features"}
+    _, computed = train(cell, without, tmp_path / "computed")
+    np.testing.assert_allclose(cached["loss"], computed["loss"], rtol=1e-3)
+    np.testing.assert_allclose(cached["validation"], computed["validation"], atol=0.03)
+    one, other = (np.load(tmp_path / name / "embeddings.npz")["features"] for name in ("cached", "computed"))
+    assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.9999
+
+
+def test_training_twice_gives_the_same_bits(prepared, tmp_path):
+    cell = cells("tcl")[0]
+    (one, first), (other, second) = (train(cell, prepared, tmp_path / name) for name in ("one", "other"))
+    for file in ("model.safetensors", "embeddings.npz"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "other" / file).read_bytes()
+    assert first["loss"].tolist() == second["loss"].tolist()
+    assert one["status"] == other["status"] == "done"
+
+
+@pytest.mark.parametrize(("loss", "weight"), [("ce", 0), ("clce", 0.9), ("supcon", 1.0)])
+def test_training_learns(prepared, tmp_path, loss, weight):
+    record, history = train(cells(loss, weight)[0], prepared, tmp_path / "cell")
+    assert history["epoch"].tolist() == [1, 2, 3, 4]
+    assert history["loss"].iloc[-1] < history["loss"].iloc[0]
+    assert history["validation"].iloc[-1] > 0.5
+    with np.load(tmp_path / "cell" / "embeddings.npz") as arrays:
+        assert ("logits" in arrays) == (weight < 1)
+        assert arrays["features"].shape == (240, 1280)
+    assert record["inputs_sha256"].keys() == prepared.keys()
+    assert record["environment"]["packages"]["torch"] == torch.__version__.partition("+")[0]
+    assert {path.name for path in (tmp_path / "cell").iterdir()} == {
+        *record["outputs_sha256"],
+        "cell.json",
+    }
+
+
+def test_full_fine_tuning_runs(prepared, tmp_path):
+    without = {name: path for name, path in prepared.items() if name != "features"}
+    cell = cells("clce", backbone={"freeze": "none"}, recipe={"epochs": 1, "batch_norm": "batch"})[0]
+    record, history = train(cell, without, tmp_path / "cell")
+    assert record["status"] == "done"
+    assert np.isfinite(history["loss"]).all()
+    trained, initial = (
+        load_file(tmp_path / "cell" / "model.safetensors"),
+        load_file(Path(prepared["backbone"]).parent / "model.safetensors"),
+    )
+    assert not torch.equal(trained["tail.conv_stem.weight"], initial["conv_stem.weight"])
+
+
+def test_a_loss_that_is_not_a_number_is_a_result(prepared, tmp_path, monkeypatch):
+    (tmp_path / "broken_loss.py").write_text(
+        "import torch\n"
+        "class Broken(torch.nn.Module):\n"
+        "    def __init__(self, after: int = 12):\n"
+        "        super().__init__()\n"
+        "        self.left = after\n"
+        "    def forward(self, embeddings, labels):\n"
+        "        self.left -= 1\n"
+        "        return embeddings.sum() * (float('nan') if self.left < 0 else 0.0)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    record, history = train(cells("broken_loss:Broken")[0], prepared, tmp_path / "cell")
+    assert record["status"] == "diverged"
+    assert record["reason"] == "the loss was nan in epoch 2, step 5"
+    assert len(history) == 1
+    weights = load_file(tmp_path / "cell" / "model.safetensors")
+    assert all(torch.isfinite(value).all() for value in weights.values())
+
+
+def test_a_batch_above_the_training_set_is_refused(prepared, tmp_path):
+    cell = cells("clce")[0].model_copy(update={"batch_size": 141})
+    with pytest.raises(UserError, match="batch_size: 141 is not allowed. Allowed: at most 140, the training images"):
+        train(cell, prepared, tmp_path / "cell")
+    assert not (tmp_path / "cell").exists()
+
+
+def test_learning_rate_rises_falls_and_follows_the_batch_size():
+    rates = [schedule(step, 100, 0.1) for step in range(100)]
+    assert rates[0] < rates[5] < rates[10] == max(rates) == 1
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] < 0.01
+    cell = cells("ce")[0]
+    for scaling, factor in (("none", 1), ("sqrt", 2), ("linear", 4)):
+        recipe = Recipe(learning_rate=0.1, learning_rate_scaling=scaling, reference_batch_size=64)
+        scaled = cell.model_copy(update={"recipe": recipe, "batch_size": 256})
+        assert scaled_learning_rate(scaled) == pytest.approx(0.1 * factor)
+
+
+def test_classes_outside_training_get_no_number():
+    numbers, count = training_labels(np.array([7, 2, 5, 7, 2]), np.array([0, 1]))
+    assert numbers.tolist() == [1, 0, -1, 1, 0]
+    assert count == 2
+
+
+def test_leave_one_out_accuracy_equals_the_loop():
+    rng = np.random.default_rng(0)
+    features, labels = rng.normal(size=(40, 6)).astype("float32"), rng.integers(0, 4, 40)
+    features += 2 * np.eye(6)[labels]
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    right = 0
+    for i in range(40):
+        means = []
+        for label in range(4):
+            chosen = [j for j in range(40) if labels[j] == label and j != i]
+            mean = unit[chosen].sum(axis=0)
+            means.append(float(unit[i] @ mean / np.linalg.norm(mean)))
+        right += int(np.argmax(means) == labels[i])
+    assert leave_one_out_accuracy(features, labels) == pytest.approx(right / 40)

@@ -1,0 +1,152 @@
+"""The real DAG, on a miniature experiment in a folder of its own."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from clce_bench.files import read_json
+from tests.conftest import ROOT
+
+BROKEN = """
+import torch
+
+class Broken(torch.nn.Module):
+    def forward(self, embeddings, labels):
+        return embeddings.sum() * float("nan")
+"""
+
+
+def snakemake(folder, *arguments, experiment="miniature.yaml"):
+    command = [str(Path(sys.executable).with_name("snakemake")), "--snakefile", str(ROOT / "Snakefile")]
+    command += ["--configfile", experiment, "--cores", "2", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=500)
+
+
+def jobs_of(output):
+    """The job counts that a dry run prints."""
+    lines = [line.split() for line in output.splitlines()]
+    return {line[0]: int(line[1]) for line in lines if len(line) == 2 and line[1].isdigit()}
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("miniature")
+    shutil.copy(ROOT / "tests" / "miniature.yaml", folder)
+    (folder / "broken_loss.py").write_text(BROKEN)
+    done = snakemake(folder)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder, done
+
+
+def test_one_command_gives_figures_tables_report_and_store(ran):
+    folder, done = ran
+    results = folder / "results" / "experiments" / "miniature"
+    summary = pd.read_parquet(results / "summary.parquet")
+    assert len(summary) == 8
+    assert pd.read_csv(results / "summary.csv")["cell"].tolist() == summary["cell"].tolist()
+    done_cells = summary[summary["loss"] != "broken_loss:Broken"]
+    assert set(done_cells["status"]) == {"done"}
+    classification = done_cells[done_cells["dataset"] == "digits"]
+    assert classification["metric.probe_top1"].between(0.3, 1).all()
+    assert (classification["metric.top1"].isna() == (classification["lambda"] == 1)).all()
+    few_shot = done_cells[done_cells["dataset"] == "openmoji-fs"].iloc[0]
+    assert 0.2 < few_shot["metric.fewshot_5way_1shot"] < few_shot["metric.fewshot_5way_5shot"] < 1
+    assert (results / "figures" / "lambda_curve-losses.png").stat().st_size > 10_000
+    assert "<h2>Headline</h2>" in (results / "report.html").read_text()
+    assert read_json(results / "tracked.json")["written"] == 8
+    assert (folder / "results/mlflow/mlflow.db").exists()
+    for text in ("CLCE", "wall time =", "Report: results/experiments/miniature/report.html"):
+        assert text in done.stdout + done.stderr
+
+
+def test_a_diverged_loss_does_not_stop_the_run(ran):
+    folder, _ = ran
+    summary = pd.read_parquet(folder / "results/experiments/miniature/summary.parquet")
+    broken = summary[summary["loss"] == "broken_loss:Broken"].iloc[0]
+    assert broken["status"] == "diverged"
+    assert broken["reason"] == "the loss was nan in epoch 1, step 1"
+    assert "1 diverged" in (folder / "results/experiments/miniature/report.html").read_text()
+
+
+def test_a_second_run_has_nothing_to_do(ran):
+    folder, _ = ran
+    again = snakemake(folder)
+    assert again.returncode == 0
+    assert "Nothing to be done" in again.stdout + again.stderr
+
+
+def test_results_without_snakemakes_metadata_are_accepted(ran, tmp_path):
+    folder, _ = ran
+    shutil.copytree(
+        folder, tmp_path / "copy", ignore=shutil.ignore_patterns(".snakemake", "mlflow"), copy_function=shutil.copy2
+    )
+    dry = snakemake(tmp_path / "copy", "-n")
+    assert "train" not in jobs_of(dry.stdout + dry.stderr)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda e: e["grids"][0]["seed"].append(2), {"train": 3, "evaluate": 3}),
+        (lambda e: e["losses"].update(clce={"temperature": 0.7}), {"train": 4, "evaluate": 4}),
+        (lambda e: e["datasets"]["openmoji-fs"]["episodes"].update(count=30), {"episodes": 1, "evaluate": 2}),
+        (lambda e: e.update(description="Other words."), {}),
+        (lambda e: e["grids"].reverse(), {}),
+    ],
+    ids=["a seed", "a temperature", "the episodes", "the description", "the order"],
+)
+def test_a_change_reruns_what_it_concerns(ran, change, expected):
+    import yaml
+
+    folder, _ = ran
+    experiment = yaml.safe_load((folder / "miniature.yaml").read_text())
+    change(experiment)
+    saved = (folder / "results/experiments/miniature/experiment.json").read_text()
+    (folder / "changed.yaml").write_text(yaml.safe_dump(experiment))
+    dry = snakemake(folder, "-n", experiment="changed.yaml")
+    assert dry.returncode == 0, dry.stderr
+    counts = jobs_of(dry.stdout + dry.stderr)
+    stages = ("dataset", "splits", "episodes", "backbone", "features", "train", "evaluate")
+    assert {stage: counts[stage] for stage in stages if stage in counts} == expected
+    (folder / "results/experiments/miniature/experiment.json").write_text(saved)
+
+
+def test_the_command_of_a_job_works_by_hand(ran, tmp_path):
+    folder, _ = ran
+    cell = next((folder / "results/cells/digits").rglob("cell.json")).parent
+    command = [str(Path(sys.executable).with_name("clce-bench")), "train", "--job", str(cell / "cell.json")]
+    subprocess.run([*command, "--output", str(tmp_path / "again")], cwd=folder, check=True, capture_output=True)
+    assert (tmp_path / "again/model.safetensors").read_bytes() == (cell / "model.safetensors").read_bytes()
+    assert json.loads((tmp_path / "again/cell.json").read_text())["job"] == read_json(cell / "cell.json")["job"]
+
+
+def test_a_batch_above_the_data_fails_before_anything_runs(tmp_path):
+    (tmp_path / "big.yaml").write_text("name: big\ngrids: [{name: a, dataset: digits, loss: ce, batch_size: 2000}]\n")
+    done = snakemake(tmp_path, experiment="big.yaml")
+    assert done.returncode == 2
+    assert "batch_size: 2000 is not allowed. Allowed: at most 1076" in done.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_snakemakes_own_report_can_be_made(ran):
+    folder, _ = ran
+    done = snakemake(folder, "--report", "snakemake.html")
+    assert done.returncode == 0, done.stderr
+    assert (folder / "snakemake.html").stat().st_size > 100_000
+
+
+def test_lint_finds_nothing_but_the_missing_environments():
+    command = [str(Path(sys.executable).with_name("snakemake")), "--lint", "json"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+    start = done.stdout.index("{")
+    found = json.loads(done.stdout[start:])
+    titles = {lint["title"] for rule in found["rules"] for lint in rule["lints"]}
+    assert titles <= {"Specify a conda environment or container for each rule."}
+    assert not any(file["lints"] for file in found.get("files", []))

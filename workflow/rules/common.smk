@@ -1,0 +1,37 @@
+import os
+import sys
+from pathlib import Path
+
+# Jobs call clce-bench, which lies beside the Python that runs this file, activated or not.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+EXPERIMENT_FILE = str((workflow.overwrite_configfiles or ["config.yaml"])[-1])
+
+try:
+    PLAN = plan_of(parse_experiment(config, EXPERIMENT_FILE))
+except UserError as error:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(2)
+
+PLAN.prepare()
+FOLDER = str(PLAN.folder)
+
+
+def job_of(verb, wildcard="key"):
+    """Gives the one parameter of a rule: the job's canonical JSON."""
+    return lambda wildcards: PLAN.jobs[verb][wildcards[wildcard]].param
+
+
+def inputs_of(verb, wildcard="key"):
+    """Gives a job's inputs by name, with the stamp of the code that makes the result."""
+
+    def inputs(wildcards):
+        job = PLAN.jobs[verb][wildcards[wildcard]]
+        return {**job.inputs, "code": job.stamp}
+
+    return inputs
+
+
+def stamp_of(verb):
+    """Gives the stamp of the code of a stage that runs once per experiment."""
+    return PLAN.jobs[verb][PLAN.experiment.name].stamp

@@ -1,0 +1,41 @@
+rule dataset:
+    input:
+        unpack(inputs_of("dataset")),
+    output:
+        description="results/data/{key}/dataset.json",
+        images="results/data/{key}/images.npy",
+        table="results/data/{key}/items.parquet",
+    log:
+        "results/logs/dataset/{key}.log",
+    params:
+        job=job_of("dataset"),
+    shell:
+        "clce-bench dataset --job {params.job:q} --output $(dirname {output.description:q}) > {log:q} 2>&1"
+
+
+rule splits:
+    input:
+        unpack(inputs_of("splits")),
+    output:
+        description="results/splits/{key}/splits.json",
+        splits="results/splits/{key}/splits.parquet",
+    log:
+        "results/logs/splits/{key}.log",
+    params:
+        job=job_of("splits"),
+    shell:
+        "clce-bench splits --job {params.job:q} --output $(dirname {output.description:q}) > {log:q} 2>&1"
+
+
+rule episodes:
+    input:
+        unpack(inputs_of("episodes")),
+    output:
+        description="results/episodes/{key}/episodes.json",
+        episodes="results/episodes/{key}/episodes.npz",
+    log:
+        "results/logs/episodes/{key}.log",
+    params:
+        job=job_of("episodes"),
+    shell:
+        "clce-bench episodes --job {params.job:q} --output $(dirname {output.description:q}) > {log:q} 2>&1"

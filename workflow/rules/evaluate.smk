@@ -1,0 +1,26 @@
+rule evaluate:
+    input:
+        unpack(inputs_of("evaluate")),
+    output:
+        metrics="results/cells/{key}/metrics.json",
+    log:
+        "results/logs/evaluate/{key}.log",
+    params:
+        job=job_of("evaluate"),
+    shell:
+        "clce-bench evaluate --job {params.job:q} --output {output.metrics:q} > {log:q} 2>&1"
+
+
+rule summarize:
+    input:
+        metrics=expand("results/cells/{key}/metrics.json", key=PLAN.jobs["evaluate"]),
+        experiment=f"{FOLDER}/experiment.json",
+        code=stamp_of("summarize"),
+    output:
+        csv=f"{FOLDER}/summary.csv",
+        parquet=f"{FOLDER}/summary.parquet",
+        history=f"{FOLDER}/history.parquet",
+    log:
+        f"results/logs/summarize/{PLAN.experiment.name}.log",
+    shell:
+        "clce-bench summarize --experiment {input.experiment:q} --output $(dirname {output.csv:q}) > {log:q} 2>&1"

@@ -1,0 +1,49 @@
+rule figures:
+    input:
+        unpack(inputs_of("figures")),
+    output:
+        svg=report(
+            f"{FOLDER}/figures/{{key}}.svg",
+            caption="../report/figure.rst",
+            category="Figures",
+            labels={"figure": "{key}"},
+        ),
+        png=f"{FOLDER}/figures/{{key}}.png",
+    log:
+        f"results/logs/figures/{PLAN.experiment.name}-{{key}}.log",
+    params:
+        job=job_of("figures"),
+    shell:
+        "clce-bench figures --job {params.job:q} --output {output.svg:q} > {log:q} 2>&1"
+
+
+rule report:
+    input:
+        summary=f"{FOLDER}/summary.parquet",
+        figures=expand(f"{FOLDER}/figures/{{key}}.svg", key=PLAN.jobs["figures"]),
+        experiment=f"{FOLDER}/experiment.json",
+        code=stamp_of("report"),
+    output:
+        page=report(
+            f"{FOLDER}/report.html",
+            caption="../report/page.rst",
+            category="Report",
+            labels={"page": "report"},
+        ),
+    log:
+        f"results/logs/report/{PLAN.experiment.name}.log",
+    shell:
+        "clce-bench report --experiment {input.experiment:q} --output {output.page:q} > {log:q} 2>&1"
+
+
+rule track:
+    input:
+        page=f"{FOLDER}/report.html",
+        experiment=f"{FOLDER}/experiment.json",
+        code=stamp_of("track"),
+    output:
+        tracked=f"{FOLDER}/tracked.json",
+    log:
+        f"results/logs/track/{PLAN.experiment.name}.log",
+    shell:
+        "clce-bench track --experiment {input.experiment:q} --output {output.tracked:q} > {log:q} 2>&1"

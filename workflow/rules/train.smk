@@ -1,0 +1,45 @@
+rule backbone:
+    input:
+        unpack(inputs_of("backbone")),
+    output:
+        description="results/backbones/{key}/backbone.json",
+        weights="results/backbones/{key}/model.safetensors",
+    log:
+        "results/logs/backbone/{key}.log",
+    params:
+        job=job_of("backbone"),
+    shell:
+        "clce-bench backbone --job {params.job:q} --output $(dirname {output.description:q}) > {log:q} 2>&1"
+
+
+rule features:
+    input:
+        unpack(inputs_of("features")),
+    output:
+        description="results/features/{key}/features.json",
+        features="results/features/{key}/features.npy",
+    log:
+        "results/logs/features/{key}.log",
+    threads: 1
+    params:
+        job=job_of("features"),
+    shell:
+        "clce-bench features --job {params.job:q} --output $(dirname {output.description:q}) --threads {threads} "
+        "> {log:q} 2>&1"
+
+
+rule train:
+    input:
+        unpack(inputs_of("train")),
+    output:
+        cell="results/cells/{key}/cell.json",
+        history="results/cells/{key}/history.csv",
+        model="results/cells/{key}/model.safetensors",
+        embeddings="results/cells/{key}/embeddings.npz",
+    log:
+        "results/logs/train/{key}.log",
+    threads: 1
+    params:
+        job=job_of("train"),
+    shell:
+        "clce-bench train --job {params.job:q} --output $(dirname {output.cell:q}) --threads {threads} > {log:q} 2>&1"
