@@ -34,7 +34,6 @@ lint: install
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/snakemake --lint
 
 report: install
 	$(BIN)/clce-bench headline --experiment $(EXPERIMENT) --open

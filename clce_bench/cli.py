@@ -146,7 +146,8 @@ def dataset(job: dict[str, Any], output: Path) -> None:
 def splits(job: dict[str, Any], output: Path) -> None:
     """Divide a data set into training, validation and test parts.
 
-    Example: clce-bench splits --job '{"spec":{"dataset":"digits","size":64,"split":{"seed":0}},"inputs":{"dataset":"/tmp/digits/dataset.json"}}' --output /tmp/digits-split
+    Example: clce-bench splits --output /tmp/split --job '{"spec":{"dataset":"digits","size":64,"split":{}},
+    "inputs":{"dataset":"/tmp/digits/dataset.json"}}'
     """
     from clce_bench.data.splits import make_splits
 

@@ -226,7 +226,7 @@ class Grid(Section):
 class Figure(Section):
     """A figure and the grid whose cells it shows."""
 
-    kind: Literal["lambda_curve", "batch_size_curve", "training_curve"]
+    kind: Literal["differences", "lambda_curve", "batch_size_curve", "training_curve"]
     grid: str
 
     @property
@@ -287,7 +287,8 @@ class Experiment(Section):
     @property
     def headline_grid(self) -> Grid:
         """The grid of the headline table."""
-        return next(grid for grid in self.grids if grid.name in (self.headline, "" if self.headline else grid.name))
+        name = self.headline or self.grids[0].name
+        return next(grid for grid in self.grids if grid.name == name)
 
 
 def parse_experiment(values: Any, source: str) -> Experiment:

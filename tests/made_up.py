@@ -18,6 +18,7 @@ EXPERIMENT = {
         {"name": "sizes", "dataset": "digits", "loss": ["ce", "clce"], "batch_size": [16, 64], "seed": [0, 1, 2]},
     ],
     "figures": [
+        {"kind": "differences", "grid": "main"},
         {"kind": "lambda_curve", "grid": "lambda"},
         {"kind": "batch_size_curve", "grid": "sizes"},
         {"kind": "training_curve", "grid": "main"},

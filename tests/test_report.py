@@ -47,7 +47,7 @@ def test_report_shows_headline_figures_tables_and_cells(capsys):
     page = write_all(experiment, plan)
     for row in headline_rows(experiment, pd.read_parquet(plan.folder / "summary.parquet")):
         assert all(f"<td>{value}</td>" in page for value in row.values())
-    assert page.count("data:image/svg+xml;base64,") == 3
+    assert page.count("data:image/svg+xml;base64,") == 4
     assert all(cell.name in page for cell in plan.cells)
     # Self-contained: nothing is fetched.
     assert not re.search(r'(src|href)="(?!data:)', page)

@@ -1,9 +1,9 @@
-import os
+import shlex
 import sys
 from pathlib import Path
 
-# Jobs call clce-bench, which lies beside the Python that runs this file, activated or not.
-os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+# Jobs call clce-bench, which lies beside the Python that reads this file, whether its environment is active or not.
+shell.prefix(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
 
 EXPERIMENT_FILE = str((workflow.overwrite_configfiles or ["config.yaml"])[-1])
 
