@@ -18,11 +18,11 @@ from clce_bench.config import (
     Recipe,
     Section,
     Split,
-    as_default,
 )
 from clce_bench.errors import UserError
 from clce_bench.files import digest
-from clce_bench.registry import hyperparameters_of, loss_path
+from clce_bench.hyperparameters import as_default, hyperparameters_of
+from clce_bench.registry import loss_path
 
 
 class Cell(Section):

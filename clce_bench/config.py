@@ -1,13 +1,12 @@
 """What an experiment file may say: the single source of its keys, defaults and ranges."""
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from clce_bench.errors import UserError, unknown
-from clce_bench.registry import DATASETS, check_hyperparameters, hyperparameters_of, loss_path
+from clce_bench.errors import unknown
+from clce_bench.hyperparameters import check_loss
+from clce_bench.registry import DATASETS
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -135,40 +134,6 @@ class Loss(Section):
         return dict(self.model_extra or {})
 
 
-def as_default(value: Any, default: Any) -> Any:
-    """Makes a float of what stands for one where the default is a float: 1, or YAML's 1e-3, which it reads as text."""
-    if not isinstance(default, float) or isinstance(value, bool):
-        return value
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return value
-
-
-def check_loss(name: str, hyperparameters: dict[str, Any]) -> None:
-    """Checks that a loss exists and takes these hyper-parameters.
-
-    Args:
-        name: ``ce``, a loss of :data:`clce_bench.registry.LOSSES` or an import path.
-        hyperparameters: value, or list of values, by name.
-
-    Raises:
-        ValueError: an unknown name or a value outside its range.
-    """
-    allowed: dict[str, Any] = {}
-    if name != "ce":
-        try:
-            allowed = hyperparameters_of(loss_path(name))
-        except UserError as error:
-            raise ValueError(str(error)) from None
-    for key, value in hyperparameters.items():
-        if key not in allowed:
-            listing = f"Keys: {', '.join(sorted(['name', 'recipe', *allowed]))}"
-            raise ValueError(unknown(f"a key of {name!r}", key, ["name", "recipe", *allowed], listing))
-        for single in _listed(value):
-            check_hyperparameters({key: as_default(single, allowed[key])})
-
-
 def check_recipe(recipe: dict[str, Any]) -> None:
     """Checks recipe values, each single or a list of alternatives.
 
@@ -289,54 +254,3 @@ class Experiment(Section):
         """The grid of the headline table."""
         name = self.headline or self.grids[0].name
         return next(grid for grid in self.grids if grid.name == name)
-
-
-def parse_experiment(values: Any, source: str) -> Experiment:
-    """Checks the content of an experiment file.
-
-    Args:
-        values: the parsed YAML.
-        source: the file's name, for messages.
-
-    Raises:
-        UserError: one line per mistake: file, key, value, what is allowed.
-    """
-    if not isinstance(values, dict):
-        raise UserError(f"{source}: an experiment is a mapping of keys; found {type(values).__name__}.")
-    try:
-        return Experiment.model_validate(values)
-    except ValidationError as error:
-        lines = [_line(source, values, detail) for detail in error.errors(include_url=False)]
-        raise UserError("\n".join(dict.fromkeys(lines))) from None
-
-
-def load_experiment(path: Path) -> Experiment:
-    """Reads and checks an experiment file (YAML or JSON).
-
-    Raises:
-        UserError: the file is missing, is not YAML, or breaks a rule.
-    """
-    try:
-        return parse_experiment(yaml.safe_load(path.read_text()), str(path))
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such experiment file.") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not YAML: {error}") from None
-
-
-def _line(source: str, values: Any, detail: Any) -> str:
-    key, node = "", values
-    for part in detail["loc"]:
-        if isinstance(part, int) and not isinstance(node, list):
-            continue
-        key += f"[{part}]" if isinstance(part, int) else f".{part}" if key else str(part)
-        try:
-            node = node[part]
-        except (KeyError, IndexError, TypeError):
-            node = None
-    message = detail["msg"].removeprefix("Value error, ")
-    if detail["type"] == "missing":
-        message = "this key is required."
-    elif detail["type"] != "value_error":
-        message = f"{detail['input']!r} is not allowed. {message}."
-    return ": ".join(part for part in (source, key, message) if part)

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import save_file
 
-from clce_bench.config import parse_experiment
 from clce_bench.jobs import cell_key, plan_of
+from clce_bench.loading import parse_experiment
 
 EXPERIMENT = {
     "name": "made-up",

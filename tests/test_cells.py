@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clce_bench.cells import Cell, cells_of, union
-from clce_bench.config import parse_experiment
+from clce_bench.loading import parse_experiment
 from clce_bench.seeds import seed_for
 
 

@@ -3,9 +3,9 @@ import sys
 
 import pytest
 
-from clce_bench.config import load_experiment, parse_experiment
 from clce_bench.errors import UserError
 from clce_bench.jobs import plan_of
+from clce_bench.loading import load_experiment, parse_experiment
 from tests.conftest import ROOT
 
 GRID = {"name": "main", "dataset": "digits", "loss": "clce"}

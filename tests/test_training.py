@@ -7,11 +7,12 @@ import torch
 from safetensors.torch import load_file
 
 from clce_bench.cells import cells_of, union
-from clce_bench.config import Recipe, parse_experiment
+from clce_bench.config import Recipe
 from clce_bench.data.prepare import prepare_dataset
 from clce_bench.data.splits import make_splits
 from clce_bench.errors import UserError
 from clce_bench.files import read_json
+from clce_bench.loading import parse_experiment
 from clce_bench.models.features import compute_features
 from clce_bench.training.batches import epoch_batches
 from clce_bench.training.loop import scaled_learning_rate, schedule

@@ -3,8 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor
 
+from clce_bench.hyperparameters import check_hyperparameters
 from clce_bench.losses.core import ContrastiveLoss, N, P, Pairs
-from clce_bench.registry import check_hyperparameters
 
 
 class SCHaNe(ContrastiveLoss):

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from clce_bench.cells import Cell
 from clce_bench.data.augmentation import CLEAN, Views
+from clce_bench.data.prepared import PreparedDataset
 from clce_bench.models.features import run_trunk
 from clce_bench.seeds import seed_for
 
@@ -46,25 +48,25 @@ class ComputedInputs:
     """Augments images and runs the trunk when asked: the same numbers as :class:`StoredInputs`, more slowly.
 
     Args:
-        views_of: makes the views.
-        trunk: the frozen trunk; an identity when everything trains.
+        cell: says how images are augmented and which trunk is frozen.
+        dataset: the prepared data set.
+        trunk: the frozen trunk; an identity when everything trains, and then every epoch has views of its own.
         description: the content of ``backbone.json``.
-        views: views that exist, as for stored ones, or ``None`` for new ones in every epoch.
         device: where batches go.
     """
 
     def __init__(
         self,
-        views_of: Views,
+        cell: Cell,
+        dataset: PreparedDataset,
         trunk: nn.Module,
-        description: dict[str, list[float]],
-        views: int | None,
+        description: dict[str, Any],
         device: torch.device,
     ) -> None:
-        self.views_of = views_of
+        self.views_of = Views(dataset.pixels, cell.augmentation, dataset.description["name"])
+        self.views = None if cell.backbone.freeze == "none" else cell.backbone.cached_views
         self.trunk = trunk.to(device)
         self.description = description
-        self.views = views
         self.device = device
 
     def __call__(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> Tensor:

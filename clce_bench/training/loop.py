@@ -2,13 +2,13 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from clce_bench.cells import Cell
 from clce_bench.losses import FusedLoss
@@ -75,7 +75,7 @@ def fit(
     """
     recipe = cell.recipe
     steps = recipe.epochs * (len(rows) // cell.batch_size)
-    optimizer = torch.optim.AdamW(parameter_groups(model, recipe.weight_decay), fused=True)
+    optimizer = torch.optim.AdamW(parameter_groups([model, loss], recipe.weight_decay), fused=True)
     peak = scaled_learning_rate(cell)
     history: list[Epoch] = []
     started, step = time.perf_counter(), 0
@@ -124,9 +124,9 @@ def schedule(step: int, steps: int, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(steps - rising, 1)))
 
 
-def parameter_groups(model: ContrastiveClassifier, weight_decay: float) -> list[dict[str, object]]:
+def parameter_groups(modules: Sequence[nn.Module], weight_decay: float) -> list[dict[str, object]]:
     """Divides the parameters: matrices and filters decay, biases and normalisation do not."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    trained = [parameter for module in modules for parameter in module.parameters() if parameter.requires_grad]
     return [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},

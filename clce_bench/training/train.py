@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from clce_bench.cells import Cell
-from clce_bench.data.augmentation import CLEAN, Views
+from clce_bench.data.augmentation import CLEAN
 from clce_bench.data.prepared import PreparedDataset
 from clce_bench.errors import UserError
 from clce_bench.files import read_json, sha256_of, staged, write_json
@@ -23,6 +23,7 @@ from clce_bench.models.backbone import load_backbone, split_backbone
 from clce_bench.models.classifier import ContrastiveClassifier
 from clce_bench.models.device import pick_device
 from clce_bench.provenance import environment, now
+from clce_bench.seeds import seed_for
 from clce_bench.training.batches import ComputedInputs, Inputs, StoredInputs
 from clce_bench.training.loop import Training, fit
 
@@ -44,6 +45,8 @@ def train_cell(job: dict[str, Any], output: Path) -> None:
     started, clock = now(), time.perf_counter()
     cell = Cell.model_validate(job["spec"])
     paths = {name: Path(path) for name, path in job["inputs"].items()}
+    # For what has no generator of its own: dropout, and weights of a loss of the user's.
+    torch.manual_seed(seed_for("training", dataset=cell.dataset, seed=cell.seed))
     device = pick_device()
     dataset = PreparedDataset(paths["dataset"].parent)
     parts = pd.read_parquet(paths["splits"].parent / "splits.parquet")["part"].to_numpy()
@@ -59,11 +62,9 @@ def train_cell(job: dict[str, Any], output: Path) -> None:
     if "features" in paths:
         inputs = StoredInputs(paths["features"].parent / "features.npy", device)
     else:
-        views = Views(dataset.pixels, cell.augmentation, dataset.description["name"])
-        stored = None if cell.backbone.freeze == "none" else cell.backbone.cached_views
-        inputs = ComputedInputs(views, trunk, backbone, stored, device)
+        inputs = ComputedInputs(cell, dataset, trunk, backbone, device)
     model = ContrastiveClassifier(tail, backbone["features"], classes, cell.weight, cell.recipe, cell.seed).to(device)
-    loss = FusedLoss(_contrastive(cell), cell.weight)
+    loss = FusedLoss(_contrastive(cell), cell.weight).to(device)
 
     def validate() -> float:
         features, logits = embed(model, inputs, rows["validation"])

