@@ -29,8 +29,8 @@ test: install
 	$(BIN)/pytest
 
 lint: install
-	$(BIN)/ruff format --check clce_bench tests benchmarks
-	$(BIN)/ruff check clce_bench tests benchmarks
+	$(BIN)/ruff format --check clce_bench tests .ci
+	$(BIN)/ruff check clce_bench tests .ci
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/mypy
 	$(BIN)/lint-imports

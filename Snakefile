@@ -32,8 +32,16 @@ onstart:
 
 
 onsuccess:
-    shell("clce-bench headline --experiment {FOLDER}/experiment.json")
+    if Path(f"{FOLDER}/report.html").exists():
+        shell(
+            "clce-bench headline --close-run --experiment {FOLDER}/experiment.json"
+        )
 
 
+# What there is gets its tables, report and runs, gaps marked, when some jobs have failed.
 onerror:
-    shell("clce-bench track --experiment {FOLDER}/experiment.json")
+    shell(
+        "clce-bench summarize --experiment {FOLDER}/experiment.json --output {FOLDER} && "
+        "clce-bench report --experiment {FOLDER}/experiment.json --output {FOLDER}/report.html && "
+        "clce-bench track --experiment {FOLDER}/experiment.json"
+    )

@@ -8,6 +8,8 @@ from clce_bench.errors import unknown
 from clce_bench.hyperparameters import check_loss
 from clce_bench.registry import DATASETS
 
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+"""Part of a file's name."""
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -68,7 +70,7 @@ class Split(Section):
 class Episodes(Section):
     """Few-shot tasks, drawn once and shared by all losses."""
 
-    count: Annotated[int, Field(ge=1)] = 1000
+    count: Annotated[int, Field(ge=2)] = 1000
     way: Annotated[int, Field(ge=2)] = 5
     shots: list[Annotated[int, Field(ge=1)]] = [1, 5]
     queries: Annotated[int, Field(ge=1)] = 15
@@ -148,7 +150,7 @@ def check_recipe(recipe: dict[str, Any]) -> None:
 class Grid(Section):
     """The product of its axes; every axis takes one value or a list."""
 
-    name: str
+    name: Name
     dataset: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
     loss: Annotated[list[Loss], Field(min_length=1)]
     weight: Annotated[list[Probability], BeforeValidator(_listed), Field(alias="lambda", min_length=1)] = [0.9]
@@ -209,7 +211,7 @@ class Tracking(Section):
 class Experiment(Section):
     """A whole experiment file."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+    name: Name
     description: str = ""
     backbone: Backbone = Backbone()
     datasets: dict[str, Dataset] = {}
@@ -235,6 +237,8 @@ class Experiment(Section):
     @classmethod
     def _losses_exist(cls, losses: dict[str, Loss]) -> dict[str, Loss]:
         for name, loss in losses.items():
+            if loss.name not in ("", name):
+                raise ValueError(f"{name}: the name {loss.name!r} contradicts the key; leave it out.")
             check_loss(name, loss.hyperparameters)
             check_recipe(loss.recipe)
         return losses

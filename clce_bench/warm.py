@@ -97,6 +97,7 @@ def serve(folder: Path, owner: int) -> None:
     for name in MODULES:
         importlib.import_module(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # Children report their status themselves.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the owner, and thereby this process.
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(folder / "socket"))
         listener.listen(64)
@@ -123,6 +124,7 @@ def _child(connection: socket.socket) -> NoReturn:
     status = 1
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         header, descriptors, _, _ = socket.recv_fds(connection, _LENGTH.size, 2)
         (length,) = _LENGTH.unpack(header)
         request = json.loads(b"".join(_receive(connection, length)))
@@ -154,9 +156,9 @@ def _receive(connection: socket.socket, length: int) -> list[bytes]:
 
 
 def _follow(connection: socket.socket) -> None:
-    """Ends this child when the job that asked for it is gone."""
+    """Ends this child, as Ctrl-C would, when the job that asked for it is gone."""
     if not connection.recv(1):
-        os._exit(1)
+        signal.raise_signal(signal.SIGINT)
 
 
 if __name__ == "__main__":

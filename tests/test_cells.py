@@ -65,7 +65,7 @@ def test_spec_and_cell_are_equivalent():
 
 def test_names_and_seeds_are_the_same_in_another_process():
     code = (
-        "from clce_bench.cells import *; from clce_bench.config import *; from clce_bench.seeds import *;"
+        "from clce_bench.cells import *; from clce_bench.loading import *; from clce_bench.seeds import *;"
         "e = parse_experiment({'name': 'test', 'grids': [{'name': 'grid0', 'dataset': 'digits', 'loss': 'tcl'}]}, '');"
         "print(union(cells_of(e))[0].name, seed_for('batches', dataset='digits', seed=3))"
     )

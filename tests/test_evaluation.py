@@ -14,6 +14,7 @@ from clce_bench.evaluation.fewshot import nearest_centroid
 from clce_bench.evaluation.probe import INVERSE_STRENGTHS, linear_probe
 from clce_bench.evaluation.statistics import mean_interval, paired_difference
 from clce_bench.evaluation.summary import summary_table
+from clce_bench.files import read_json, write_json
 from tests.made_up import change_record, make_up
 
 numbers = st.lists(st.floats(-100, 100), min_size=2, max_size=20).filter(lambda values: np.std(values) > 1e-6)
@@ -110,9 +111,8 @@ def test_cells_without_a_result_are_left_out_and_said():
     (missing.directory / "metrics.json").unlink()
     (missing.directory / "failure.txt").write_text("RuntimeError: no memory\n")
     change_record(diverged, status="diverged", reason="the loss was nan in epoch 1, step 2")
-    (diverged.directory / "metrics.json").write_text(
-        '{"metrics": {}, "seconds": 0, "started": "2026-01-01T00:00:00+00:00"}'
-    )
+    empty = {"metrics": {}, "seconds": 0, "cell_sha256": read_json(diverged.directory / "cell.json")["outputs_sha256"]}
+    write_json(diverged.directory / "metrics.json", empty)
     change_record(stale, job={"spec": {}, "inputs": {}, "code": "old"})
     summary = summary_table(plan).set_index("cell")
     assert summary.loc[missing.name, ["status", "reason"]].tolist() == ["failed", "RuntimeError: no memory"]
@@ -122,6 +122,15 @@ def test_cells_without_a_result_are_left_out_and_said():
     table = compare(grid_rows(summary.reset_index(), "main"), "metric.top1").set_index("loss")
     assert table.loc["clce", ["n", "pairs"]].tolist() == [2, 2]
     assert table.loc["tcl", ["n", "diverged"]].tolist() == [2, 1]
+
+
+def test_an_evaluation_of_other_weights_does_not_count():
+    _, plan = make_up()
+    cell = plan.grids["main"][0]
+    change_record(cell, outputs_sha256={"model.safetensors": "2" * 64})
+    row = summary_table(plan).set_index("cell").loc[cell.name]
+    assert (row["status"], row["reason"]) == ("missing", "trained, not evaluated yet")
+    assert np.isnan(row["metric.top1"])
 
 
 def test_a_sweep_of_the_baseline_gives_no_difference():

@@ -20,8 +20,8 @@ for loss in {losses!r}.values():
 """
 
 
-def fingerprints(root):
-    code = CODE.format(root=str(root), losses=LOSSES)
+def fingerprints(root, **more):
+    code = CODE.format(root=str(root), losses={**LOSSES, **more})
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root)
     assert printed.returncode == 0, printed.stderr
     return dict(line.split() for line in printed.stdout.splitlines())
@@ -62,9 +62,23 @@ def test_the_report_and_tracking_concern_no_training(copy):
     assert changed(copy, "tracking.py", "max_results=1000", "max_results=999") == {"track"}
 
 
+def test_the_template_belongs_to_the_report(copy):
+    assert changed(copy, "report/page.html", "<h2>Headline</h2>", "<h2>Result</h2>") == {"report"}
+
+
+def test_a_users_loss_depends_on_what_it_builds_on(copy):
+    (copy / "mine.py").write_text("from clce_bench.losses.tcl import TCL\nclass Mine(TCL): ...\n")
+    before = fingerprints(copy, mine="mine:Mine")["mine:Mine"]
+    path = copy / "clce_bench/losses/tcl.py"
+    path.write_text(path.read_text().replace("k1: float = 5000.0", "k1: float = 4000.0"))
+    changed_base = fingerprints(copy, mine="mine:Mine")["mine:Mine"]
+    (copy / "mine.py").write_text("from clce_bench.losses.tcl import TCL\nclass Mine(TCL): x = 1\n")
+    assert len({before, changed_base, fingerprints(copy, mine="mine:Mine")["mine:Mine"]}) == 3
+
+
 def test_what_describes_jobs_is_in_the_jobs_themselves(copy):
     assert not changed(
-        copy, "config.py", "count: Annotated[int, Field(ge=1)] = 1000", "count: Annotated[int, Field(ge=1)] = 99"
+        copy, "config.py", "count: Annotated[int, Field(ge=2)] = 1000", "count: Annotated[int, Field(ge=2)] = 99"
     )
 
 

@@ -8,11 +8,14 @@ import pytest
 from clce_bench.data.prepare import prepare_dataset
 from clce_bench.data.splits import make_splits
 from clce_bench.errors import UserError
+from clce_bench.evaluation.compare import grid_rows
 from clce_bench.evaluation.summary import write_summary
+from clce_bench.figures.differences import draw
 from clce_bench.figures.render import render
+from clce_bench.figures.style import use_style
 from clce_bench.files import write_json
 from clce_bench.jobs import cell_key
-from clce_bench.report.headline import headline_rows, interval, print_headline
+from clce_bench.report.headline import close_run, cost_of_last_run, headline_rows, interval, print_headline
 from clce_bench.report.page import write_report
 from tests.made_up import change_record, make_up
 
@@ -87,8 +90,37 @@ def test_a_figure_without_results_says_so(tmp_path):
     for cell in plan.cells:
         (cell.directory / "metrics.json").unlink()
     write_summary(experiment, plan.folder)
-    with pytest.raises(UserError, match="no cell of the grid 'lambda' has a result yet"):
-        render({"kind": "lambda_curve", "grid": "lambda"}, plan.folder / "summary.parquet", tmp_path / "x.svg")
+    for figure in plan.jobs["figures"].values():
+        render(figure.spec, plan.folder / "summary.parquet", tmp_path / "x.svg")
+        assert (tmp_path / "x.png").stat().st_size > 1000
+
+
+def test_differences_have_a_row_per_setting_even_where_a_metric_lacks_it():
+    experiment, plan = make_up()
+    write_summary(experiment, plan.folder)
+    rows = grid_rows(pd.read_parquet(plan.folder / "summary.parquet"), "lambda")
+    use_style()
+    figure = draw(rows, pd.DataFrame())
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels == [f"CLCE, λ = {weight}, batch 64" for weight in ("0.5", "0.9", "1")]
+    # The classifier has no point at λ = 1, the probe has: drawn at the same heights in both panels.
+    heights = [sorted({float(y) for bar in axes.containers for y in bar[0].get_ydata()}) for axes in figure.axes]
+    assert heights == [[0, 1], [0, 1, 2]]
+
+
+def test_cost_is_kept_after_the_run_and_by_runs_that_train_nothing():
+    _, plan = make_up()
+    assert cost_of_last_run(plan) is None
+    write_json(plan.folder / "run.json", {"started": "2026-01-01T00:00:00.000+00:00", "cores": 2})
+    running = cost_of_last_run(plan)
+    assert (running.cells, running.cores) == (len(plan.cells), 2)
+    assert running.inside == pytest.approx(4.0 * len(plan.cells))
+    close_run(plan)
+    closed = cost_of_last_run(plan)
+    plan.mark_start(4)
+    assert cost_of_last_run(plan) == closed
+    close_run(plan)
+    assert cost_of_last_run(plan) == closed
 
 
 def test_headline_before_any_run_says_what_to_do():

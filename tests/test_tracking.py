@@ -8,8 +8,10 @@ from mlflow.tracking import MlflowClient
 
 from clce_bench.evaluation.summary import write_summary
 from clce_bench.files import read_json
+from clce_bench.jobs import plan_of
+from clce_bench.loading import parse_experiment
 from clce_bench.tracking import store_uri, track_experiment
-from tests.made_up import change_record, make_up
+from tests.made_up import EXPERIMENT, change_record, make_up
 
 
 @pytest.fixture
@@ -20,6 +22,13 @@ def tracked():
     write_summary(experiment, plan.folder)
     track_experiment(experiment, Path("first.json"))
     return experiment, plan
+
+
+def remake(losses):
+    """The same experiment with other losses, its results kept."""
+    grid = {"name": "main", "dataset": "digits", "loss": losses, "seed": [0, 1]}
+    experiment = parse_experiment({**EXPERIMENT, "grids": [grid], "figures": []}, "")
+    return experiment, plan_of(experiment)
 
 
 def runs(experiment):
@@ -101,3 +110,11 @@ def test_a_cell_that_was_trained_again_replaces_its_run(tracked):
     _, found = runs(experiment)
     assert len(found) == 5
     assert (found[cell.name].info.status, found[cell.name].data.tags["clce.status"]) == ("FAILED", "diverged")
+
+
+def test_a_cell_that_left_the_experiment_leaves_the_store(tracked):
+    _, plan = tracked
+    experiment, _ = remake(["ce"])
+    track_experiment(experiment, None)
+    _, found = runs(experiment)
+    assert set(found) == {cell.name for cell in plan.cells if cell.weight == 0} | {"experiment"}

@@ -87,6 +87,7 @@ def test_results_without_snakemakes_metadata_are_accepted(ran, tmp_path):
         folder, tmp_path / "copy", ignore=shutil.ignore_patterns(".snakemake", "mlflow"), copy_function=shutil.copy2
     )
     dry = snakemake(tmp_path / "copy", "-n")
+    assert dry.returncode == 0, dry.stderr
     assert "train" not in jobs_of(dry.stdout + dry.stderr)
 
 
@@ -148,5 +149,6 @@ def test_lint_finds_nothing_but_the_missing_environments():
     start = done.stdout.index("{")
     found = json.loads(done.stdout[start:])
     titles = {lint["title"] for rule in found["rules"] for lint in rule["lints"]}
+    assert found["rules"]
     assert titles <= {"Specify a conda environment or container for each rule."}
     assert not any(file["lints"] for file in found.get("files", []))

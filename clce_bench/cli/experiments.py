@@ -110,15 +110,20 @@ def track(path: Path, output: Path | None) -> None:
 @click.command()
 @experiment_option
 @click.option("--open", "open_page", is_flag=True, help="Open the report page too.")
-def headline(path: Path, open_page: bool) -> None:
+@click.option("--close-run", "closing", is_flag=True, help="Note that a Snakemake run has ended, and what it took.")
+def headline(path: Path, open_page: bool, closing: bool) -> None:
     """Print the headline table of a finished experiment and where its report lies.
 
     Example: clce-bench headline
     """
+    from clce_bench.jobs import plan_of
     from clce_bench.loading import load_experiment
-    from clce_bench.report.headline import print_headline
+    from clce_bench.report.headline import close_run, print_headline
 
-    page = print_headline(load_experiment(path))
+    experiment = load_experiment(path)
+    if closing:
+        close_run(plan_of(experiment))
+    page = print_headline(experiment)
     if open_page:
         click.launch(str(page))
 

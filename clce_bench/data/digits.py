@@ -7,7 +7,7 @@ from clce_bench.data.dataset import Dataset, Images
 
 
 def read_digits(size: int) -> Images:
-    """Enlarges the digits and repeats their grey in three channels.
+    """Enlarges the digits, dark on white as on paper, and repeats their grey in three channels.
 
     Args:
         size: height and width in pixels.
@@ -15,7 +15,7 @@ def read_digits(size: int) -> Images:
     from sklearn.datasets import load_digits
 
     digits = load_digits()
-    grey = np.round(digits.images * (255 / 16)).astype("uint8")
+    grey = 255 - np.round(digits.images * (255 / 16)).astype("uint8")
     bilinear = Image.Resampling.BILINEAR
     enlarged = [np.asarray(Image.fromarray(image).resize((size, size), bilinear)) for image in grey]
     ids = [f"{index:04d}" for index in range(len(grey))]

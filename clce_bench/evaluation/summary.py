@@ -8,7 +8,7 @@ import pandas as pd
 from clce_bench.cells import Cell
 from clce_bench.config import Experiment
 from clce_bench.files import read_json, staged
-from clce_bench.jobs import Plan, cell_key, plan_of, status_of
+from clce_bench.jobs import Plan, cell_key, evaluation_of, plan_of, status_of
 
 
 def write_summary(experiment: Experiment, output: Path) -> None:
@@ -74,8 +74,8 @@ def _outcome(cell: Cell, plan: Plan) -> dict[str, Any]:
         history = pd.read_csv(cell.directory / "history.csv")
         if len(history):
             outcome["validation"] = history["validation"].iloc[-1]
-    if (cell.directory / "metrics.json").exists():
-        record = read_json(cell.directory / "metrics.json")
-        outcome["evaluate_seconds"] = record["seconds"]
-        outcome |= {f"metric.{name}": value for name, value in record["metrics"].items()}
+        evaluation = evaluation_of(cell)
+        if evaluation:
+            outcome["evaluate_seconds"] = evaluation["seconds"]
+            outcome |= {f"metric.{name}": value for name, value in evaluation["metrics"].items()}
     return outcome

@@ -4,7 +4,9 @@ from itertools import cycle
 from typing import Any
 
 import matplotlib
+import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from clce_bench.labels import loss_label
 
@@ -48,6 +50,13 @@ def loss_style(losses: list[str]) -> dict[str, dict[str, Any]]:
         color = _COLORS.get(name) or next(rest)
         styles[name] = {"color": color, "marker": _MARKERS.get(name, "*"), "label": loss_label(name)}
     return styles
+
+
+def empty_figure(reason: str) -> Figure:
+    """Returns a figure that says why it shows nothing."""
+    figure = plt.figure(figsize=(6, 1.5))
+    figure.text(0.5, 0.5, reason, ha="center", va="center")
+    return figure
 
 
 def zero_line(axes: Axes) -> None:

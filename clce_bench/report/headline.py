@@ -1,7 +1,7 @@
 """The headline table, and what the last run cost."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from clce_bench.cells import Cell
 from clce_bench.config import Experiment
 from clce_bench.errors import UserError
 from clce_bench.evaluation.compare import compare, grid_rows, metrics_of
-from clce_bench.files import read_json
-from clce_bench.jobs import Plan, plan_of
+from clce_bench.files import read_json, write_json
+from clce_bench.jobs import Plan, evaluation_of, plan_of
 from clce_bench.labels import loss_label, metric_label
 from clce_bench.provenance import now
 
@@ -48,28 +48,37 @@ class Cost:
 
 
 def cost_of_last_run(plan: Plan) -> Cost | None:
-    """Adds up what the last run trained; ``None`` when it trained nothing or there was none."""
+    """Says what the last run that trained anything took: up to now if it is still going on.
+
+    Returns:
+        ``None`` if there was none.
+    """
     path = plan.folder / "run.json"
     if not path.exists():
         return None
     run = read_json(path)
-    start = datetime.fromisoformat(run["started"])
-    seconds = [_seconds_since(cell, start) for cell in plan.cells]
-    trained = [value for value in seconds if value is not None]
-    if not trained:
-        return None
-    wall = (datetime.fromisoformat(now()) - start).total_seconds()
-    return Cost(len(trained), wall, sum(trained), run["cores"])
+    if "started" in run:
+        start = datetime.fromisoformat(run["started"])
+        trained = [value for cell in plan.cells if (value := _seconds_since(cell, start)) is not None]
+        if trained:
+            wall = (datetime.fromisoformat(now()) - start).total_seconds()
+            return Cost(len(trained), wall, sum(trained), run["cores"])
+    return Cost(**run["cost"]) if run.get("cost") else None
+
+
+def close_run(plan: Plan) -> None:
+    """Notes what a run took when it has ended, for as long as no later run trains anything."""
+    cost = cost_of_last_run(plan)
+    write_json(plan.folder / "run.json", {"cost": asdict(cost) if cost else None})
 
 
 def _seconds_since(cell: Cell, start: datetime) -> float | None:
-    records = [cell.directory / "cell.json", cell.directory / "metrics.json"]
-    if not all(path.exists() for path in records):
+    if not (cell.directory / "cell.json").exists():
         return None
-    train, evaluate = (read_json(path) for path in records)
-    if datetime.fromisoformat(train["started"]) < start:
+    train, evaluation = read_json(cell.directory / "cell.json"), evaluation_of(cell)
+    if evaluation is None or datetime.fromisoformat(train["started"]) < start:
         return None
-    return float(train["seconds"] + evaluate["seconds"])
+    return float(train["seconds"] + evaluation["seconds"])
 
 
 def headline_rows(experiment: Experiment, summary: pd.DataFrame) -> list[dict[str, str]]:
@@ -137,6 +146,6 @@ def print_headline(experiment: Experiment) -> Path:
     console.print(table)
     cost = cost_of_last_run(plan)
     if cost:
-        console.print(f"This run: {cost}.")
+        console.print(f"The last run: {cost}.")
     console.print(f"Report: {page}", soft_wrap=True)
     return page

@@ -30,7 +30,7 @@ def write_report(experiment: Experiment, output: Path) -> None:
         version=__version__,
         written=now()[:16].replace("T", " "),
         headline=headline_rows(experiment, summary),
-        figures=[_figure(plan, figure.name) for figure in experiment.figures],
+        figures=[_figure(plan, figure.name) for figure in experiment.figures if _drawn(plan, figure.name).exists()],
         tables=_tables(experiment, summary),
         cells=_cells(summary),
         counts=summary["status"].value_counts().to_dict(),
@@ -44,8 +44,12 @@ def write_report(experiment: Experiment, output: Path) -> None:
 
 
 def _figure(plan: Plan, name: str) -> dict[str, str]:
-    svg = (plan.folder / "figures" / f"{name}.svg").read_bytes()
+    svg = _drawn(plan, name).read_bytes()
     return {"name": name, "source": f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"}
+
+
+def _drawn(plan: Plan, name: str) -> Path:
+    return plan.folder / "figures" / f"{name}.svg"
 
 
 def _tables(experiment: Experiment, summary: pd.DataFrame) -> list[dict[str, Any]]:

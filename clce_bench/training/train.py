@@ -3,6 +3,7 @@
 import logging
 import resource
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +75,15 @@ def train_cell(job: dict[str, Any], output: Path) -> None:
         return float((logits.argmax(axis=1) == labels[rows["validation"]].cpu().numpy()).mean())
 
     training = fit(model, loss, cell, inputs, rows["train"], labels.to(device), validate)
+    embeddings = embed(model, inputs, np.arange(len(parts)))
+    if not np.isfinite(embeddings[0]).all():
+        training = replace(training, diverged="the features were not finite after the last epoch")
     log.info("%s: %d epochs, %s", cell.name, len(training.history), training.diverged or "done")
-    _write(output, job, cell, model, training, embed(model, inputs, np.arange(len(parts))), started, clock)
+    _write(output, job, cell, model, training, embeddings, started, clock)
+
+
+def _peak_gpu_memory_mib() -> int | None:
+    return round(torch.cuda.max_memory_allocated() / 2**20) if torch.cuda.is_available() else None
 
 
 def _contrastive(cell: Cell) -> torch.nn.Module | None:
@@ -163,6 +171,9 @@ def _write(
             "started": started,
             "seconds": round(time.perf_counter() - clock, 3),
             "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+            "peak_gpu_memory_mib": round(torch.cuda.max_memory_allocated() / 2**20)
+            if torch.cuda.is_available()
+            else None,
             "environment": environment(),
         }
         write_json(folder / "cell.json", record)

@@ -1,9 +1,13 @@
+import os
 import shlex
 import sys
 from pathlib import Path
 
 # Jobs call clce-bench, which lies beside the Python that reads this file, whether its environment is active or not.
 shell.prefix(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
+
+# Losses of the user's own lie in the folder from which the workflow runs.
+sys.path.insert(0, os.getcwd())
 
 EXPERIMENT_FILE = str((workflow.overwrite_configfiles or ["config.yaml"])[-1])
 
@@ -32,6 +36,6 @@ def inputs_of(verb, wildcard="key"):
     return inputs
 
 
-def stamp_of(verb):
-    """Gives the stamp of the code of a stage that runs once per experiment."""
-    return PLAN.jobs[verb][PLAN.experiment.name].stamp
+def own_job(verb):
+    """Gives the job of a stage that runs once per experiment."""
+    return PLAN.jobs[verb][PLAN.experiment.name]

@@ -15,12 +15,14 @@ rule summarize:
     input:
         metrics=expand("results/cells/{key}/metrics.json", key=PLAN.jobs["evaluate"]),
         experiment=f"{FOLDER}/experiment.json",
-        code=stamp_of("summarize"),
+        code=own_job("summarize").stamp,
     output:
         csv=f"{FOLDER}/summary.csv",
         parquet=f"{FOLDER}/summary.parquet",
         history=f"{FOLDER}/history.parquet",
     log:
         f"results/logs/summarize/{PLAN.experiment.name}.log",
+    params:
+        job=own_job("summarize").param,
     shell:
         "clce-bench summarize --experiment {input.experiment:q} --output $(dirname {output.csv:q}) > {log:q} 2>&1"

@@ -22,7 +22,7 @@ rule report:
         summary=f"{FOLDER}/summary.parquet",
         figures=expand(f"{FOLDER}/figures/{{key}}.svg", key=PLAN.jobs["figures"]),
         experiment=f"{FOLDER}/experiment.json",
-        code=stamp_of("report"),
+        code=own_job("report").stamp,
     output:
         page=report(
             f"{FOLDER}/report.html",
@@ -32,6 +32,8 @@ rule report:
         ),
     log:
         f"results/logs/report/{PLAN.experiment.name}.log",
+    params:
+        job=own_job("report").param,
     shell:
         "clce-bench report --experiment {input.experiment:q} --output {output.page:q} > {log:q} 2>&1"
 
@@ -40,10 +42,12 @@ rule track:
     input:
         page=f"{FOLDER}/report.html",
         experiment=f"{FOLDER}/experiment.json",
-        code=stamp_of("track"),
+        code=own_job("track").stamp,
     output:
         tracked=f"{FOLDER}/tracked.json",
     log:
         f"results/logs/track/{PLAN.experiment.name}.log",
+    params:
+        job=own_job("track").param,
     shell:
         "clce-bench track --experiment {input.experiment:q} --output {output.tracked:q} > {log:q} 2>&1"
