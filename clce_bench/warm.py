@@ -140,6 +140,7 @@ def _child(connection: socket.socket) -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
     finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # The job may be gone before this child is.
         connection.sendall(bytes([status]))
         os._exit(status)
 
