@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import pandas as pd
 
 from clce_bench.evaluation.compare import grid_rows
@@ -29,3 +30,4 @@ def render(spec: dict[str, Any], summary: Path, output: Path) -> None:
     with staged(output.parent, last=output.name) as folder:
         figure.savefig(folder / output.with_suffix(".png").name)
         figure.savefig(folder / output.name, metadata={"Date": None})
+    plt.close(figure)
