@@ -18,7 +18,7 @@ def draw(rows: pd.DataFrame, history: pd.DataFrame) -> Figure:
     curves = history[["cell", "epoch", "validation"]]
     merged = curves.merge(rows[["cell", "dataset", "batch_size", "loss"]], on="cell")
     groups = list(merged.groupby(["dataset", "batch_size"]))
-    figure, panels = plt.subplots(1, len(groups), figsize=(4.8 * len(groups), 3.6), squeeze=False)
+    figure, panels = plt.subplots(1, len(groups), figsize=(5.2 * len(groups), 3.6), squeeze=False)
     for axes, ((dataset, batch_size), group) in zip(panels[0], groups, strict=True):
         for name, style in loss_style(list(group["loss"].unique())).items():
             by_epoch = group[group["loss"] == name].groupby("epoch")["validation"]
@@ -30,5 +30,5 @@ def draw(rows: pd.DataFrame, history: pd.DataFrame) -> Figure:
         axes.set_xlabel("epoch")
     panels[0, 0].set_ylabel("validation accuracy (%)")
     panels[0, 0].legend()
-    figure.suptitle("Validation accuracy during training (mean and 95 % interval over seeds)")
+    figure.suptitle("Training (mean and 95 % interval over seeds)")
     return figure
