@@ -23,7 +23,9 @@ install: .venv/installed
 	@touch $@
 
 reproduce: install
-	$(BIN)/snakemake --configfile $(EXPERIMENT) $(if $(PROFILE),--profile $(PROFILE))
+	@$(BIN)/snakemake --configfile $(EXPERIMENT) $(if $(PROFILE),--profile $(PROFILE)) \
+		$$([ -t 2 ] && echo --logger rich || echo --quiet rules)
+	@$(BIN)/clce-bench headline --experiment $(EXPERIMENT)
 
 test: install
 	$(BIN)/pytest

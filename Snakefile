@@ -34,7 +34,7 @@ onstart:
 onsuccess:
     if Path(f"{FOLDER}/report.html").exists():
         shell(
-            "clce-bench headline --close-run --experiment {FOLDER}/experiment.json"
+            "clce-bench headline --close-run --experiment {FOLDER}/experiment.json > {FOLDER}/headline.txt"
         )
 
 
