@@ -38,10 +38,12 @@ onsuccess:
         )
 
 
-# What there is gets its tables, report and runs, gaps marked, when some jobs have failed.
+# Beside the files of the whole experiment, never in their place: those must wait until all cells are done.
 onerror:
     shell(
-        "clce-bench summarize --experiment {FOLDER}/experiment.json --output {FOLDER} && "
-        "clce-bench report --experiment {FOLDER}/experiment.json --output {FOLDER}/report.html && "
-        "clce-bench track --experiment {FOLDER}/experiment.json"
+        "clce-bench status --experiment {FOLDER}/experiment.json; "
+        "clce-bench summarize --experiment {FOLDER}/experiment.json --output {FOLDER}/partial && "
+        "clce-bench report --experiment {FOLDER}/experiment.json --output {FOLDER}/partial/report.html && "
+        "clce-bench track --experiment {FOLDER}/experiment.json && "
+        "echo What there is: {FOLDER}/partial/report.html"
     )

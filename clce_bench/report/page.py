@@ -20,9 +20,10 @@ from clce_bench.report.headline import cost_of_last_run, headline_rows, table_ro
 
 
 def write_report(experiment: Experiment, output: Path) -> None:
-    """Writes the page from the summary, the figures and the cells' own files."""
+    """Writes the page from the summary and the figures that lie beside it, and from the cells' own files."""
     plan = plan_of(experiment)
-    summary = pd.read_parquet(plan.folder / "summary.parquet")
+    summary = pd.read_parquet(output.with_name("summary.parquet"))
+    drawn = {figure.name: output.parent / "figures" / f"{figure.name}.svg" for figure in experiment.figures}
     template = (files("clce_bench.report") / "page.html").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string(template).render(
@@ -30,7 +31,7 @@ def write_report(experiment: Experiment, output: Path) -> None:
         version=__version__,
         written=now()[:16].replace("T", " "),
         headline=headline_rows(experiment, summary),
-        figures=[_figure(plan, figure.name) for figure in experiment.figures if _drawn(plan, figure.name).exists()],
+        figures=[_figure(name, path) for name, path in drawn.items() if path.exists()],
         tables=_tables(experiment, summary),
         cells=_cells(summary),
         counts=summary["status"].value_counts().to_dict(),
@@ -43,13 +44,9 @@ def write_report(experiment: Experiment, output: Path) -> None:
     write_text(output, page)
 
 
-def _figure(plan: Plan, name: str) -> dict[str, str]:
-    svg = _drawn(plan, name).read_bytes()
-    return {"name": name, "source": f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"}
-
-
-def _drawn(plan: Plan, name: str) -> Path:
-    return plan.folder / "figures" / f"{name}.svg"
+def _figure(name: str, path: Path) -> dict[str, str]:
+    encoded = base64.b64encode(path.read_bytes()).decode()
+    return {"name": name, "source": f"data:image/svg+xml;base64,{encoded}"}
 
 
 def _tables(experiment: Experiment, summary: pd.DataFrame) -> list[dict[str, Any]]:

@@ -10,7 +10,8 @@ rule dataset:
     params:
         job=job_of("dataset"),
     shell:
-        "clce-bench dataset --job {params.job:q} --output $(dirname {output.description:q}) > {log:q} 2>&1"
+        "clce-bench dataset --job {params.job:q} --output $(dirname {output.description:q}) "
+        + TO_LOG
 
 
 rule splits:
@@ -24,7 +25,8 @@ rule splits:
     params:
         job=job_of("splits"),
     shell:
-        "clce-bench splits --job {params.job:q} --output $(dirname {output.description:q}) > {log:q} 2>&1"
+        "clce-bench splits --job {params.job:q} --output $(dirname {output.description:q}) "
+        + TO_LOG
 
 
 rule episodes:
@@ -38,4 +40,5 @@ rule episodes:
     params:
         job=job_of("episodes"),
     shell:
-        "clce-bench episodes --job {params.job:q} --output $(dirname {output.description:q}) > {log:q} 2>&1"
+        "clce-bench episodes --job {params.job:q} --output $(dirname {output.description:q}) "
+        + TO_LOG

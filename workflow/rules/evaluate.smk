@@ -8,7 +8,7 @@ rule evaluate:
     params:
         job=job_of("evaluate"),
     shell:
-        "clce-bench evaluate --job {params.job:q} --output {output.metrics:q} > {log:q} 2>&1"
+        "clce-bench evaluate --job {params.job:q} --output {output.metrics:q} " + TO_LOG
 
 
 rule summarize:
@@ -25,4 +25,5 @@ rule summarize:
     params:
         job=own_job("summarize").param,
     shell:
-        "clce-bench summarize --experiment {input.experiment:q} --output $(dirname {output.csv:q}) > {log:q} 2>&1"
+        "clce-bench summarize --experiment {input.experiment:q} --output $(dirname {output.csv:q}) "
+        + TO_LOG

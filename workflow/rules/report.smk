@@ -14,7 +14,7 @@ rule figures:
     params:
         job=job_of("figures"),
     shell:
-        "clce-bench figures --job {params.job:q} --output {output.svg:q} > {log:q} 2>&1"
+        "clce-bench figures --job {params.job:q} --output {output.svg:q} " + TO_LOG
 
 
 rule report:
@@ -35,7 +35,8 @@ rule report:
     params:
         job=own_job("report").param,
     shell:
-        "clce-bench report --experiment {input.experiment:q} --output {output.page:q} > {log:q} 2>&1"
+        "clce-bench report --experiment {input.experiment:q} --output {output.page:q} "
+        + TO_LOG
 
 
 rule track:
@@ -50,4 +51,5 @@ rule track:
     params:
         job=own_job("track").param,
     shell:
-        "clce-bench track --experiment {input.experiment:q} --output {output.tracked:q} > {log:q} 2>&1"
+        "clce-bench track --experiment {input.experiment:q} --output {output.tracked:q} "
+        + TO_LOG

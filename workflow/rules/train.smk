@@ -9,7 +9,8 @@ rule backbone:
     params:
         job=job_of("backbone"),
     shell:
-        "clce-bench backbone --job {params.job:q} --output $(dirname {output.description:q}) > {log:q} 2>&1"
+        "clce-bench backbone --job {params.job:q} --output $(dirname {output.description:q}) "
+        + TO_LOG
 
 
 rule features:
@@ -25,7 +26,7 @@ rule features:
         job=job_of("features"),
     shell:
         "clce-bench features --job {params.job:q} --output $(dirname {output.description:q}) --threads {threads} "
-        "> {log:q} 2>&1"
+        + TO_LOG
 
 
 rule train:
@@ -42,4 +43,5 @@ rule train:
     params:
         job=job_of("train"),
     shell:
-        "clce-bench train --job {params.job:q} --output $(dirname {output.cell:q}) --threads {threads} > {log:q} 2>&1"
+        "clce-bench train --job {params.job:q} --output $(dirname {output.cell:q}) --threads {threads} "
+        + TO_LOG
