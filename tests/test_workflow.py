@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 from clce_bench.files import read_json
 from tests.conftest import ROOT
@@ -103,8 +104,6 @@ def test_results_without_snakemakes_metadata_are_accepted(ran, tmp_path):
     ids=["a seed", "a temperature", "the episodes", "the description", "the order"],
 )
 def test_a_change_reruns_what_it_concerns(ran, change, expected):
-    import yaml
-
     folder, _ = ran
     experiment = yaml.safe_load((folder / "miniature.yaml").read_text())
     change(experiment)
@@ -125,6 +124,26 @@ def test_the_command_of_a_job_works_by_hand(ran, tmp_path):
     subprocess.run([*command, "--output", str(tmp_path / "again")], cwd=folder, check=True, capture_output=True)
     assert (tmp_path / "again/model.safetensors").read_bytes() == (cell / "model.safetensors").read_bytes()
     assert json.loads((tmp_path / "again/cell.json").read_text())["job"] == read_json(cell / "cell.json")["job"]
+
+
+def test_a_failing_loss_is_explained_and_runs_again_when_mended(ran):
+    folder, _ = ran
+    experiment = yaml.safe_load((folder / "miniature.yaml").read_text())
+    experiment |= {"name": "failing", "figures": []}
+    experiment["grids"] = [{"name": "losses", "dataset": "digits", "loss": ["ce", "failing_loss:Failing"], "seed": 0}]
+    (folder / "failing.yaml").write_text(yaml.safe_dump(experiment))
+    (folder / "failing_loss.py").write_text(
+        BROKEN.replace("Broken", "Failing").replace("return", "raise ValueError  #")
+    )
+    failed = snakemake(folder, experiment="failing.yaml")
+    assert failed.returncode == 1
+    assert "ValueError" in failed.stderr
+    results = folder / "results/experiments/failing"
+    assert set(pd.read_csv(results / "partial/summary.csv")["status"]) == {"done", "failed"}
+    assert "Not all cells are done" in (results / "partial/report.html").read_text()
+    (folder / "failing_loss.py").write_text(mended)
+    assert snakemake(folder, experiment="failing.yaml").returncode == 0
+    assert set(pd.read_csv(results / "summary.csv")["status"]) == {"done", "diverged"}
 
 
 def test_a_batch_above_the_data_fails_before_anything_runs(tmp_path):
