@@ -132,9 +132,8 @@ def test_a_failing_loss_is_explained_and_runs_again_when_mended(ran):
     experiment |= {"name": "failing", "figures": []}
     experiment["grids"] = [{"name": "losses", "dataset": "digits", "loss": ["ce", "failing_loss:Failing"], "seed": 0}]
     (folder / "failing.yaml").write_text(yaml.safe_dump(experiment))
-    (folder / "failing_loss.py").write_text(
-        BROKEN.replace("Broken", "Failing").replace("return", "raise ValueError  #")
-    )
+    mended = BROKEN.replace("Broken", "Failing")
+    (folder / "failing_loss.py").write_text(mended.replace("return", "raise ValueError  #"))
     failed = snakemake(folder, experiment="failing.yaml")
     assert failed.returncode == 1
     assert "ValueError" in failed.stderr
