@@ -9,9 +9,6 @@ shell.prefix(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH
 # Losses of the user's own lie in the folder from which the workflow runs.
 sys.path.insert(0, os.getcwd())
 
-# What a job prints goes to its log; when it fails, the reason is shown as well.
-TO_LOG = " > {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
-
 EXPERIMENT_FILE = str((workflow.overwrite_configfiles or ["config.yaml"])[-1])
 
 try:

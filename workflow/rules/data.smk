@@ -11,7 +11,7 @@ rule dataset:
         job=job_of("dataset"),
     shell:
         "clce-bench dataset --job {params.job:q} --output $(dirname {output.description:q}) "
-        + TO_LOG
+        "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
 
 
 rule splits:
@@ -26,7 +26,7 @@ rule splits:
         job=job_of("splits"),
     shell:
         "clce-bench splits --job {params.job:q} --output $(dirname {output.description:q}) "
-        + TO_LOG
+        "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
 
 
 rule episodes:
@@ -41,4 +41,4 @@ rule episodes:
         job=job_of("episodes"),
     shell:
         "clce-bench episodes --job {params.job:q} --output $(dirname {output.description:q}) "
-        + TO_LOG
+        "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"

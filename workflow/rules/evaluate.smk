@@ -8,7 +8,7 @@ rule evaluate:
     params:
         job=job_of("evaluate"),
     shell:
-        "clce-bench evaluate --job {params.job:q} --output {output.metrics:q} " + TO_LOG
+        "clce-bench evaluate --job {params.job:q} --output {output.metrics:q} > {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
 
 
 rule summarize:
@@ -26,4 +26,4 @@ rule summarize:
         job=own_job("summarize").param,
     shell:
         "clce-bench summarize --experiment {input.experiment:q} --output $(dirname {output.csv:q}) "
-        + TO_LOG
+        "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"

@@ -14,7 +14,7 @@ rule figures:
     params:
         job=job_of("figures"),
     shell:
-        "clce-bench figures --job {params.job:q} --output {output.svg:q} " + TO_LOG
+        "clce-bench figures --job {params.job:q} --output {output.svg:q} > {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
 
 
 rule report:
@@ -36,7 +36,7 @@ rule report:
         job=own_job("report").param,
     shell:
         "clce-bench report --experiment {input.experiment:q} --output {output.page:q} "
-        + TO_LOG
+        "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
 
 
 rule track:
@@ -52,4 +52,4 @@ rule track:
         job=own_job("track").param,
     shell:
         "clce-bench track --experiment {input.experiment:q} --output {output.tracked:q} "
-        + TO_LOG
+        "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"

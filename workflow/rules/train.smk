@@ -10,7 +10,7 @@ rule backbone:
         job=job_of("backbone"),
     shell:
         "clce-bench backbone --job {params.job:q} --output $(dirname {output.description:q}) "
-        + TO_LOG
+        "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
 
 
 rule features:
@@ -26,7 +26,7 @@ rule features:
         job=job_of("features"),
     shell:
         "clce-bench features --job {params.job:q} --output $(dirname {output.description:q}) --threads {threads} "
-        + TO_LOG
+        "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
 
 
 rule train:
@@ -44,4 +44,4 @@ rule train:
         job=job_of("train"),
     shell:
         "clce-bench train --job {params.job:q} --output $(dirname {output.cell:q}) --threads {threads} "
-        + TO_LOG
+        "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
