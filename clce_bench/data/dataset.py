@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -9,20 +10,39 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class Images:
-    """Decoded images with their labels.
+class File:
+    """A file that a data set is published as.
 
     Attributes:
-        pixels: uint8, (images, size, size, 3).
+        name: as its publisher calls it.
+        urls: where it can be had, tried in order; empty when an account or a licence is needed.
+        checksum: ``md5:…`` or ``sha256:…``; empty when none is known: the first download then records what it saw.
+        size: in bytes, about; 0 when unknown.
+    """
+
+    name: str
+    urls: tuple[str, ...] = ()
+    checksum: str = ""
+    size: int = 0
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images with their labels.
+
+    Attributes:
+        pixels: decoded, uint8, (images, size, size, 3); or image files, which the ``dataset`` stage decodes.
         ids: a unique name per image.
         classes: the class name of each image.
         groups: images with the same group are near-copies and stay on one side of a split.
+        parts: the official part of each image, ``train``, ``validation`` or ``test``; ``None`` when there are none.
     """
 
-    pixels: NDArray[np.uint8]
+    pixels: NDArray[np.uint8] | list[Path]
     ids: list[str]
     classes: list[str]
     groups: list[str]
+    parts: list[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -39,6 +59,9 @@ class Dataset:
         licence: their licence.
         citation: whom to credit.
         overlap: whether ImageNet pre-training has seen these images, and which classes.
+        files: what is downloaded, or placed by hand; empty when a package brings the images.
+        page: where a person reads about the data set and gets what cannot be downloaded.
+        large: the images stay files; otherwise they are decoded once into an array.
     """
 
     name: str
@@ -50,3 +73,6 @@ class Dataset:
     licence: str
     citation: str
     overlap: str
+    files: tuple[File, ...] = ()
+    page: str = ""
+    large: bool = False
