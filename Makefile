@@ -19,7 +19,7 @@ install: .venv/installed
 .venv/installed: pyproject.toml requirements.lock
 	@echo "Setting up .venv with pinned packages: about 6 GB and a few minutes the first time."
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[pipeline,dev]'
 	@touch $@
 
 reproduce: install
@@ -31,8 +31,8 @@ test: install
 	$(BIN)/pytest
 
 lint: install
-	$(BIN)/ruff format --check clce_bench tests .ci
-	$(BIN)/ruff check clce_bench tests .ci
+	$(BIN)/ruff format --check clce_bench tests benchmarks .ci
+	$(BIN)/ruff check clce_bench tests benchmarks .ci
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/mypy
 	$(BIN)/lint-imports

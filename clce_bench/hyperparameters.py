@@ -91,6 +91,8 @@ def check_hyperparameters(values: Mapping[str, Any]) -> None:
             raise ValueError(f"positives: {value!r} is not allowed. Allowed: 'outside', 'inside'.")
         if name == "temperature" and not _number(value, above=0):
             raise ValueError(f"temperature: {value!r} is not allowed. Allowed: a finite number above 0.")
+        if name == "tau_plus" and not (_number(value, least=0) and value < 1):
+            raise ValueError(f"tau_plus: {value!r} is not allowed. Allowed: a number from 0 to below 1.")
         if name in ("beta", "k1", "k2") and not _number(value, least=0):
             raise ValueError(f"{name}: {value!r} is not allowed. Allowed: a finite number of at least 0.")
 

@@ -13,6 +13,8 @@ from clce_bench.errors import UserError, unknown
 
 LOSSES: dict[str, str] = {
     "clce": "clce_bench.losses.clce:CLCE",
+    "hcl": "clce_bench.losses.hcl:HCL",
+    "ntxent": "clce_bench.losses.ntxent:NTXent",
     "schane": "clce_bench.losses.schane:SCHaNe",
     "supcon": "clce_bench.losses.supcon:SupCon",
     "tcl": "clce_bench.losses.tcl:TCL",

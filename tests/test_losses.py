@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from pytorch_metric_learning.losses import SupConLoss
 
 from clce_bench.errors import UserError
-from clce_bench.losses import FusedLoss, create_loss
+from clce_bench.losses import ContrastiveLoss, FusedLoss, create_loss, tiles
+from clce_bench.losses.pairs import DensePairs, P
 
 
 def loop(embeddings, labels, anchor_loss):
@@ -57,6 +58,24 @@ def clce(tau, beta):
     return value
 
 
+def supcon_inside(tau):
+    def value(positives, negatives):
+        mean = sum(math.exp(s / tau) for s in positives) / len(positives)
+        return -math.log(mean / sum(math.exp(s / tau) for s in positives + negatives))
+
+    return value
+
+
+def hcl(tau, beta, tau_plus):
+    def value(positives, negatives):
+        mean = sum(math.exp(s / tau) for s in positives) / len(positives)
+        count = len(negatives)
+        reduced = (hard_negatives(negatives, tau, beta) - tau_plus * count * mean) / (1 - tau_plus)
+        return -math.log(mean / (mean + max(reduced, count * math.exp(-1 / tau))))
+
+    return value
+
+
 def tcl(tau, k1, k2):
     def value(positives, negatives):
         denominator = sum(math.exp(s / tau) for s in positives)
@@ -66,78 +85,203 @@ def tcl(tau, k1, k2):
     return value
 
 
-batches = st.lists(st.integers(0, 3), min_size=2, max_size=12)
+batches = st.lists(st.integers(0, 3), min_size=1, max_size=12)
 temperatures = st.floats(0.05, 2.0)
 CASES = {
     "supcon": (lambda tau, a, b: {"temperature": tau}, lambda tau, a, b: supcon(tau)),
+    "supcon inside": (
+        lambda tau, a, b: {"temperature": tau, "positives": "inside"},
+        lambda tau, a, b: supcon_inside(tau),
+    ),
+    "ntxent": (lambda tau, a, b: {"temperature": tau}, lambda tau, a, b: supcon(tau)),
+    "hcl": (
+        lambda tau, a, b: {"temperature": tau, "beta": a, "tau_plus": b / 4},
+        lambda tau, a, b: hcl(tau, a, b / 4),
+    ),
     "schane": (lambda tau, a, b: {"temperature": tau, "beta": a}, lambda tau, a, b: schane(tau, a)),
     "clce": (lambda tau, a, b: {"temperature": tau, "beta": a}, lambda tau, a, b: clce(tau, a)),
     "tcl": (lambda tau, a, b: {"temperature": tau, "k1": 100 * a, "k2": b}, lambda tau, a, b: tcl(tau, 100 * a, b)),
 }
 
 
+def make(case, **hyperparameters):
+    """The loss of a case, ``supcon inside`` being an option of ``supcon``."""
+    name, *inside = case.split()
+    return create_loss(name, **({"positives": "inside"} if inside else {}), **hyperparameters)
+
+
 def random_embeddings(rows, seed, dimensions=5):
     return torch.randn(rows, dimensions, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-@pytest.mark.parametrize("name", CASES)
+def random_labels(rows, classes, seed=0):
+    return torch.randint(classes, (rows,), generator=torch.Generator().manual_seed(seed))
+
+
+def dense(loss, embeddings, labels):
+    """The loss from a whole similarity matrix, differentiated by autograd."""
+    rows = torch.nn.functional.normalize(embeddings)
+    pairs = DensePairs(rows @ rows.T, labels)
+    has_positive = pairs.count(P) > 0
+    return torch.where(has_positive, loss.per_anchor(pairs), 0.0).sum() / has_positive.sum().clamp(min=1)
+
+
+def value_and_gradient(function, embeddings, labels):
+    embeddings = embeddings.clone().requires_grad_()
+    value = function(embeddings, labels)
+    value.backward()
+    return value.detach(), embeddings.grad
+
+
+@pytest.fixture
+def small_tiles(monkeypatch):
+    """Tiles so small that a batch of a test has many, of every kind."""
+    monkeypatch.setattr(tiles, "TILE", 7)
+
+
+@pytest.mark.parametrize("case", CASES)
 @settings(deadline=None, max_examples=40)
 @given(labels=batches, tau=temperatures, a=st.floats(0, 2), b=st.floats(0, 3), seed=st.integers(0, 100))
-def test_loss_equals_the_loop(name, labels, tau, a, b, seed):
-    hyperparameters, reference = (make(tau, a, b) for make in CASES[name])
+def test_loss_equals_the_loop(case, labels, tau, a, b, seed):
+    hyperparameters, reference = (of(tau, a, b) for of in CASES[case])
     embeddings = random_embeddings(len(labels), seed)
-    value = create_loss(name, **hyperparameters)(embeddings, torch.tensor(labels))
+    loss = create_loss(case.split()[0], **hyperparameters)
+    value = loss(embeddings, torch.tensor(labels))
     assert value.item() == pytest.approx(loop(embeddings, labels, reference), rel=1e-9, abs=1e-9)
+    loss.reduction = "none"
+    each = loss(embeddings, torch.tensor(labels))
+    counted = [labels.count(label) > 1 for label in labels]
+    assert each.shape == (len(labels),)
+    assert not each[~torch.tensor(counted)].any()
+    assert each.sum().item() == pytest.approx(value.item() * sum(counted), rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("temperature", [0.005, 0.05, 0.5, 10])
+@pytest.mark.parametrize(("rows", "classes"), [(90, 2), (100, 60), (64, 5), (50, 1)])
+def test_many_tiles_equal_the_dense_formula(small_tiles, case, temperature, rows, classes):
+    embeddings, labels = random_embeddings(rows, 8, dimensions=16), random_labels(rows, classes)
+    loss = make(case, temperature=temperature)
+    value, gradient = value_and_gradient(loss, embeddings, labels)
+    expected, expected_gradient = value_and_gradient(lambda *batch: dense(loss, *batch), embeddings, labels)
+    torch.testing.assert_close(value, expected, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(gradient, expected_gradient, rtol=1e-9, atol=1e-9)
+    value, gradient = value_and_gradient(loss, embeddings.float(), labels)
+    torch.testing.assert_close(value.double(), expected, rtol=1e-4, atol=1e-4)
+    scale = expected_gradient.abs().max().item()
+    torch.testing.assert_close(gradient.double(), expected_gradient, rtol=1e-3, atol=1e-4 * scale + 1e-9)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_value_per_row_keeps_the_order_of_the_rows(small_tiles, case):
+    embeddings, labels = random_embeddings(40, 9), random_labels(40, 6)
+    order = torch.randperm(40, generator=torch.Generator().manual_seed(1))
+    loss = make(case, reduction="none")
+    torch.testing.assert_close(loss(embeddings, labels)[order], loss(embeddings[order], labels[order]))
 
 
 def test_supcon_equals_pytorch_metric_learning():
     embeddings, labels = random_embeddings(64, 0).float(), torch.arange(64) % 8
-    ours, theirs = create_loss("supcon", temperature=0.1), SupConLoss(temperature=0.1)
-    assert ours(embeddings, labels).item() == pytest.approx(theirs(embeddings, labels).item(), rel=1e-5)
+    for temperature in (0.07, 0.5):
+        ours, theirs = create_loss("supcon", temperature=temperature), SupConLoss(temperature=temperature)
+        value, gradient = value_and_gradient(ours, embeddings, labels)
+        expected, expected_gradient = value_and_gradient(theirs, embeddings, labels)
+        torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(gradient, expected_gradient, rtol=1e-4, atol=1e-6)
+
+
+def equal_losses(one, other, labels):
+    embeddings = random_embeddings(len(labels), 1)
+    for result, expected in zip(*(value_and_gradient(loss, embeddings, labels) for loss in (one, other)), strict=True):
+        torch.testing.assert_close(result, expected, rtol=1e-9, atol=1e-12)
 
 
 def test_tcl_without_its_tuning_is_supcon():
-    embeddings, labels = random_embeddings(32, 1), torch.arange(32) % 4
-    tuned = create_loss("tcl", temperature=0.2, k1=0.0, k2=1.0)(embeddings, labels)
-    assert tuned.item() == pytest.approx(create_loss("supcon", temperature=0.2)(embeddings, labels).item())
+    tuned = create_loss("tcl", temperature=0.2, k1=0.0, k2=1.0)
+    equal_losses(tuned, create_loss("supcon", temperature=0.2), random_labels(32, 4))
 
 
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize(
-    "labels",
-    [[0, 0, 0, 0], [0, 1, 2, 3], [0, 0, 1, 2], [0, 0, 1, 1]],
-    ids=["one class", "singletons", "mixed", "pairs"],
+def test_schane_and_lacln_agree_when_every_anchor_has_one_positive():
+    equal_losses(create_loss("schane", beta=1.5), create_loss("clce", beta=1.5), torch.arange(20) // 2)
+
+
+def test_hcl_without_debiasing_is_schane():
+    equal_losses(create_loss("hcl", tau_plus=0.0), create_loss("schane"), random_labels(32, 4))
+
+
+def test_hcl_without_hardness_and_debiasing_is_ntxent_on_two_views():
+    plain = create_loss("hcl", temperature=0.3, beta=0.0, tau_plus=0.0)
+    equal_losses(plain, create_loss("ntxent", temperature=0.3), torch.arange(24) % 12)
+
+
+def test_both_forms_of_supcon_agree_when_every_anchor_has_one_positive():
+    inside = create_loss("supcon", positives="inside")
+    equal_losses(inside, create_loss("supcon"), torch.arange(24) % 12)
+
+
+@pytest.mark.parametrize("case", CASES)
+@settings(deadline=None, max_examples=60)
+@given(
+    labels=st.lists(st.integers(0, 3), min_size=1, max_size=9),
+    dimensions=st.sampled_from([2, 5, 2048]),
+    tau=st.sampled_from([0.005, 0.02, 0.1, 1.0, 10.0]),
+    dtype=st.sampled_from([torch.float64, torch.float32, torch.float16, torch.bfloat16]),
+    kind=st.sampled_from(["random", "equal rows", "opposite rows", "a zero row", "zeros", "tiny", "huge"]),
 )
-@pytest.mark.parametrize("kind", ["random", "equal rows", "a zero row"])
-def test_value_and_gradient_are_finite(name, labels, kind):
-    embeddings = random_embeddings(4, 2).float()
-    if kind == "equal rows":
-        embeddings = embeddings[:1].repeat(4, 1)
+def test_value_and_gradient_are_finite(case, labels, dimensions, tau, dtype, kind):
+    embeddings = random_embeddings(len(labels), 2, dimensions)
+    if kind in ("equal rows", "opposite rows"):
+        embeddings = embeddings[:1].repeat(len(labels), 1)
+    if kind == "opposite rows":
+        embeddings[::2] *= -1
     if kind == "a zero row":
         embeddings[0] = 0
-    embeddings.requires_grad_()
-    value = create_loss(name, temperature=0.01)(embeddings, torch.tensor(labels))
+    limits = torch.finfo(dtype)
+    factor = {"zeros": 0.0, "tiny": max(2 * limits.tiny, 1e-11), "huge": limits.max / 10}.get(kind, 1.0)
+    embeddings = (embeddings * factor).to(dtype).requires_grad_()
+    value = make(case, temperature=tau)(embeddings, torch.tensor(labels))
     value.backward()
     assert torch.isfinite(value)
     assert torch.isfinite(embeddings.grad).all()
-    if len(set(labels)) == 4:
+    if len(set(labels)) == len(labels):
         assert value.item() == 0
         assert not embeddings.grad.any()
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_gradient_is_that_of_the_value(name):
+def test_numbers_that_are_not_finite_are_not_hidden():
+    embeddings = random_embeddings(8, 2)
+    embeddings[3, 0] = torch.nan
+    assert not torch.isfinite(create_loss("clce")(embeddings, torch.arange(8) % 2))
+
+
+@pytest.mark.parametrize("case", ["clce", "supcon"])
+def test_anchors_of_a_large_batch_cost_what_their_formula_says(case):
+    rows, sample = 32768, [0, 1, 20000, 32767]
+    embeddings, labels = random_embeddings(rows, 11, dimensions=4), random_labels(rows, 1000)
+    value = make(case, temperature=0.5, reduction="none")(embeddings.float(), labels)
+    unit = torch.nn.functional.normalize(embeddings)
+    reference = CASES[case][1](0.5, 1.0, 1.0)
+    for anchor in sample:
+        similar = unit @ unit[anchor]
+        same = labels == labels[anchor]
+        negatives = similar[~same].tolist()
+        same[anchor] = False
+        assert value[anchor].item() == pytest.approx(reference(similar[same].tolist(), negatives), rel=1e-4)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_gradient_is_that_of_the_value(case):
     embeddings = random_embeddings(8, 3).requires_grad_()
     labels = torch.tensor([0, 0, 1, 1, 2, 2, 3, 0])
-    loss = create_loss(name, temperature=0.5)
+    loss = make(case, temperature=0.5)
     assert torch.autograd.gradcheck(lambda rows: loss(rows, labels), embeddings)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_inputs_are_summed_in_single(name, dtype):
+def test_half_precision_inputs_are_summed_in_single(case, dtype):
     embeddings, labels = random_embeddings(64, 4).to(dtype), torch.arange(64) % 8
-    loss = create_loss(name, temperature=0.02)
+    loss = make(case, temperature=0.02)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         value = loss(embeddings, labels)
     assert value.item() == pytest.approx(loss(embeddings.double(), labels).item(), rel=1e-4)
@@ -146,9 +290,94 @@ def test_half_precision_inputs_are_summed_in_single(name, dtype):
 def test_order_of_rows_and_length_do_not_matter():
     embeddings, labels = random_embeddings(16, 5), torch.arange(16) % 4
     order = torch.randperm(16, generator=torch.Generator().manual_seed(0))
-    for name in CASES:
-        loss = create_loss(name)
+    for case in CASES:
+        loss = make(case)
         assert loss(3 * embeddings[order], labels[order]).item() == pytest.approx(loss(embeddings, labels).item())
+        assert loss(embeddings, 7 - 2 * labels).item() == pytest.approx(loss(embeddings, labels).item())
+
+
+def test_gradient_weights_of_supcon_are_its_softmax_less_the_share_of_each_positive():
+    embeddings, labels = random_embeddings(20, 12), random_labels(20, 3)
+    unit = torch.nn.functional.normalize(embeddings)
+    eye = torch.eye(20, dtype=torch.bool)
+    softmax = (unit @ unit.T / 0.2).masked_fill(eye, -torch.inf).softmax(dim=1)
+    positive = (labels[:, None] == labels) & ~eye
+    expected = (softmax - positive / positive.sum(dim=1, keepdim=True)) / 0.2
+    torch.testing.assert_close(create_loss("supcon", temperature=0.2).gradient_weights(embeddings, labels), expected)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_gradient_weights_give_the_gradient(case):
+    labels = random_labels(20, 4)
+    unit = torch.nn.functional.normalize(random_embeddings(20, 13))
+    loss = make(case)
+    weights = loss.gradient_weights(unit, labels)
+    _, gradient = value_and_gradient(lambda *batch: loss(*batch) * 20, unit, labels)
+    along_the_sphere = (weights + weights.T) @ unit
+    along_the_sphere -= (along_the_sphere * unit).sum(dim=1, keepdim=True) * unit
+    torch.testing.assert_close(gradient, along_the_sphere)
+    assert not weights.diagonal().any()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_functional_gradient_equals_backward(case):
+    embeddings, labels = random_embeddings(16, 14), random_labels(16, 4)
+    loss = make(case)
+    functional = torch.func.grad(lambda rows: loss(rows, labels))(embeddings)
+    torch.testing.assert_close(functional, value_and_gradient(loss, embeddings, labels)[1])
+
+
+def test_compiled_loss_equals_the_plain_one():
+    embeddings, labels = random_embeddings(16, 15).float(), random_labels(16, 4)
+    loss = create_loss("clce")
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    for result, plain in zip(
+        value_and_gradient(compiled, embeddings, labels), value_and_gradient(loss, embeddings, labels), strict=True
+    ):
+        torch.testing.assert_close(result, plain)
+
+
+def test_second_derivatives_are_refused():
+    embeddings, labels = random_embeddings(8, 16).requires_grad_(), torch.arange(8) % 2
+    (gradient,) = torch.autograd.grad(create_loss("clce")(embeddings, labels), embeddings, create_graph=True)
+    with pytest.raises(RuntimeError, match="no second derivatives"):
+        gradient.sum().backward()
+
+
+@pytest.mark.parametrize(
+    ("embeddings", "labels", "message"),
+    [
+        (torch.randn(4, 2), torch.arange(3), r"\(4, 2\) torch.float32 and \(3,\) do not fit"),
+        (torch.randn(4), torch.arange(4), r"Expected: floats \(N, D\)"),
+        (torch.ones(4, 2, dtype=torch.int64), torch.arange(4), "Expected: floats"),
+        (torch.randn(4, 2), torch.randn(4), "torch.float32 is not allowed. Expected: integers"),
+    ],
+)
+def test_a_batch_of_the_wrong_form_is_refused(embeddings, labels, message):
+    with pytest.raises(ValueError, match=message):
+        create_loss("clce")(embeddings, labels)
+
+
+class MeanPositive(ContrastiveLoss):
+    def per_anchor(self, pairs):
+        return -pairs.mean_positive()
+
+
+def test_a_loss_of_ones_own_takes_reduction_and_gather():
+    embeddings, labels = random_embeddings(6, 17), torch.tensor([0, 0, 0, 1, 1, 2])
+    each = MeanPositive(reduction="none")(embeddings, labels)
+    assert each[5] == 0
+    assert MeanPositive(gather=True)(embeddings, labels).item() == pytest.approx(each[:5].mean().item())
+    with pytest.raises(TypeError, match="margin: no such option of MeanPositive"):
+        MeanPositive(margin=1)
+
+
+def test_fusion_gives_self_supervised_losses_the_images():
+    embeddings, labels, images = random_embeddings(16, 18), torch.arange(16) % 2, torch.arange(16) % 8
+    for name, groups in (("ntxent", images), ("hcl", images), ("supcon", labels)):
+        contrastive = create_loss(name)
+        fused = FusedLoss(contrastive, 1.0)(None, embeddings, labels, images)
+        assert fused.item() == contrastive(embeddings, groups).item()
 
 
 def test_fusion_weighs_cross_entropy_and_contrast():
@@ -167,5 +396,11 @@ def test_bad_hyperparameters_are_named():
         create_loss("clce", temperature=0)
     with pytest.raises(ValueError, match="weight: 1.5 is not allowed"):
         FusedLoss(create_loss("clce"), 1.5)
+    with pytest.raises(ValueError, match="tau_plus: 1 is not allowed"):
+        create_loss("hcl", tau_plus=1)
+    with pytest.raises(ValueError, match="reduction: 'sum' is not allowed"):
+        create_loss("clce", reduction="sum")
+    with pytest.raises(ValueError, match="reduction: 'none' is not allowed in a fused loss"):
+        FusedLoss(create_loss("clce", reduction="none"), 0.5)
     with pytest.raises(UserError, match="'schanne' is not a loss. Did you mean 'schane'"):
         create_loss("schanne")

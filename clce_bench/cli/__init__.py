@@ -6,7 +6,11 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-import click
+try:
+    import click
+except ModuleNotFoundError:
+    print("clce-bench needs the whole pipeline: pip install 'clce_bench[pipeline]'", file=sys.stderr)
+    sys.exit(2)
 
 from clce_bench import __version__, warm
 from clce_bench.cli import experiments, stages

@@ -6,7 +6,7 @@ from clce_bench.evaluation.statistics import mean_interval, paired_difference
 
 PAIR = ["seed", "fold"]
 AXES = ["dataset", "batch_size", "loss", "lambda"]
-LOSS_ORDER = ["ce", "supcon", "schane", "clce", "tcl"]
+LOSS_ORDER = ["ce", "supcon", "schane", "clce", "tcl", "ntxent", "hcl"]
 
 
 def grid_rows(summary: pd.DataFrame, grid: str) -> pd.DataFrame:

@@ -2,29 +2,34 @@
 
 >>> import torch
 >>> loss = create_loss("clce", temperature=0.5)
->>> embeddings, labels = torch.randn(8, 16), torch.tensor([0, 0, 1, 1, 2, 2, 3, 3])
->>> loss(embeddings, labels).shape
-torch.Size([])
+>>> embeddings, labels = torch.randn(8, 16, requires_grad=True), torch.tensor([0, 0, 1, 1, 2, 2, 3, 3])
+>>> loss(embeddings, labels).backward()
+>>> embeddings.grad.shape
+torch.Size([8, 16])
 """
 
 from typing import Any
 
 from torch import nn
 
-from clce_bench.losses.core import ContrastiveLoss
+from clce_bench.losses.core import ContrastiveLoss, N, P, Pairs
 from clce_bench.losses.fused import FusedLoss
 from clce_bench.registry import load, loss_path
 
-__all__ = ["ContrastiveLoss", "FusedLoss", "create_loss"]
+__all__ = ["ContrastiveLoss", "FusedLoss", "N", "P", "Pairs", "create_loss"]
 
 
 def create_loss(name: str, **hyperparameters: Any) -> nn.Module:
     """Makes a contrastive loss.
 
+    >>> create_loss("supcon", temperature=0.1, positives="inside", reduction="none").reduction
+    'none'
+
     Args:
-        name: ``supcon``, ``schane``, ``clce``, ``tcl``, or the import path of a loss of your own
+        name: ``supcon``, ``schane``, ``clce``, ``tcl``, ``ntxent``, ``hcl``, or the import path of a loss of your own
             (``my_pkg.my_loss:MyLoss``).
-        hyperparameters: passed to the loss.
+        hyperparameters: passed to the loss; with the losses here also ``reduction`` (``mean`` or ``none``) and
+            ``gather`` (compare across the processes of ``torch.distributed``).
 
     Returns:
         A module called as ``loss(embeddings, labels)``.

@@ -1,10 +1,12 @@
 """LACLN, the contrastive term of CLCE."""
 
+from typing import Unpack
+
 import torch
 from torch import Tensor
 
 from clce_bench.hyperparameters import check_hyperparameters
-from clce_bench.losses.core import ContrastiveLoss, N, P, Pairs
+from clce_bench.losses.core import ContrastiveLoss, N, Options, P, Pairs
 
 
 class CLCE(ContrastiveLoss):
@@ -23,14 +25,14 @@ class CLCE(ContrastiveLoss):
         beta: β, hardness of the weighting, ≥ 0; 0 weighs all negatives alike.
     """
 
-    def __init__(self, temperature: float = 0.5, beta: float = 1.0) -> None:
-        super().__init__()
+    def __init__(self, temperature: float = 0.5, beta: float = 1.0, **options: Unpack[Options]) -> None:
+        super().__init__(**options)
         check_hyperparameters({"temperature": temperature, "beta": beta})
         self.temperature = temperature
         self.beta = beta
 
     def per_anchor(self, pairs: Pairs) -> Tensor:
-        """Returns the loss of each anchor, (rows,)."""
+        """Returns the loss of each anchor, (anchors,)."""
         tau, beta = self.temperature, self.beta
         positives, weighted, weights = pairs.logsumexp((P, 1 / tau), (N, (1 + beta) / tau), (N, beta / tau))
         hard = weighted - weights + pairs.log_count(N)

@@ -1,90 +1,123 @@
-"""What all supervised contrastive losses here share: sums over an anchor's positives and negatives."""
+"""What all contrastive losses here share: they say what an anchor costs, the base does the rest."""
 
 from abc import ABC, abstractmethod
-from enum import Enum
+from typing import ClassVar, Literal, TypedDict, Unpack
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from clce_bench.losses.gather import Gathered
+from clce_bench.losses.pairs import DensePairs, Mask, N, P, Pairs, TiledPairs
 
-class Mask(Enum):
-    """Which of the other rows a sum runs over."""
-
-    POSITIVES = "positives"
-    NEGATIVES = "negatives"
+__all__ = ["ContrastiveLoss", "Mask", "N", "Options", "P", "Pairs"]
 
 
-P, N = Mask.POSITIVES, Mask.NEGATIVES
+class Options(TypedDict, total=False):
+    """What every loss takes beside its hyper-parameters."""
 
-# Stands for minus infinity inside log-sum-exps: an empty sum then has a zero gradient instead of NaN.
-_NOTHING = -1e9
-
-
-class Pairs:
-    """Row statistics of the cosine similarities s_ij between the rows of a batch.
-
-    The positives of anchor i are the other rows with its label, its negatives the rows with another label; the anchor
-    itself is neither.
-
-    Args:
-        embeddings: (rows, dimensions), any float type; normalised here, in float32 at least.
-        labels: (rows,), integer.
-    """
-
-    def __init__(self, embeddings: Tensor, labels: Tensor) -> None:
-        working = torch.promote_types(embeddings.dtype, torch.float32)
-        rows = F.normalize(embeddings.to(working), dim=1)
-        self.similarity = rows @ rows.T
-        same = labels[:, None] == labels[None, :]
-        self.masks = {P: same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device), N: ~same}
-
-    def count(self, mask: Mask) -> Tensor:
-        """Returns the number of rows in the mask for each anchor, (rows,)."""
-        return self.masks[mask].sum(dim=1)
-
-    def log_count(self, mask: Mask) -> Tensor:
-        """Returns the logarithm of :meth:`count`, (rows,); −∞ where there are none."""
-        return self.count(mask).to(self.similarity.dtype).log()
-
-    def mean_positive(self) -> Tensor:
-        """Returns the mean similarity to the positives, (rows,); 0 where there are none."""
-        total = (self.similarity * self.masks[P]).sum(dim=1)
-        return total / self.count(P).clamp(min=1)
-
-    def logsumexp(self, *terms: tuple[Mask, float]) -> tuple[Tensor, ...]:
-        """Returns log Σ_{j ∈ mask} exp(coefficient · s_ij) for each (mask, coefficient), each (rows,).
-
-        An empty sum gives a very negative number with a zero gradient.
-        """
-        return tuple(
-            torch.logsumexp((self.similarity * coefficient).masked_fill(~self.masks[mask], _NOTHING), dim=1)
-            for mask, coefficient in terms
-        )
+    reduction: Literal["mean", "none"]
+    """``mean`` over the anchors that have a positive, or ``none``: one value per anchor, 0 without a positive."""
+    gather: bool
+    """Compare with the rows of all processes of ``torch.distributed``, not only of this one."""
 
 
 class ContrastiveLoss(nn.Module, ABC):
     """Base of the losses: subclasses say what one anchor costs.
 
-    The loss is the mean over the anchors that have a positive. Without any such anchor it is 0 with a zero gradient.
+    The loss is the mean over the anchors that have a positive; without any it is 0 with a zero gradient. With
+    ``gather=True`` each process computes its own anchors against the rows of all. Its value is scaled so that the mean
+    over the processes, which distributed data parallel takes of gradients, is the loss of the whole batch.
+
+    Args:
+        options: ``reduction`` and ``gather``, see :class:`Options`.
     """
+
+    self_supervised: ClassVar[bool] = False
+    """Whether labels say which rows are views of one image (True) or of one class (False)."""
+
+    def __init__(self, **options: Unpack[Options]) -> None:
+        super().__init__()
+        unknown = options.keys() - Options.__annotations__.keys()
+        if unknown:
+            raise TypeError(f"{', '.join(sorted(unknown))}: no such option of {type(self).__name__}.")
+        self.reduction = options.get("reduction", "mean")
+        self.gather = options.get("gather", False)
+        if self.reduction not in ("mean", "none"):
+            raise ValueError(f"reduction: {self.reduction!r} is not allowed. Allowed: 'mean', 'none'.")
 
     @abstractmethod
     def per_anchor(self, pairs: Pairs) -> Tensor:
-        """Returns the loss of each anchor, (rows,); values of anchors without a positive are ignored."""
+        """Returns the loss of each anchor, (anchors,); values of anchors without a positive are ignored."""
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Computes the loss.
 
         Args:
-            embeddings: (rows, dimensions), any float type, not necessarily normalised.
+            embeddings: (rows, dimensions), any float type, not necessarily normalised; computed in float32 at least.
             labels: (rows,), integer; all views of an image carry its label.
 
         Returns:
-            A scalar.
+            A scalar; with ``reduction="none"`` the loss of each row as anchor, (rows,).
+
+        Raises:
+            ValueError: the shapes or types do not fit.
         """
+        _check(embeddings, labels)
         with torch.autocast(embeddings.device.type, enabled=False):
-            pairs = Pairs(embeddings, labels)
+            batch = Gathered(normalise(embeddings), labels, self.gather)
+            order = batch.labels.argsort(stable=True)
+            own = None if batch.own is None else batch.own[order].nonzero().squeeze(1)
+            pairs = TiledPairs(batch.rows[order], batch.labels[order], own)
             has_positive = pairs.count(P) > 0
             values = torch.where(has_positive, self.per_anchor(pairs), 0.0)
-            return values.sum() / has_positive.sum().clamp(min=1)
+            if self.reduction == "mean":
+                return values.sum() * batch.processes / batch.total(has_positive.sum()).clamp(min=1)
+            order = order if own is None else order[own] - batch.start
+            return torch.zeros_like(values).index_copy(0, order, values)
+
+    @torch.no_grad()
+    def gradient_weights(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Computes how strongly each pair is pulled or pushed: ∂ℓ_i/∂s_ij for anchor i and row j.
+
+        The gradient of ℓ_i with respect to the anchor's unit vector is Σ_j weight_ij · z_j.
+
+        Args:
+            embeddings: (rows, dimensions).
+            labels: (rows,).
+
+        Returns:
+            (rows, rows): negative for pairs drawn together, positive for pairs driven apart; 0 on the diagonal and for
+            anchors without a positive. Takes memory for all pairs.
+        """
+        _check(embeddings, labels)
+        rows = normalise(embeddings)
+        with torch.enable_grad(), torch.autocast(embeddings.device.type, enabled=False):
+            similarity = (rows @ rows.T).detach().requires_grad_()
+            pairs = DensePairs(similarity, labels)
+            values = torch.where(pairs.count(P) > 0, self.per_anchor(pairs), 0.0)
+            return torch.autograd.grad(values.sum(), similarity)[0]
+
+
+def normalise(embeddings: Tensor) -> Tensor:
+    """Scales rows to unit length, in float32 at least; rows without length become 0, with a zero gradient.
+
+    Args:
+        embeddings: (rows, dimensions), any float type.
+    """
+    # Nothing is divided by less than this, so that a gradient in half precision stays finite.
+    smallest = max(torch.finfo(embeddings.dtype).tiny, 1e-12)
+    rows = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
+    # Dividing by the largest entry first keeps squares from overflowing; a unit vector does not depend on it.
+    largest = rows.detach().abs().amax(dim=1, keepdim=True)
+    empty = largest <= smallest
+    rows = torch.where(empty, 0.0, rows / torch.where(empty, 1.0, largest))
+    unit: Tensor = rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp(min=0.5)
+    return unit
+
+
+def _check(embeddings: Tensor, labels: Tensor) -> None:
+    if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1] or not embeddings.is_floating_point():
+        shapes = f"{tuple(embeddings.shape)} {embeddings.dtype} and {tuple(labels.shape)}"
+        raise ValueError(f"embeddings, labels: {shapes} do not fit. Expected: floats (N, D) and labels (N,).")
+    if labels.is_floating_point() or labels.dtype == torch.bool:
+        raise ValueError(f"labels: {labels.dtype} is not allowed. Expected: integers.")

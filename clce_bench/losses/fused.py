@@ -14,7 +14,7 @@ class FusedLoss(nn.Module):
         weight: λ in [0, 1]; 0 is cross-entropy alone, 1 the contrastive loss alone.
 
     Raises:
-        ValueError: λ is outside [0, 1], or there is no contrastive loss at λ > 0.
+        ValueError: λ is outside [0, 1], there is no contrastive loss at λ > 0, or it is not reduced to a scalar.
     """
 
     def __init__(self, contrastive: nn.Module | None, weight: float) -> None:
@@ -23,16 +23,28 @@ class FusedLoss(nn.Module):
             raise ValueError(f"weight: {weight!r} is not allowed. Allowed: a number from 0 to 1.")
         if contrastive is None and weight > 0:
             raise ValueError(f"weight: {weight!r} is not allowed without a contrastive loss. Allowed: 0.")
+        if getattr(contrastive, "reduction", "mean") == "none":
+            raise ValueError("reduction: 'none' is not allowed in a fused loss. Allowed: 'mean'.")
         self.contrastive = contrastive
         self.weight = weight
 
-    def forward(self, logits: Tensor | None, embeddings: Tensor | None, labels: Tensor) -> Tensor:
+    def forward(
+        self, logits: Tensor | None, embeddings: Tensor | None, labels: Tensor, images: Tensor | None = None
+    ) -> Tensor:
         """Computes the loss.
+
+        >>> import torch
+        >>> from clce_bench.losses import create_loss
+        >>> fused = FusedLoss(create_loss("clce"), weight=0.9)
+        >>> fused(torch.randn(8, 4), torch.randn(8, 16), torch.arange(8) % 4).shape
+        torch.Size([])
 
         Args:
             logits: (rows, classes); not read at λ = 1.
             embeddings: (rows, dimensions); not read at λ = 0.
             labels: (rows,), integer.
+            images: which image each row is a view of, (rows,), integer; read by self-supervised losses, which else
+                take the labels.
 
         Returns:
             A scalar.
@@ -41,7 +53,8 @@ class FusedLoss(nn.Module):
             assert logits is not None
             return F.cross_entropy(logits, labels)
         assert embeddings is not None
-        contrastive: Tensor = self.contrastive(embeddings, labels)
+        by_image = images is not None and getattr(self.contrastive, "self_supervised", False)
+        contrastive: Tensor = self.contrastive(embeddings, images if by_image else labels)
         if self.weight == 1:
             return contrastive
         assert logits is not None

@@ -1,31 +1,46 @@
 """SupCon."""
 
+from typing import Literal, Unpack
+
 import torch
 from torch import Tensor
 
 from clce_bench.hyperparameters import check_hyperparameters
-from clce_bench.losses.core import ContrastiveLoss, N, P, Pairs
+from clce_bench.losses.core import ContrastiveLoss, N, Options, P, Pairs
 
 
 class SupCon(ContrastiveLoss):
-    r"""Supervised contrastive loss, positives outside the logarithm (Khosla et al., arXiv 2004.11362).
+    r"""Supervised contrastive loss (Khosla et al., arXiv 2004.11362), positives outside or inside the logarithm.
 
     .. math::
-        \ell_i = -\frac{1}{|P_i|} \sum_{p \in P_i} \log \frac{e^{s_{ip}/\tau}}{\sum_{a \ne i} e^{s_{ia}/\tau}}
+        \ell_i^\text{outside} =
+            -\frac{1}{|P_i|} \sum_{p \in P_i} \log \frac{e^{s_{ip}/\tau}}{\sum_{a \ne i} e^{s_{ia}/\tau}}, \qquad
+        \ell_i^\text{inside} =
+            -\log \frac{\frac{1}{|P_i|} \sum_{p \in P_i} e^{s_{ip}/\tau}}{\sum_{a \ne i} e^{s_{ia}/\tau}}
 
     Not scaled by τ over a base temperature, which SupCon's released code does.
 
     Args:
         temperature: τ, scale of the similarities, > 0.
+        positives: ``outside`` (the better form in the paper) or ``inside``.
+        options: ``reduction`` and ``gather``.
     """
 
-    def __init__(self, temperature: float = 0.1) -> None:
-        super().__init__()
-        check_hyperparameters({"temperature": temperature})
+    def __init__(
+        self,
+        temperature: float = 0.1,
+        positives: Literal["outside", "inside"] = "outside",
+        **options: Unpack[Options],
+    ) -> None:
+        super().__init__(**options)
+        check_hyperparameters({"temperature": temperature, "positives": positives})
         self.temperature = temperature
+        self.positives = positives
 
     def per_anchor(self, pairs: Pairs) -> Tensor:
-        """Returns the loss of each anchor, (rows,)."""
+        """Returns the loss of each anchor, (anchors,)."""
         tau = self.temperature
         positives, negatives = pairs.logsumexp((P, 1 / tau), (N, 1 / tau))
-        return torch.logaddexp(positives, negatives) - pairs.mean_positive() / tau
+        outside = self.positives == "outside"
+        attraction = pairs.mean_positive() / tau if outside else positives - pairs.log_count(P)
+        return torch.logaddexp(positives, negatives) - attraction

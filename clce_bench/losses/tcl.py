@@ -1,12 +1,13 @@
 """Tuned contrastive loss."""
 
 import math
+from typing import Unpack
 
 import torch
 from torch import Tensor
 
 from clce_bench.hyperparameters import check_hyperparameters
-from clce_bench.losses.core import ContrastiveLoss, N, P, Pairs
+from clce_bench.losses.core import ContrastiveLoss, N, Options, P, Pairs
 
 
 class TCL(ContrastiveLoss):
@@ -24,15 +25,17 @@ class TCL(ContrastiveLoss):
         k2: weight of the negatives, ≥ 0; ``k1=0, k2=1`` is SupCon.
     """
 
-    def __init__(self, temperature: float = 0.1, k1: float = 5000.0, k2: float = 1.0) -> None:
-        super().__init__()
+    def __init__(
+        self, temperature: float = 0.1, k1: float = 5000.0, k2: float = 1.0, **options: Unpack[Options]
+    ) -> None:
+        super().__init__(**options)
         check_hyperparameters({"temperature": temperature, "k1": k1, "k2": k2})
         self.temperature = temperature
         self.k1 = k1
         self.k2 = k2
 
     def per_anchor(self, pairs: Pairs) -> Tensor:
-        """Returns the loss of each anchor, (rows,)."""
+        """Returns the loss of each anchor, (anchors,)."""
         tau = self.temperature
         positives, repelled, negatives = pairs.logsumexp((P, 1 / tau), (P, -1.0), (N, 1 / tau))
         denominator = torch.stack([positives, repelled + _log(self.k1), negatives + _log(self.k2)]).logsumexp(dim=0)

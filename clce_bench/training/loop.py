@@ -89,7 +89,7 @@ def fit(
             for group in optimizer.param_groups:
                 group["lr"] = rate
             _, logits, embeddings = model(inputs(batch, views))
-            value = loss(logits, embeddings, labels[batch])
+            value = loss(logits, embeddings, labels[batch], torch.from_numpy(batch).to(labels.device))
             if not torch.isfinite(value):
                 return Training(history, f"the loss was {value.item()} in epoch {epoch + 1}, step {count + 1}")
             optimizer.zero_grad()

@@ -90,10 +90,15 @@ def _contrastive(cell: Cell) -> torch.nn.Module | None:
     if cell.weight == 0:
         return None
     hyperparameters = {key: value for key, value in cell.loss.items() if key != "name"}
+    name = cell.loss["name"]
     try:
-        return create_loss(cell.loss["name"], **hyperparameters)
+        loss = create_loss(name, **hyperparameters)
     except (ValueError, TypeError) as error:
-        raise UserError(f"losses.{cell.loss['name']}: {error}") from None
+        raise UserError(f"losses.{name}: {error}") from None
+    if cell.recipe.views < 2 and getattr(loss, "self_supervised", False):
+        why = f"the positives of {name} are other views of an image"
+        raise UserError(f"recipe.views: {cell.recipe.views} is not allowed: {why}. Allowed: at least 2.")
+    return loss
 
 
 def training_labels(labels: NDArray[np.int64], train: NDArray[np.int64]) -> tuple[Tensor, int]:

@@ -1,0 +1,114 @@
+"""Exact gradients of a contrastive batch that does not fit into memory at once.
+
+A contrastive loss compares all rows of a batch, so gradients of small batches do not add up to that of a large one. But
+the encoder is only needed row by row: embed the whole batch in pieces without a graph, take the loss's gradient with
+respect to the embeddings, then embed each piece again and pass its part of that gradient on (Gao et al., arXiv
+2101.06983).
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+def cached_backward(encoder: nn.Module, inputs: Tensor, loss: Callable[..., Tensor], micro_batch: int) -> Tensor:
+    """Adds the gradients of a whole batch's loss to the parameters, holding the graph of one micro-batch at a time.
+
+    >>> from clce_bench.losses import create_loss
+    >>> encoder, contrastive = nn.Linear(16, 8), create_loss("clce")
+    >>> images, labels = torch.randn(32, 16), torch.arange(32) % 4
+    >>> cached_backward(encoder, images, lambda embeddings: contrastive(embeddings, labels), micro_batch=8).shape
+    torch.Size([])
+    >>> encoder.weight.grad.shape
+    torch.Size([8, 16])
+
+    Dropout and stochastic depth draw the same numbers both times. With ``DistributedDataParallel`` gradients are
+    exchanged once, with the last micro-batch; a loss with ``gather=True`` then sees the batches of all processes.
+
+    Args:
+        encoder: returns a tensor, or a tuple of tensors and ``None``, each with one row per input.
+        inputs: (rows, …).
+        loss: takes what the encoder returns for the whole batch (a tuple as separate arguments), returns a scalar.
+        micro_batch: rows that the encoder sees at once, ≥ 1.
+
+    Returns:
+        The loss, detached.
+
+    Raises:
+        ValueError: the encoder has batch normalisation in training mode, whose statistics would be those of the
+            micro-batches, or ``micro_batch`` is below 1.
+    """
+    if micro_batch < 1:
+        raise ValueError(f"micro_batch: {micro_batch} is not allowed. Allowed: at least 1.")
+    pieces = torch.split(inputs, micro_batch)
+    if len(pieces) == 1:
+        value = loss(*_as_tuple(encoder(inputs)))
+        torch.autograd.backward(value)
+        return value.detach()
+    _refuse_batch_norm(encoder)
+    states, outputs = [], []
+    with torch.no_grad():
+        for piece in pieces:
+            states.append(_RandomState(inputs.device))
+            outputs.append(_as_tuple(encoder(piece)))
+    # Autocast remembers weights that were cast without a graph.
+    torch.clear_autocast_cache()
+    whole = [None if parts[0] is None else torch.cat(parts).requires_grad_() for parts in zip(*outputs, strict=True)]
+    del outputs
+    value = loss(*whole)
+    torch.autograd.backward(value)
+    starts = range(0, len(inputs), micro_batch)
+    for start, piece, state in zip(starts, pieces, states, strict=True):
+        last = start == starts[-1]
+        with state.replayed(), nullcontext() if last else _without_exchange(encoder):
+            again = _as_tuple(encoder(piece))
+            used = [
+                (output, full)
+                for output, full in zip(again, whole, strict=True)
+                if full is not None and output.requires_grad
+            ]
+            shares = [
+                torch.zeros_like(output) if full.grad is None else full.grad[start : start + len(piece)]
+                for output, full in used
+            ]
+            torch.autograd.backward([output for output, _ in used], shares)
+    return value.detach()
+
+
+class _RandomState:
+    """The state of torch's global generators, on the CPU and on the inputs' device."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.devices = [device] if device.type == "cuda" else []
+        self.cpu = torch.get_rng_state()
+        self.cuda = [torch.cuda.get_rng_state(device) for device in self.devices]
+
+    @contextmanager
+    def replayed(self) -> Iterator[None]:
+        with torch.random.fork_rng(self.devices):
+            torch.set_rng_state(self.cpu)
+            for device, state in zip(self.devices, self.cuda, strict=True):
+                torch.cuda.set_rng_state(state, device)
+            yield
+
+
+def _as_tuple(outputs: Any) -> tuple[Any, ...]:
+    return outputs if isinstance(outputs, tuple) else (outputs,)
+
+
+def _without_exchange(encoder: nn.Module) -> AbstractContextManager[Any]:
+    no_sync: Callable[[], AbstractContextManager[Any]] = getattr(encoder, "no_sync", nullcontext)
+    return no_sync()
+
+
+def _refuse_batch_norm(encoder: nn.Module) -> None:
+    for name, module in encoder.named_modules():
+        if isinstance(module, _BatchNorm) and (module.training or module.running_mean is None):
+            raise ValueError(
+                f"{name or type(module).__name__}: batch normalisation in training mode cannot be used with"
+                " micro-batches: its statistics would be theirs. Put it in eval mode, or use one batch."
+            )

@@ -1,0 +1,65 @@
+"""Several processes give the gradients of one."""
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import multiprocessing, nn
+
+from clce_bench.losses import create_loss
+from clce_bench.training.gradient_cache import cached_backward
+
+NAMES = ["supcon", "schane", "clce", "tcl", "ntxent", "hcl"]
+SIZES = {2: [7, 5], 4: [5, 3, 1, 3]}
+
+
+def batch():
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(12, 6, generator=generator, dtype=torch.float64), torch.randint(3, (12,), generator=generator)
+
+
+def encoder():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4)).double()
+
+
+def worker(rank, sizes, folder, micro_batch):
+    """Trains one step on this process's rows; the first process writes its gradients."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=len(sizes))
+    inputs, labels = (values.split(sizes)[rank] for values in batch())
+    results = {}
+    for name in NAMES:
+        model = nn.parallel.DistributedDataParallel(encoder())
+        loss = create_loss(name, gather=True)
+        value = cached_backward(model, inputs, lambda rows, loss=loss: loss(rows, labels), micro_batch)
+        dist.all_reduce(value)
+        each = create_loss(name, gather=True, reduction="none")(model(inputs).detach(), labels)
+        gathered = [None] * len(sizes)
+        dist.all_gather_object(gathered, each)
+        gradients = [parameter.grad for parameter in model.parameters()]
+        results[name] = value / len(sizes), torch.cat(gathered), gradients
+    if rank == 0:
+        torch.save(results, f"{folder}/results.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize(("processes", "micro_batch"), [(2, 2), (4, 100)])
+def test_gathered_gradients_equal_those_of_one_process(tmp_path, processes, micro_batch):
+    multiprocessing.spawn(worker, (SIZES[processes], str(tmp_path), micro_batch), nprocs=processes)
+    results = torch.load(tmp_path / "results.pt")
+    inputs, labels = batch()
+    for name in NAMES:
+        model = encoder()
+        value = create_loss(name)(model(inputs), labels)
+        value.backward()
+        each = create_loss(name, reduction="none")(model(inputs), labels)
+        got, got_each, got_gradients = results[name]
+        torch.testing.assert_close(got, value.detach())
+        torch.testing.assert_close(got_each, each.detach())
+        for result, parameter in zip(got_gradients, model.parameters(), strict=True):
+            torch.testing.assert_close(result, parameter.grad)
+
+
+def test_gather_needs_no_processes():
+    inputs, labels = batch()
+    assert create_loss("clce", gather=True)(inputs, labels) == create_loss("clce")(inputs, labels)
