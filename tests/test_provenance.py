@@ -45,7 +45,7 @@ def changed(copy, file, old, new):
 
 
 def test_comments_docstrings_and_layout_do_not_count(copy):
-    old = '        """Returns the loss of each anchor, (rows,)."""\n        tau'
+    old = '        """Returns the loss of each anchor, (anchors,)."""\n        tau'
     assert not changed(copy, "losses/tcl.py", old, '        """Other words."""\n\n        # A comment.\n        tau')
 
 
@@ -54,7 +54,7 @@ def test_a_loss_concerns_its_own_cells_only(copy):
 
 
 def test_the_shared_core_concerns_all_training(copy):
-    assert changed(copy, "losses/core.py", "_NOTHING = -1e9", "_NOTHING = -1e8") == {"train", *LOSSES.values()}
+    assert changed(copy, "losses/tiles.py", "NOTHING = -1e9", "NOTHING = -1e8") == {"train", *LOSSES.values()}
 
 
 def test_the_report_and_tracking_concern_no_training(copy):
