@@ -23,7 +23,10 @@ def message(**changes):
         ({"recipe": {"epoch": 3}}, "config.yaml: recipe: 'epoch' is not a key. Did you mean 'epochs'?"),
         ({"grid": []}, "config.yaml: 'grid' is not a key. Did you mean 'grids'?"),
         ({"grids": [GRID, {**GRID, "name": "b", "loss": "schanne"}]}, "config.yaml: grids[1].loss: 'schanne' is not a"),
-        ({"grids": [{**GRID, "loss": ["ce", "tlc"]}]}, "Did you mean 'tcl'? Losses: ce, clce, hcl, ntxent, schane, supcon, tcl, or"),
+        (
+            {"grids": [{**GRID, "loss": ["ce", "tlc"]}]},
+            "Did you mean 'tcl'? Losses: ce, clce, hcl, ntxent, schane, supcon, tcl, or",
+        ),
         ({"grids": [{**GRID, "lambda": [0, 1.5]}]}, "config.yaml: grids[0].lambda[1]: 1.5 is not allowed."),
         ({"grids": [{**GRID, "lambda": "half"}]}, "config.yaml: grids[0].lambda: 'half' is not allowed."),
         ({"grids": [{**GRID, "dataset": "digit"}]}, "'digit' is not a data set. Did you mean 'digits'?"),
