@@ -49,7 +49,7 @@ class Augmentation(Section):
 
 
 class Split(Section):
-    """How a data set without an official split is divided; shares of images, or of classes for few-shot sets."""
+    """How a data set is divided where it has no official parts; shares of images, or of classes for few-shot sets."""
 
     seed: Annotated[int, Field(ge=0)] = 0
     """Decides the test part, and into which folds the rest falls."""
@@ -59,6 +59,8 @@ class Split(Section):
     """Folds of what is not for testing: one validates, the others train."""
     fold: Annotated[int, Field(ge=0)] = 0
     """Which fold validates; all folds have the same test part."""
+    images_per_class: Annotated[int, Field(ge=1)] | None = None
+    """Training images per class, at most; what is kept for a number is kept for larger ones too. All when not given."""
 
     @model_validator(mode="after")
     def _fold_exists(self) -> "Split":
@@ -160,6 +162,8 @@ class Grid(Section):
     seed: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(_listed), Field(min_length=1)] = [0]
     fold: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(_listed)] = []
     """Folds of the split, to choose settings by cross-validation; the data set's own ``split.fold`` when not given."""
+    images_per_class: Annotated[list[Annotated[int, Field(ge=1)]], BeforeValidator(_listed)] = []
+    """Training images per class; the data set's own ``split.images_per_class`` when not given."""
     recipe: dict[str, Any] = {}
 
     @field_validator("dataset")

@@ -168,7 +168,9 @@ def _add_cell(jobs: dict[str, dict[str, Job]], cell: Cell, experiment: Experimen
     jobs["dataset"][data] = Job("dataset", data_code, data_spec)
     dataset_json = str(RESULTS / "data" / data / "dataset.json")
 
-    split_spec = {"dataset": cell.dataset, "size": cell.size, "split": cell.split.model_dump()}
+    # One split serves all folds; which of them validates is the cell's business.
+    division = {key: value for key, value in cell.spec["split"].items() if key != "fold"}
+    split_spec = {"dataset": cell.dataset, "size": cell.size, "split": division}
     split = f"{cell.dataset}-{cell.size}px-{digest(split_spec)}"
     jobs["splits"][split] = Job("splits", fingerprint("splits"), split_spec, {"dataset": dataset_json})
     splits_json = str(RESULTS / "splits" / split / "splits.json")
@@ -183,8 +185,8 @@ def _add_cell(jobs: dict[str, dict[str, Job]], cell: Cell, experiment: Experimen
     inputs = {"dataset": dataset_json, "splits": splits_json, "backbone": backbone_json}
     if cell.backbone.freeze != "none":
         features_spec = {"augmentation": cell.augmentation.model_dump(), "backbone": cell.backbone.model_dump()}
-        features = f"{data}/{cell.backbone.name}-{digest(features_spec)}"
-        feature_inputs = {"dataset": dataset_json, "backbone": backbone_json}
+        features = f"{split}/{cell.backbone.name}-{digest(features_spec)}"
+        feature_inputs = {"dataset": dataset_json, "splits": splits_json, "backbone": backbone_json}
         jobs["features"][features] = Job("features", fingerprint("features"), features_spec, feature_inputs)
         inputs["features"] = str(RESULTS / "features" / features / "features.json")
 

@@ -137,6 +137,7 @@ def test_a_sweep_of_the_baseline_gives_no_difference():
     rows = pd.DataFrame(
         {
             "dataset": "d",
+            "images_per_class": np.nan,
             "batch_size": 8,
             "loss": ["ce", "ce", "tcl"],
             "lambda": [0, 0, 0.9],

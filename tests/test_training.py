@@ -36,16 +36,16 @@ def prepared(tmp_path_factory, backbone):
     folder = tmp_path_factory.mktemp("prepared")
     cell = cells("ce")[0]
     prepare_dataset({"dataset": "tiny", "size": 32}, folder / "data")
-    split = {"dataset": "tiny", "size": 32, "split": cell.split.model_dump()}
+    split = {"dataset": "tiny", "size": 32, "split": cell.split.model_dump(exclude={"fold"})}
     make_splits(split, folder / "data" / "items.parquet", folder / "splits")
     spec = {"augmentation": cell.augmentation.model_dump(), "backbone": cell.backbone.model_dump()}
-    compute_features(spec, folder / "data", backbone, folder / "features")
-    return {
-        "dataset": str(folder / "data" / "dataset.json"),
-        "splits": str(folder / "splits" / "splits.json"),
-        "backbone": str(backbone / "backbone.json"),
-        "features": str(folder / "features" / "features.json"),
+    inputs = {
+        "dataset": folder / "data" / "dataset.json",
+        "splits": folder / "splits" / "splits.json",
+        "backbone": backbone / "backbone.json",
     }
+    compute_features(spec, inputs, folder / "features")
+    return {name: str(path) for name, path in inputs.items()} | {"features": str(folder / "features/features.json")}
 
 
 def train(cell, inputs, output):
