@@ -20,6 +20,9 @@ LOSSES: dict[str, str] = {
 
 DATASETS: dict[str, str] = {
     "digits": "clce_bench.data.digits:DIGITS",
+    "fashion-mnist": "clce_bench.data.fashion_mnist:FASHION_MNIST",
+    "openclipart": "clce_bench.data.openclipart:OPENCLIPART",
+    "openclipart-fs": "clce_bench.data.openclipart:OPENCLIPART_FEW_SHOT",
     "openmoji": "clce_bench.data.openmoji:OPENMOJI",
     "openmoji-fs": "clce_bench.data.openmoji:OPENMOJI_FEW_SHOT",
 }
