@@ -62,7 +62,14 @@ class Cell(Section):
     @property
     def directory(self) -> Path:
         """Where the cell's files lie, relative to the working directory."""
-        return Path("results/cells", self.dataset, self.backbone.name, self.name)
+        return Path("results/cells", dataset_directory(self.dataset), self.backbone.name, self.name)
+
+
+def dataset_directory(dataset: str) -> str:
+    """Turns a data set's name into a folder's: ``folder-birds-1f3a9c`` for ``folder:photos/birds``."""
+    kind, _, path = dataset.rpartition(":")
+    readable = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(path).name).strip("-.")
+    return f"{re.sub('[^A-Za-z0-9._-]+', '-', kind)}-{readable}-{digest(dataset, 6)}" if kind else dataset
 
 
 def cells_of(experiment: Experiment) -> dict[str, list[Cell]]:

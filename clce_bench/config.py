@@ -4,9 +4,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from clce_bench.errors import unknown
+from clce_bench.errors import UserError, unknown
 from clce_bench.hyperparameters import check_loss
-from clce_bench.registry import DATASETS
+from clce_bench.registry import canonical_dataset, dataset_path
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 """Part of a file's name."""
@@ -88,6 +88,8 @@ class Dataset(Section):
     split: Split = Split()
     augmentation: Augmentation = Augmentation()
     episodes: Episodes = Episodes()
+    corrupt: Literal["stop", "skip"] = "stop"
+    """What to do about image files that cannot be decoded: stop, or leave them out and list them in dataset.json."""
     recipe: dict[str, Any] = {}
     """Recipe values that hold on this data set."""
 
@@ -149,6 +151,19 @@ def check_recipe(recipe: dict[str, Any]) -> None:
             Recipe.model_validate({key: single})
 
 
+def known_dataset(name: str) -> str:
+    """Returns a data set's canonical name.
+
+    Raises:
+        ValueError: there is no such data set.
+    """
+    try:
+        dataset_path(name)
+    except UserError as error:
+        raise ValueError(str(error)) from None
+    return canonical_dataset(name)
+
+
 class Grid(Section):
     """The product of its axes; every axis takes one value or a list."""
 
@@ -169,10 +184,7 @@ class Grid(Section):
     @field_validator("dataset")
     @classmethod
     def _datasets_exist(cls, names: list[str]) -> list[str]:
-        for name in names:
-            if name not in DATASETS:
-                raise ValueError(unknown("a data set", name, DATASETS))
-        return names
+        return [known_dataset(name) for name in names]
 
     @field_validator("loss", mode="before")
     @classmethod
@@ -231,11 +243,9 @@ class Experiment(Section):
     @field_validator("datasets")
     @classmethod
     def _datasets_exist(cls, datasets: dict[str, Dataset]) -> dict[str, Dataset]:
-        for name, dataset in datasets.items():
-            if name not in DATASETS:
-                raise ValueError(unknown("a data set", name, DATASETS))
+        for dataset in datasets.values():
             check_recipe(dataset.recipe)
-        return datasets
+        return {known_dataset(name): dataset for name, dataset in datasets.items()}
 
     @field_validator("losses")
     @classmethod

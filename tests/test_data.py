@@ -110,7 +110,7 @@ def test_default_split_is_as_declared_and_keeps_groups_together(name, openmoji, 
 
 def items_of(labels, parts=None, groups=None):
     ids = [f"{row:05d}" for row in range(len(labels))]
-    return pd.DataFrame({"id": ids, "label": labels, "group": groups or ids, "part": parts})
+    return pd.DataFrame({"id": ids, "label": labels, "class": labels, "group": groups or ids, "part": parts})
 
 
 def made_up(task="classification", name="made-up"):

@@ -62,6 +62,7 @@ class Dataset:
         files: what is downloaded, or placed by hand; empty when a package brings the images.
         page: where a person reads about the data set and gets what cannot be downloaded.
         large: the images stay files; otherwise they are decoded once into an array.
+        state: changes when the images may have changed; empty when only the code decides about them.
     """
 
     name: str
@@ -76,3 +77,4 @@ class Dataset:
     files: tuple[File, ...] = ()
     page: str = ""
     large: bool = False
+    state: str = ""

@@ -57,7 +57,7 @@ def divide(items: pd.DataFrame, dataset: Dataset, split: Split) -> tuple[NDArray
     """Gives each image its part and its fold.
 
     Args:
-        items: a row per image: ``label``, ``group`` and ``part``, the official part or nothing.
+        items: a row per image: ``label``, ``class``, ``group`` and ``part``, the official part or nothing.
         dataset: says whether images or classes are divided, and whether the official parts are its own.
         split: the shares.
 
@@ -93,7 +93,19 @@ def divide(items: pd.DataFrame, dataset: Dataset, split: Split) -> tuple[NDArray
                 f"largest class of {dataset.name} has {largest} images to train on and to validate with."
             )
         parts[pool[~kept]], folds[pool[~kept]] = "unused", -1
+    if dataset.task == "classification":
+        _check_classes(items["class"].to_numpy(), parts, folds, dataset.name)
     return parts, folds
+
+
+def _check_classes(classes: NDArray[Any], parts: NDArray[Any], folds: NDArray[np.int64], name: str) -> None:
+    """Refuses a split in which a class has nothing to train on when one of the folds validates."""
+    names, numbers = np.unique(classes, return_inverse=True)
+    for fold in range(max(folds.max(), 0) + 1):
+        training = np.bincount(numbers[(parts == POOL) & (folds != fold)], minlength=len(names))
+        if not training.all():
+            few = f"the class {names[training.argmin()]!r} has too few distinct images"
+            raise UserError(f"{name}: {few}: in fold {fold} none is left to train on. Near-copies stay together.")
 
 
 def divide_images(
