@@ -21,12 +21,26 @@ LOSSES: dict[str, str] = {
 }
 
 DATASETS: dict[str, str] = {
+    "caltech256": "clce_bench.data.caltech256:CALTECH256",
+    "cifar10": "clce_bench.data.cifar:CIFAR10",
+    "cifar100": "clce_bench.data.cifar:CIFAR100",
+    "cifar-fs": "clce_bench.data.cifar:CIFAR_FS",
+    "cub-200-2011": "clce_bench.data.cub:CUB",
     "digits": "clce_bench.data.digits:DIGITS",
     "fashion-mnist": "clce_bench.data.fashion_mnist:FASHION_MNIST",
+    "fc100": "clce_bench.data.cifar:FC100",
+    "flowers102": "clce_bench.data.flowers102:FLOWERS102",
+    "imagenet": "clce_bench.data.imagenet:IMAGENET",
+    "imagenet100": "clce_bench.data.imagenet:IMAGENET100",
+    "inaturalist2017": "clce_bench.data.inaturalist:INATURALIST2017",
+    "miniimagenet": "clce_bench.data.imagenet:MINIIMAGENET",
     "openclipart": "clce_bench.data.openclipart:OPENCLIPART",
     "openclipart-fs": "clce_bench.data.openclipart:OPENCLIPART_FEW_SHOT",
     "openmoji": "clce_bench.data.openmoji:OPENMOJI",
     "openmoji-fs": "clce_bench.data.openmoji:OPENMOJI_FEW_SHOT",
+    "oxford-iiit-pet": "clce_bench.data.pets:PETS",
+    "places365": "clce_bench.data.places365:PLACES365",
+    "tieredimagenet": "clce_bench.data.imagenet:TIEREDIMAGENET",
 }
 
 # Where an installed package keeps the weights of a timm model.

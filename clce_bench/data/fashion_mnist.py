@@ -18,14 +18,14 @@ PAGE = "https://github.com/zalandoresearch/fashion-mnist"
 CLASSES = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
 
 _MIRROR = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
-# Names, address and checksums as in torchvision 0.29; sizes of Debian's files, which hold the same data.
+# Names, address and checksums as in torchvision 0.29; sizes as in TensorFlow Datasets 4.9.10.
 FILES = tuple(
     File(name, (_MIRROR + name,), f"md5:{md5}", size)
     for name, md5, size in (
-        ("train-images-idx3-ubyte.gz", "8d4fb7e6c68d591d4c3dfef9ec88bf0d", 26_421_856),
-        ("train-labels-idx1-ubyte.gz", "25c81989df183df01b3e8a0aad5dffbe", 29_491),
-        ("t10k-images-idx3-ubyte.gz", "bef4ecab320f06d8554ea6380940ec79", 4_422_079),
-        ("t10k-labels-idx1-ubyte.gz", "bb300cfdad3c16e7a12a480ee83cd310", 5_125),
+        ("train-images-idx3-ubyte.gz", "8d4fb7e6c68d591d4c3dfef9ec88bf0d", 26_421_880),
+        ("train-labels-idx1-ubyte.gz", "25c81989df183df01b3e8a0aad5dffbe", 29_515),
+        ("t10k-images-idx3-ubyte.gz", "bef4ecab320f06d8554ea6380940ec79", 4_422_102),
+        ("t10k-labels-idx1-ubyte.gz", "bb300cfdad3c16e7a12a480ee83cd310", 5_148),
     )
 )
 
@@ -61,8 +61,9 @@ def read_fashion_mnist(size: int) -> Images:
 
 
 def _folder() -> Path:
-    placed = all((data_folder() / NAME / file.name).exists() for file in FILES)
-    packaged = None if placed else from_debian("dataset-fashion-mnist", "datasets/fashion-mnist", NAME)
+    folder = data_folder() / NAME
+    placed = all((folder / file.name).exists() for file in FILES)
+    packaged = None if placed else from_debian("dataset-fashion-mnist", "datasets/fashion-mnist", folder / "debian")
     return packaged or obtain(NAME, FILES, PAGE)
 
 
@@ -95,4 +96,6 @@ FASHION_MNIST = Dataset(
     overlap="partly: ImageNet has photographs of clothes, shoes and bags, not these images",
     files=FILES,
     page=PAGE,
+    class_count=10,
+    image_count=70_000,
 )

@@ -47,7 +47,7 @@ def obtain(name: str, files: Sequence[File], page: str) -> Path:
     by_hand = [file for file in files if not file.urls and not (folder / file.name).exists()]
     if by_hand:
         raise UserError(_how_to_get(by_hand, folder, page))
-    with _exclusive(folder):
+    with exclusive(folder):
         for file in files:
             if not (folder / file.name).exists():
                 _download(file, folder, page)
@@ -55,27 +55,43 @@ def obtain(name: str, files: Sequence[File], page: str) -> Path:
     return folder
 
 
-def obtain_unpacked(name: str, archive: File, page: str, inside: str) -> Path:
+def obtain_unpacked(name: str, archive: File, page: str) -> Path:
     """Makes sure that an archive is there and unpacked.
 
     Args:
         name: the data set's folder below :func:`data_folder`.
         archive: the archive; it is not needed when the user has put its content there.
         page: where a person gets what cannot be downloaded.
-        inside: the folder that the archive holds, or the folder to make for an archive of loose files.
 
     Returns:
-        The folder ``inside``, whole.
+        The folder ``archive.unpacked``, whole.
 
     Raises:
         UserError: as :func:`obtain`; or the archive is broken or not safe to unpack.
     """
-    target = data_folder() / name / inside
-    if target.is_dir():
-        return target
-    folder = obtain(name, [archive], page)
-    with _exclusive(folder):
-        return unpack(folder / archive.name, target)
+    target = data_folder() / name / archive.unpacked
+    if not target.is_dir():
+        folder = obtain(name, [archive], page)
+        with exclusive(folder):
+            unpack(folder / archive.name, target)
+    return target
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Keeps other jobs that use the same files waiting, and names the folder when the disk refuses."""
+    from filelock import FileLock
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".lock"):
+            yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            free = readable(shutil.disk_usage(folder).free)
+            hint = "Make room and run again: it goes on where it stopped"
+            raise UserError(f"{folder}: the disk is full ({free} left). {hint}.") from None
+        raise UserError(f"{error.filename or folder}: {error.strerror or error}.") from None
 
 
 def readable(size: int) -> str:
@@ -94,23 +110,6 @@ def _how_to_get(files: Sequence[File], folder: Path, page: str) -> str:
     )
     need = f"{folder}: files are missing that need an account or a licence"
     return f"{need}:\n{files_listed}\nGet them at {page} and put them there."
-
-
-@contextmanager
-def _exclusive(folder: Path) -> Iterator[None]:
-    """Keeps other jobs that use the same files waiting, and names the folder when the disk refuses."""
-    from filelock import FileLock
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock"):
-            yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            free = readable(shutil.disk_usage(folder).free)
-            hint = "Make room and run again: it goes on where it stopped"
-            raise UserError(f"{folder}: the disk is full ({free} left). {hint}.") from None
-        raise UserError(f"{error.filename or folder}: {error.strerror or error}.") from None
 
 
 def _download(file: File, folder: Path, page: str) -> None:
