@@ -16,13 +16,13 @@ from clce_bench.config import (
     Grid,
     Loss,
     Recipe,
-    Section,
     Split,
 )
 from clce_bench.errors import UserError
 from clce_bench.files import digest
 from clce_bench.hyperparameters import as_default, hyperparameters_of
 from clce_bench.registry import loss_path
+from clce_bench.section import Section
 
 
 class Cell(Section):
@@ -63,6 +63,22 @@ class Cell(Section):
     def directory(self) -> Path:
         """Where the cell's files lie, relative to the working directory."""
         return Path("results/cells", dataset_directory(self.dataset), self.backbone.name, self.name)
+
+    @property
+    def axes(self) -> dict[str, Any]:
+        """What tells cells apart, flat; hyper-parameters as ``loss.…``, the recipe as ``recipe.…``."""
+        return {
+            "dataset": self.dataset,
+            "backbone": self.backbone.name,
+            "loss": self.loss["name"],
+            "lambda": self.weight,
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+            "fold": self.split.fold,
+            "images_per_class": float(self.split.images_per_class or "nan"),
+            **{f"loss.{key}": value for key, value in self.loss.items() if key != "name"},
+            **{f"recipe.{key}": value for key, value in self.spec["recipe"].items()},
+        }
 
 
 def dataset_directory(dataset: str) -> str:

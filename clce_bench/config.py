@@ -2,35 +2,15 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from clce_bench.errors import UserError, unknown
+from clce_bench.figure_options import Figure
 from clce_bench.hyperparameters import check_loss
 from clce_bench.registry import canonical_dataset, dataset_path
+from clce_bench.section import Name, Section, listed
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
-"""Part of a file's name."""
 Probability = Annotated[float, Field(ge=0, le=1)]
-
-
-def _listed(value: Any) -> Any:
-    return value if isinstance(value, list) else [value]
-
-
-class Section(BaseModel):
-    """A mapping whose unknown keys are refused with the nearest known one."""
-
-    model_config = ConfigDict(frozen=True, populate_by_name=True, allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known_keys(cls, values: Any) -> Any:
-        if isinstance(values, dict) and cls.model_config.get("extra") != "allow":
-            keys = {field.alias or name for name, field in cls.model_fields.items()}
-            for key in values:
-                if key not in keys | set(cls.model_fields):
-                    raise ValueError(unknown("a key", str(key), keys, f"Keys: {', '.join(sorted(keys))}"))
-        return values
 
 
 class Augmentation(Section):
@@ -147,7 +127,7 @@ def check_recipe(recipe: dict[str, Any]) -> None:
         ValueError: an unknown key or a value outside its range.
     """
     for key, value in recipe.items():
-        for single in _listed(value):
+        for single in listed(value):
             Recipe.model_validate({key: single})
 
 
@@ -168,16 +148,16 @@ class Grid(Section):
     """The product of its axes; every axis takes one value or a list."""
 
     name: Name
-    dataset: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
+    dataset: Annotated[list[str], BeforeValidator(listed), Field(min_length=1)]
     loss: Annotated[list[Loss], Field(min_length=1)]
-    weight: Annotated[list[Probability], BeforeValidator(_listed), Field(alias="lambda", min_length=1)] = [0.9]
+    weight: Annotated[list[Probability], BeforeValidator(listed), Field(alias="lambda", min_length=1)] = [0.9]
     """λ: the loss is (1 − λ)·cross-entropy + λ·contrastive."""
-    batch_size: Annotated[list[Annotated[int, Field(ge=2)]], BeforeValidator(_listed), Field(min_length=1)] = [64]
+    batch_size: Annotated[list[Annotated[int, Field(ge=2)]], BeforeValidator(listed), Field(min_length=1)] = [64]
     """Images per step; the contrastive loss sees ``recipe.views`` times as many rows."""
-    seed: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(_listed), Field(min_length=1)] = [0]
-    fold: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(_listed)] = []
+    seed: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(listed), Field(min_length=1)] = [0]
+    fold: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(listed)] = []
     """Folds of the split, to choose settings by cross-validation; the data set's own ``split.fold`` when not given."""
-    images_per_class: Annotated[list[Annotated[int, Field(ge=1)]], BeforeValidator(_listed)] = []
+    images_per_class: Annotated[list[Annotated[int, Field(ge=1)]], BeforeValidator(listed)] = []
     """Training images per class; the data set's own ``split.images_per_class`` when not given."""
     recipe: dict[str, Any] = {}
 
@@ -189,7 +169,7 @@ class Grid(Section):
     @field_validator("loss", mode="before")
     @classmethod
     def _named(cls, losses: Any) -> list[Any]:
-        return [{"name": loss} if isinstance(loss, str) else loss for loss in _listed(losses)]
+        return [{"name": loss} if isinstance(loss, str) else loss for loss in listed(losses)]
 
     @field_validator("loss")
     @classmethod
@@ -204,18 +184,6 @@ class Grid(Section):
     def _recipe_keys(cls, recipe: dict[str, Any]) -> dict[str, Any]:
         check_recipe(recipe)
         return recipe
-
-
-class Figure(Section):
-    """A figure and the grid whose cells it shows."""
-
-    kind: Literal["differences", "lambda_curve", "batch_size_curve", "training_curve"]
-    grid: str
-
-    @property
-    def name(self) -> str:
-        """Name of the figure's files."""
-        return f"{self.kind}-{self.grid}"
 
 
 class Tracking(Section):
@@ -262,9 +230,14 @@ class Experiment(Section):
         names = [grid.name for grid in self.grids]
         if len(set(names)) < len(names):
             raise ValueError(f"grids: two grids share a name: {', '.join(names)}.")
-        for key, name in [("headline", self.headline), *((f"figures: {f.kind}", f.grid) for f in self.figures)]:
+        asked = [(f"figures: {figure.name}: grid", name) for figure in self.figures for name in figure.grid]
+        for key, name in [("headline", self.headline), *asked]:
             if name and name not in names:
                 raise ValueError(f"{key}: {unknown('a grid', name, names)}")
+        figures = [figure.name for figure in self.figures]
+        for name in figures:
+            if figures.count(name) > 1:
+                raise ValueError(f"figures: two figures are called {name!r}; give one a name of its own: name: …")
         return self
 
     @property

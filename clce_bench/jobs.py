@@ -11,6 +11,8 @@ from clce_bench.cells import Cell, cells_of, dataset_directory, union
 from clce_bench.config import Dataset, Experiment
 from clce_bench.data.dataset import Dataset as DatasetSource
 from clce_bench.errors import UserError
+from clce_bench.figure_cells import axis_of, cells_of_figure, embedded_cells
+from clce_bench.figure_options import EMBEDDINGS
 from clce_bench.files import canonical_json, digest, read_json, write_if_changed, write_json
 from clce_bench.provenance import fingerprint, now
 from clce_bench.registry import check_packaged, dataset_path, load_dataset, loss_path
@@ -94,9 +96,13 @@ def plan_of(experiment: Experiment) -> Plan:
         _check(cell, sources[cell.dataset])
         _add_cell(jobs, cell, sources[cell.dataset], experiment.datasets.get(cell.dataset, Dataset()))
     for figure in experiment.figures:
+        inputs = {"summary": str(RESULTS / "experiments" / experiment.name / "summary.parquet")}
+        shown = cells_of_figure(figure, grids)
+        if figure.kind in EMBEDDINGS:
+            inputs |= _embeddings(jobs, embedded_cells(shown))
+        spec = {**figure.model_dump(), "axis": axis_of(figure, shown)}
         code = fingerprint("figures", f"clce_bench.figures.{figure.kind}")
-        summary = str(RESULTS / "experiments" / experiment.name / "summary.parquet")
-        jobs["figures"][figure.name] = Job("figures", code, figure.model_dump(), {"summary": summary})
+        jobs["figures"][figure.name] = Job("figures", code, spec, inputs)
     for verb in ("summarize", "report", "track"):
         jobs[verb] = {experiment.name: Job(verb, fingerprint(verb), {})}
     return Plan(experiment, grids, cells, jobs)
@@ -157,6 +163,13 @@ def _check(cell: Cell, source: DatasetSource) -> None:
     if cell.recipe.views > cell.backbone.cached_views and cell.backbone.freeze != "none":
         allowed = f"Allowed: at most backbone.cached_views, {cell.backbone.cached_views}"
         raise UserError(f"recipe.views: {cell.recipe.views} is not allowed. {allowed}.")
+
+
+def _embeddings(jobs: dict[str, dict[str, Job]], cells: list[Cell]) -> dict[str, str]:
+    """Names the embeddings of cells of one data set, and the files that say what their rows are."""
+    prepared = jobs["train"][cell_key(cells[0])].inputs
+    rows = {name: prepared[name] for name in ("dataset", "splits")}
+    return rows | {f"embeddings_{n}": str(cell.directory / "embeddings.npz") for n, cell in enumerate(cells)}
 
 
 def _add_cell(jobs: dict[str, dict[str, Job]], cell: Cell, source: DatasetSource, prepared: Dataset) -> None:

@@ -28,6 +28,17 @@ def data_label(dataset: str, images_per_class: float) -> str:
     return name if images_per_class != images_per_class else f"{name}, {images_per_class:g} per class"
 
 
+def axis_label(axis: str) -> str:
+    """Returns the name of what varies, such as ``batch size (images)`` or ``projection size``."""
+    known = {"lambda": "λ", "batch_size": "batch size", "images_per_class": "images per class", "backbone": "encoder"}
+    return known.get(axis, axis.rpartition(".")[2].replace("_", " "))
+
+
+def setting_label(loss: str, weight: float) -> str:
+    """Returns a loss's name with its λ, which cross-entropy does not have."""
+    return loss_label(loss) if weight == 0 else f"{loss_label(loss)}, λ = {weight:g}"
+
+
 def metric_label(metric: str, unit: str = "%") -> str:
     """Returns a metric's name with its unit.
 

@@ -1,4 +1,4 @@
-"""The ``figures`` stage: finds the figure by name, draws it, writes SVG and PNG."""
+"""The ``figures`` stage: finds the figure by its kind, draws it, writes SVG, PNG, PDF, its data, caption and cells."""
 
 from pathlib import Path
 from typing import Any
@@ -7,27 +7,50 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from clce_bench.evaluation.compare import grid_rows
-from clce_bench.figures.style import empty_figure, use_style
+from clce_bench.figure_cells import matches
+from clce_bench.figure_options import Figure
+from clce_bench.figures.source import Drawing, Source
+from clce_bench.figures.style import sentence_figure, use_style
 from clce_bench.files import staged
 from clce_bench.registry import load
 
 
-def render(spec: dict[str, Any], summary: Path, output: Path) -> None:
+def render(job: dict[str, Any], output: Path) -> None:
     """Draws one figure.
 
+    Beside the .svg go the .png, the .pdf, a .csv of what is drawn, a .txt with the caption and a .cells.txt with the
+    directories of the cells behind it.
+
     Args:
-        spec: ``kind``, a module of this package, and ``grid``, whose cells it shows.
-        summary: the ``summary.parquet``; ``history.parquet`` lies beside it.
-        output: the .svg; the .png goes beside it.
+        job: ``spec``, the figure's options, and ``inputs``: ``summary`` (``history.parquet`` lies beside it) and, for
+            kinds drawn from embeddings, ``dataset``, ``splits`` and ``embeddings_N``.
+        output: the .svg.
     """
     use_style()
-    rows = grid_rows(pd.read_parquet(summary), spec["grid"])
-    if rows.filter(like="metric.").notna().any(axis=None):
-        draw = load(f"clce_bench.figures.{spec['kind']}:draw")
-        figure = draw(rows, pd.read_parquet(summary.with_name("history.parquet")))
-    else:
-        figure = empty_figure(f"No cell of the grid {spec['grid']!r} has a result.")
+    options = Figure.model_validate(job["spec"])
+    inputs = {name: Path(path) for name, path in job["inputs"].items()}
+    summary = pd.read_parquet(inputs["summary"])
+    rows = summary[summary["cell"].isin({cell for grid in options.grid for cell in grid_rows(summary, grid)["cell"]})]
+    rows = rows[[matches(record, options.where) for record in rows.to_dict("records")]]
+    history = pd.read_parquet(inputs["summary"].with_name("history.parquet"))
+    source = Source(options, rows, history[history["cell"].isin(rows["cell"])], inputs)
+    drawing = _draw(source)
     with staged(output.parent, last=output.name) as folder:
-        figure.savefig(folder / output.with_suffix(".png").name)
-        figure.savefig(folder / output.name, metadata={"Date": None})
-    plt.close(figure)
+        stem = output.stem
+        drawing.canvas.savefig(folder / f"{stem}.png")
+        drawing.canvas.savefig(folder / f"{stem}.pdf", metadata={"CreationDate": None})
+        drawing.canvas.savefig(folder / f"{stem}.svg", metadata={"Date": None})
+        drawing.data.to_csv(folder / f"{stem}.csv", index=False)
+        (folder / f"{stem}.txt").write_text(drawing.caption + "\n", encoding="utf-8")
+        (folder / f"{stem}.cells.txt").write_text("".join(f"{path}\n" for path in rows["directory"]))
+    plt.close(drawing.canvas)
+
+
+def _draw(source: Source) -> Drawing:
+    grids = ", ".join(source.options.grid)
+    if not source.rows.filter(like="metric.").notna().any(axis=None):
+        return sentence_figure(f"No cell of {grids} has a result.")
+    if source.options.metrics and not source.metrics:
+        return sentence_figure(f"No cell of {grids} has {' or '.join(source.options.metrics)}.")
+    drawing: Drawing = load(f"clce_bench.figures.{source.options.kind}:draw")(source)
+    return drawing

@@ -1,15 +1,16 @@
 """The look that all figures share: one colour and one marker per loss, everywhere."""
 
 from itertools import cycle
+from textwrap import fill
 from typing import Any
 
 import matplotlib
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from clce_bench.evaluation.compare import DATA
+from clce_bench.figures.source import Drawing
 from clce_bench.labels import data_label, loss_label
 
 # Okabe and Ito's palette, distinguishable with any colour vision.
@@ -23,6 +24,8 @@ _COLORS = {
     "hcl": "#56B4E9",
 }
 _MARKERS = {"ce": "o", "supcon": "s", "schane": "^", "clce": "D", "tcl": "v", "ntxent": "P", "hcl": "X"}
+# Lines can be told apart without any colour too.
+_LINES = {"ce": "-", "supcon": "--", "schane": "-.", "clce": "-", "tcl": ":", "ntxent": "--", "hcl": "-."}
 
 
 def use_style() -> None:
@@ -32,7 +35,12 @@ def use_style() -> None:
         {
             "figure.dpi": 100,
             "savefig.dpi": 150,
+            "font.family": "DejaVu Sans",
             "font.size": 10,
+            "figure.titlesize": 11,
+            # Letters stay letters in a PDF and become shapes in an SVG: both look alike in print, whatever is installed.
+            "pdf.fonttype": 42,
+            "svg.fonttype": "path",
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.grid": True,
@@ -50,7 +58,8 @@ def loss_style(losses: list[str]) -> dict[str, dict[str, Any]]:
     styles = {}
     for name in losses:
         color = _COLORS.get(name) or next(rest)
-        styles[name] = {"color": color, "marker": _MARKERS.get(name, "*"), "label": loss_label(name)}
+        look = {"color": color, "marker": _MARKERS.get(name, "*"), "linestyle": _LINES.get(name, "--")}
+        styles[name] = {**look, "label": loss_label(name)}
     return styles
 
 
@@ -59,11 +68,18 @@ def data_names(rows: pd.DataFrame) -> str:
     return ", ".join(dict.fromkeys(data_label(*data) for data in rows[DATA].sort_values(DATA).to_numpy().tolist()))
 
 
-def empty_figure(reason: str) -> Figure:
+def sentence_figure(reason: str) -> Drawing:
     """Returns a figure that says why it shows nothing."""
-    figure = plt.figure(figsize=(6, 1.5))
-    figure.text(0.5, 0.5, reason, ha="center", va="center")
-    return figure
+    canvas = plt.figure(figsize=(7, 1.5))
+    canvas.text(0.5, 0.5, fill(reason, 80), ha="center", va="center")
+    return Drawing(canvas, pd.DataFrame({"reason": [reason]}), reason)
+
+
+def say(axes: Axes, reason: str) -> None:
+    """Writes into a panel why it shows nothing."""
+    axes.text(0.5, 0.5, fill(reason, 34), ha="center", va="center", transform=axes.transAxes)
+    axes.set_xticks([])
+    axes.set_yticks([])
 
 
 def zero_line(axes: Axes) -> None:

@@ -2,34 +2,55 @@
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from matplotlib.figure import Figure
 
 from clce_bench.evaluation.compare import DATA
 from clce_bench.evaluation.statistics import mean_interval
+from clce_bench.figures.source import Drawing, Source
 from clce_bench.figures.style import data_names, loss_style
+from clce_bench.labels import setting_label
+
+_PANEL = [*DATA, "batch_size"]
 
 
-def draw(rows: pd.DataFrame, history: pd.DataFrame) -> Figure:
-    """Draws a panel per data set and batch size with a curve per loss.
-
-    Args:
-        rows: cells of one grid, from the summary.
-        history: a row per epoch of every cell.
-    """
-    curves = history[["cell", "epoch", "validation"]]
-    merged = curves.merge(rows[["cell", *DATA, "batch_size", "loss"]], on="cell")
-    groups = list(merged.groupby([*DATA, "batch_size"], dropna=False))
+def draw(source: Source) -> Drawing:
+    """Draws a panel per data set and batch size with a curve per loss and λ."""
+    merged = source.history.merge(source.rows[["cell", *_PANEL, "loss", "lambda"]], on="cell")
+    data = by_epoch(merged, "validation")
+    groups = list(data.groupby(_PANEL, dropna=False))
     figure, panels = plt.subplots(1, len(groups), figsize=(5.2 * len(groups), 3.6), squeeze=False)
     for axes, ((*_, batch_size), group) in zip(panels[0], groups, strict=True):
-        for name, style in loss_style(list(group["loss"].unique())).items():
-            by_epoch = group[group["loss"] == name].groupby("epoch")["validation"]
-            curve = pd.DataFrame([mean_interval(100 * values) for _, values in by_epoch])
-            epochs = [epoch for epoch, _ in by_epoch]
-            axes.plot(epochs, curve["mean"], markersize=4, **style)
-            axes.fill_between(epochs, curve["low"], curve["high"], color=style["color"], alpha=0.12, linewidth=0)
+        styles = loss_style(list(group["loss"].unique()))
+        for (loss, weight), curve in group.groupby(["loss", "lambda"], sort=False):
+            style = {**styles[loss], "label": setting_label(loss, weight)}
+            axes.plot(curve["epoch"], curve["mean"], markersize=4, **style)
+            axes.fill_between(curve["epoch"], curve["low"], curve["high"], color=style["color"], alpha=0.12, linewidth=0)
         axes.set_title(f"{data_names(group)}, batch {batch_size}")
         axes.set_xlabel("epoch")
+        axes.legend(fontsize=8)
     panels[0, 0].set_ylabel("validation accuracy (%)")
-    panels[0, 0].legend()
-    figure.suptitle("Training (mean and 95 % interval over seeds)")
-    return figure
+    figure.suptitle(f"{data_names(source.rows)}: validation accuracy by epoch")
+    caption = (
+        f"{data_names(source.rows)}: validation accuracy by epoch, {source.seeds}; means with bands of 95 % intervals. "
+        "A curve that still rises at its end was not trained to its end."
+    )
+    return Drawing(figure, data, caption)
+
+
+def by_epoch(history: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Averages an accuracy over seeds.
+
+    Args:
+        history: a row per epoch and cell, with the axes of the cell.
+        column: in [0, 1].
+
+    Returns:
+        A row per setting and epoch with ``mean``, ``low`` and ``high`` in per cent, ``n``, and ``elapsed``, the mean
+        seconds from the start of training.
+    """
+    timed = history.assign(elapsed=history.groupby("cell")["seconds"].cumsum())
+    records = []
+    keys = [*_PANEL, "loss", "lambda", "epoch"]
+    for key, group in timed.groupby(keys, dropna=False):
+        interval = mean_interval(100 * group[column])
+        records.append({**dict(zip(keys, key, strict=True)), **interval._asdict(), "elapsed": group["elapsed"].mean()})
+    return pd.DataFrame(records)

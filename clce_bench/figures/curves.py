@@ -1,0 +1,108 @@
+"""Accuracy, and its difference to cross-entropy, along one axis: what the figures of curves share."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from clce_bench.evaluation.compare import AXES, DATA, compare
+from clce_bench.figures.source import Drawing, Source
+from clce_bench.figures.style import data_names, loss_style, zero_line
+from clce_bench.labels import axis_label, metric_label
+
+MEAN = ("mean", "low", "high")
+DIFFERENCE = ("difference", "difference_low", "difference_high")
+
+
+def accuracy_and_difference(source: Source, axis: str) -> Drawing:
+    """Draws a row of panels per data set and metric: accuracy on the left, difference to cross-entropy on the right.
+
+    Args:
+        source: the cells.
+        axis: a column of the summary. Losses that do not have it are drawn at each of its values, as a level line.
+    """
+    rows, metrics = source.rows, source.metrics
+    data = pd.concat([along(rows, metric, axis).assign(metric=metric) for metric in metrics], ignore_index=True)
+    sets = [(group, metric) for _, group in data.groupby(DATA, dropna=False) for metric in metrics]
+    # Names of networks and the like have no order of their own.
+    steps = sorted(rows[axis].dropna().unique().tolist())
+    positions, logarithmic = _positions(steps)
+    figure, panels = plt.subplots(len(sets), 2, figsize=(9, 0.4 + 3.1 * len(sets)), squeeze=False, sharex=True)
+    for (group, metric), (accuracy, gain) in zip(sets, panels, strict=True):
+        table = group[group["metric"] == metric]
+        zero_line(gain)
+        for axes, columns in ((accuracy, MEAN), (gain, DIFFERENCE)):
+            _curves(axes, table, axis, columns, positions)
+            axes.set_xticks(list(positions.values()), [f"{step:g}" if isinstance(step, int | float) else step for step in steps])
+        name = f"{data_names(group)}: " if len(sets) > len(metrics) else ""
+        accuracy.set_ylabel(name + metric_label(metric))
+        gain.set_ylabel(f"difference to CE,\n{metric_label(metric, 'points')}")
+    for axes in panels[-1]:
+        axes.set_xlabel(axis_label(axis))
+    handles, names = panels[0, 0].get_legend_handles_labels()
+    panels[0, 0].legend(handles, names, ncols=1 + len(names) // 4, fontsize=8)
+    figure.suptitle(f"{data_names(rows)}: accuracy against {axis_label(axis)}")
+    caption = (
+        f"{data_names(rows)}: accuracy against {axis_label(axis)}, {source.seeds} per point. Left: means with 95 % "
+        "intervals; right: differences to cross-entropy (CE), paired over seeds, where an interval that contains 0 "
+        f"shows no difference.{' The axis is logarithmic.' if logarithmic else ''}"
+    )
+    return Drawing(figure, data, caption)
+
+
+def along(rows: pd.DataFrame, metric: str, axis: str) -> pd.DataFrame:
+    """Compares the settings at each value of an axis.
+
+    Args:
+        rows: cells, from the summary.
+        metric: a column such as ``metric.top1``.
+        axis: another one. Losses that do not have it are compared with the others at each of its values.
+    """
+    if axis in AXES:
+        return compare(rows, metric)
+    without = rows[rows[axis].isna()]
+    at = [
+        compare(pd.concat([group, without]).drop(columns=axis), metric).assign(**{axis: value})
+        for value, group in rows.groupby(axis)
+    ]
+    return pd.concat(at, ignore_index=True)
+
+
+def _positions(steps: list[float | str]) -> tuple[dict[float | str, float], bool]:
+    """Places values on the axis: evenly what has no order, by their logarithm what spans more than a factor of 8."""
+    numbers = [float(step) for step in steps if isinstance(step, int | float)]
+    if len(numbers) < len(steps):
+        return {step: float(n) for n, step in enumerate(steps)}, False
+    if min(numbers) > 0 and max(numbers) / min(numbers) >= 8:
+        return {step: float(np.log2(number)) for step, number in zip(steps, numbers, strict=True)}, True
+    return dict(zip(steps, numbers, strict=True)), False
+
+
+def _curves(
+    axes: Axes, table: pd.DataFrame, axis: str, columns: tuple[str, str, str], positions: dict[float | str, float]
+) -> None:
+    mean, low, high = columns
+    losses = [name for name in table["loss"].unique() if axis != "lambda" or name != "ce"]
+    # Points of different losses stand side by side, or their intervals could not be told apart.
+    width = 0.16 * min(np.diff(sorted(positions.values())), default=1.0)
+    shifts = dict(zip(losses, np.linspace(-width, width, len(losses)) if len(losses) > 1 else [0.0], strict=True))
+    others = [
+        name for name in table.columns
+        if name != axis and (name in ("batch_size", "lambda") or name.startswith(("loss.", "recipe.")))
+    ]
+    for name, style in loss_style(losses).items():
+        own = table[table["loss"] == name]
+        told = [other for other in others if own[other].nunique() > 1]
+        for values, curve in own.groupby(told, dropna=False) if told else [((), own)]:
+            if axis == "lambda":
+                # λ = 0 is cross-entropy, the same cells for every loss.
+                curve = pd.concat([_start(table, curve), curve])
+            curve = curve.dropna(subset=[mean]).sort_values(axis)
+            label = ", ".join([style["label"], *(f"{axis_label(o)} {v:g}" for o, v in zip(told, values, strict=True))])
+            places = [positions[value] + shifts[name] for value in curve[axis]]
+            interval = [curve[mean] - curve[low], curve[high] - curve[mean]]
+            axes.errorbar(places, curve[mean], interval, capsize=2, markersize=4, **{**style, "label": label})
+
+
+def _start(table: pd.DataFrame, curve: pd.DataFrame) -> pd.DataFrame:
+    return table[(table["loss"] == "ce") & table["batch_size"].isin(curve["batch_size"])]

@@ -1,0 +1,95 @@
+"""What a figure is drawn from, and what drawing gives."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure as Canvas
+from numpy.typing import NDArray
+
+from clce_bench.evaluation.compare import AXES, metrics_of
+from clce_bench.data.prepared import rows_by_part
+from clce_bench.figure_options import Figure
+
+# What a figure shows unless told otherwise: accuracies, not what describes the embeddings.
+_ACCURACIES = r"metric\.(top1|probe_top1|fewshot_\d+way_\d+shot)"
+
+
+class Drawing(NamedTuple):
+    """A finished figure.
+
+    Attributes:
+        canvas: what matplotlib saves.
+        data: the numbers that it shows.
+        caption: what it shows and how to read it, one paragraph.
+    """
+
+    canvas: Canvas
+    data: pd.DataFrame
+    caption: str
+
+
+class Embedded(NamedTuple):
+    """The test images as one cell's network sees them.
+
+    Attributes:
+        row: the cell in the summary.
+        features: (images, d), in front of classifier and projection head.
+        path: of the embeddings, beside the model.
+    """
+
+    row: "pd.Series[object]"
+    features: NDArray[np.float32]
+    path: Path
+
+
+@dataclass(frozen=True)
+class Source:
+    """The cells of a figure.
+
+    Attributes:
+        options: what the experiment file says.
+        rows: the cells, from the summary.
+        history: a row per epoch of every cell.
+        inputs: files by name; ``dataset``, ``splits`` and ``embeddings_N`` for kinds drawn from embeddings.
+    """
+
+    options: Figure
+    rows: pd.DataFrame
+    history: pd.DataFrame
+    inputs: dict[str, Path] = field(default_factory=dict)
+
+    @property
+    def metrics(self) -> list[str]:
+        """Columns of the summary: those asked for, or the accuracies that these cells have."""
+        if self.options.metrics:
+            asked = [f"metric.{name}" for name in self.options.metrics]
+            return [name for name in asked if name in self.rows and self.rows[name].notna().any()]
+        return [name for name in metrics_of(self.rows) if pd.Series([name]).str.fullmatch(_ACCURACIES).item()]
+
+    @property
+    def seeds(self) -> str:
+        """How many seeds a point stands for."""
+        counts = self.rows.groupby(AXES, dropna=False)["seed"].nunique()
+        low, high = int(counts.min()), int(counts.max())
+        return f"{low} seed{'s' * (low != 1)}" if low == high else f"{low} to {high} seeds"
+
+    def embedded(self) -> tuple[NDArray[np.str_], list[Embedded]]:
+        """Reads how cells see the test images.
+
+        Returns:
+            The class of each test image, and their features in every cell that has finite ones.
+        """
+        found = []
+        classes = pd.read_parquet(self.inputs["dataset"].parent / "items.parquet")["class"].to_numpy(dtype=str)
+        paths = [path for name, path in self.inputs.items() if name.startswith("embeddings_")]
+        test = rows_by_part(self.inputs["splits"], int(self.rows["fold"].iloc[0]))["test"]
+        for path in paths:
+            row = self.rows[self.rows["cell"] == path.parent.name]
+            with np.load(path) as arrays:
+                features = arrays["features"][np.isin(arrays["rows"], test)].astype(np.float32)
+            if len(row) and np.isfinite(features).all():
+                found.append(Embedded(row.iloc[0], features, path))
+        return classes[test], found
