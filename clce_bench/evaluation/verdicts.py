@@ -1,0 +1,81 @@
+"""What became of a paper's claim, and the file that says so."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from clce_bench.files import read_json, write_json
+
+Outcome = Literal["reproduced", "contradicted", "inconclusive", "not tested"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One comparison that speaks to a claim.
+
+    Attributes:
+        setting: where it was made, such as ``openmoji, batch 64``.
+        effect: in points of accuracy, positive in the direction that the claim expects.
+        low: lower end of the 95 % interval.
+        high: upper end.
+        p: two-sided, against no effect (or against the tolerance), before any correction.
+        seeds: how many seeds stand behind it.
+        cells: names of the cells behind it.
+    """
+
+    setting: str
+    effect: float
+    low: float | None
+    high: float | None
+    p: float | None
+    seeds: int
+    cells: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer to one claim.
+
+    Attributes:
+        claim: the claim's short name (``id`` in the experiment file).
+        statement: what is claimed, in a sentence.
+        paper: who claims it.
+        place: where in the paper.
+        verdict: ``reproduced``, ``contradicted``, ``inconclusive`` or ``not tested``.
+        effect: of the finding that decides (the weakest, or the one that contradicts), in points; ``None`` without.
+        low: lower end of its 95 % interval.
+        high: upper end.
+        p: its two-sided p-value, corrected by Holm when it contradicts.
+        seeds: how many seeds stand behind the deciding finding.
+        cells: names of all cells behind the findings.
+        reason: why this verdict, in words.
+        findings: every comparison made, one per setting.
+    """
+
+    claim: str
+    statement: str
+    paper: str
+    place: str
+    verdict: Outcome
+    effect: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+    seeds: int
+    cells: tuple[str, ...]
+    reason: str
+    findings: tuple[Finding, ...] = ()
+
+
+def write_verdicts(path: Path, verdicts: list[Verdict]) -> None:
+    """Writes ``verdicts.json``, a list in the order of the experiment file."""
+    write_json(path, [asdict(verdict) for verdict in verdicts])
+
+
+def read_verdicts(path: Path) -> list[Verdict]:
+    """Reads ``verdicts.json``."""
+    found = []
+    for entry in read_json(path):
+        findings = tuple(Finding(**{**item, "cells": tuple(item["cells"])}) for item in entry.pop("findings"))
+        found.append(Verdict(**{**entry, "cells": tuple(entry["cells"])}, findings=findings))
+    return found
