@@ -1,6 +1,6 @@
 """Which cells a figure shows, and whether they are what it needs: checked when the experiment is read."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from clce_bench.cells import Cell
@@ -40,7 +40,7 @@ def cells_of_figure(figure: Figure, grids: dict[str, list[Cell]]) -> list[Cell]:
     return shown
 
 
-def matches(axes: dict[str, Any], where: dict[str, list[Any]]) -> bool:
+def matches(axes: Mapping[Any, Any], where: dict[str, list[Any]]) -> bool:
     """Says whether a cell is shown. An axis that a cell does not have, such as λ of cross-entropy, does not count.
 
     Args:

@@ -42,8 +42,8 @@ class Figure(Section):
     name: Name
     """Name of its files: kind and grid when not given."""
     where: dict[str, Annotated[list[Any], BeforeValidator(listed)]] = {}
-    """Shows only cells with these values: ``{dataset: digits, lambda: [0.5, 0.9]}``. Cells that do not have an axis stay,
-    so cross-entropy stays whatever is said of λ."""
+    """Shows only cells with these values: ``{dataset: digits, lambda: [0.5, 0.9]}``. Cells that do not have an axis
+    stay, so cross-entropy stays whatever is said of λ."""
     metrics: list[Name] = []
     """Metrics such as ``top1``; the accuracies that the cells have when not given."""
     axis: str = ""
@@ -68,5 +68,7 @@ class Figure(Section):
         for option, kinds in _KINDS_WITH.items():
             given = getattr(self, option) != type(self).model_fields[option].default
             if given and self.kind not in kinds:
-                raise ValueError(f"{option}: {self.kind} has no such option. It belongs to: {', '.join(sorted(kinds))}.")
+                raise ValueError(
+                    f"{option}: {self.kind} has no such option. It belongs to: {', '.join(sorted(kinds))}."
+                )
         return self

@@ -1,5 +1,7 @@
 """Names of losses and metrics as papers and axes write them."""
 
+import re
+
 _LOSSES = {
     "ce": "CE",
     "supcon": "SupCon",
@@ -37,6 +39,15 @@ def axis_label(axis: str) -> str:
 def setting_label(loss: str, weight: float) -> str:
     """Returns a loss's name with its λ, which cross-entropy does not have."""
     return loss_label(loss) if weight == 0 else f"{loss_label(loss)}, λ = {weight:g}"
+
+
+def is_accuracy(metric: str) -> bool:
+    """Says whether a metric is a share of right answers, shown in per cent.
+
+    Args:
+        metric: a column of the summary, such as ``metric.top1``.
+    """
+    return re.fullmatch(r"metric\.((\w+_)?top\d+|fewshot_\d+way_\d+shot(_logistic)?)", metric) is not None
 
 
 def metric_label(metric: str, unit: str = "%") -> str:

@@ -10,8 +10,10 @@ from clce_bench.data.splits import make_splits
 from clce_bench.errors import UserError
 from clce_bench.evaluation.compare import grid_rows
 from clce_bench.evaluation.summary import write_summary
+from clce_bench.figure_options import Figure
 from clce_bench.figures.differences import draw
 from clce_bench.figures.render import render
+from clce_bench.figures.source import Source
 from clce_bench.figures.style import use_style
 from clce_bench.files import write_json
 from clce_bench.jobs import cell_key
@@ -40,7 +42,7 @@ def write_all(experiment, plan):
     write_json(Path(job.inputs["backbone"]), backbone)
     write_summary(experiment, plan.folder)
     for name, figure in plan.jobs["figures"].items():
-        render(figure.spec, Path(figure.inputs["summary"]), plan.folder / "figures" / f"{name}.svg")
+        render({"spec": figure.spec, "inputs": figure.inputs}, plan.folder / "figures" / f"{name}.svg")
     write_report(experiment, plan.folder / "report.html")
     return (plan.folder / "report.html").read_text()
 
@@ -80,7 +82,7 @@ def test_figures_are_images_with_the_same_bytes_each_time(tmp_path):
     write_summary(experiment, plan.folder)
     for figure in plan.jobs["figures"].values():
         for name in ("one", "two"):
-            render(figure.spec, Path(figure.inputs["summary"]), tmp_path / f"{name}.svg")
+            render({"spec": figure.spec, "inputs": figure.inputs}, tmp_path / f"{name}.svg")
         assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
         assert matplotlib.image.imread(tmp_path / "one.png").std() > 0.01
 
@@ -91,7 +93,7 @@ def test_a_figure_without_results_says_so(tmp_path):
         (cell.directory / "metrics.json").unlink()
     write_summary(experiment, plan.folder)
     for figure in plan.jobs["figures"].values():
-        render(figure.spec, plan.folder / "summary.parquet", tmp_path / "x.svg")
+        render({"spec": figure.spec, "inputs": figure.inputs}, tmp_path / "x.svg")
         assert (tmp_path / "x.png").stat().st_size > 1000
 
 
@@ -100,7 +102,7 @@ def test_differences_have_a_row_per_setting_even_where_a_metric_lacks_it():
     write_summary(experiment, plan.folder)
     rows = grid_rows(pd.read_parquet(plan.folder / "summary.parquet"), "lambda")
     use_style()
-    figure = draw(rows, pd.DataFrame())
+    figure = draw(Source(Figure(kind="differences", grid="lambda"), rows, pd.DataFrame())).canvas
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == [f"CLCE, λ = {weight}, batch 64" for weight in ("0.5", "0.9", "1")]
     # The classifier has no point at λ = 1, the probe has: drawn at the same heights in both panels.

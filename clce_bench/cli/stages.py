@@ -141,14 +141,14 @@ def evaluate(job: dict[str, Any], output: Path) -> None:
 @click.command()
 @job_options
 def figures(job: dict[str, Any], output: Path) -> None:
-    """Draw one figure; --output is the .svg, a .png goes beside it.
+    """Draw one figure; --output is the .svg. Beside it go .png, .pdf, the data as .csv, caption and cells.
 
     Example: clce-bench figures --job '{"spec":{"kind":"lambda_curve","grid":"lambda"},
     "inputs":{"summary":"results/experiments/default/summary.parquet"}}' --output /tmp/lambda.svg
     """
     from clce_bench.figures.render import render
 
-    render(job["spec"], Path(job["inputs"]["summary"]), output)
+    render(job, output)
 
 
 COMMANDS = (dataset, splits, episodes, backbone, features, train, evaluate, figures)

@@ -1,1 +1,1 @@
-"""One module per figure: a function ``draw(rows, history)`` that returns a matplotlib figure."""
+"""One module per kind of figure: a function ``draw(source)`` that returns a drawing, its data and its caption."""

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from clce_bench.evaluation.compare import DATA, compare
 from clce_bench.figures.source import Drawing, Source
 from clce_bench.figures.style import data_names, loss_style
-from clce_bench.figures.training_curve import by_epoch
+from clce_bench.figures.training_curve import by_epoch, curves
 from clce_bench.labels import metric_label, setting_label
 
 
@@ -21,7 +21,7 @@ def draw(source: Source) -> Drawing:
     groups = list(course.groupby(panel, dropna=False))
     figure, panels = plt.subplots(len(groups), 2, figsize=(9, 0.4 + 3.3 * len(groups)), squeeze=False)
     for (left, right), (key, group) in zip(panels, groups, strict=True):
-        _curves(left, group)
+        curves(left, group, "elapsed")
         own = end[(end[panel].fillna(-1) == pd.Series(key, index=panel).fillna(-1)).all(axis=1)]
         _points(right, own)
         left.set_title(f"{data_names(group)}, batch {key[-1]}", fontsize=10)
@@ -32,10 +32,10 @@ def draw(source: Source) -> Drawing:
         left.legend(fontsize=8)
     figure.suptitle(f"{data_names(rows)}: accuracy against training time")
     caption = (
-        f"{data_names(rows)}: accuracy against training time, {source.seeds}. Left: validation accuracy against the mean "
-        f"seconds spent by the end of each epoch. Right: {metric_label(metric)} against the mean seconds of the whole "
-        "training, on the machine that trained. Bands and bars are 95 % intervals. A loss that only starts faster leads "
-        "on the left and not on the right."
+        f"{data_names(rows)}: accuracy against training time, {source.seeds}. Left: validation accuracy against the "
+        f"mean seconds spent by the end of each epoch. Right: {metric_label(metric)} against the mean seconds of the "
+        "whole training, on the machine that trained. Bands and bars are 95 % intervals. A loss that only starts faster "
+        "leads on the left and not on the right."
     )
     return Drawing(figure, pd.concat([course, end], ignore_index=True), caption)
 
@@ -45,14 +45,6 @@ def _end(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     seconds = rows.groupby(keys, dropna=False, as_index=False).agg(elapsed=("train_seconds", "mean"))
     table = compare(rows, metric)
     return table[[*keys, "mean", "low", "high", "n"]].merge(seconds, on=keys)
-
-
-def _curves(axes: Axes, course: pd.DataFrame) -> None:
-    styles = loss_style(list(course["loss"].unique()))
-    for (loss, weight), curve in course.groupby(["loss", "lambda"], sort=False):
-        style = {**styles[loss], "label": setting_label(loss, weight)}
-        axes.plot(curve["elapsed"], curve["mean"], markersize=4, **style)
-        axes.fill_between(curve["elapsed"], curve["low"], curve["high"], color=style["color"], alpha=0.12, linewidth=0)
 
 
 def _points(axes: Axes, end: pd.DataFrame) -> None:

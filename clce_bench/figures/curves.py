@@ -33,7 +33,9 @@ def accuracy_and_difference(source: Source, axis: str) -> Drawing:
         zero_line(gain)
         for axes, columns in ((accuracy, MEAN), (gain, DIFFERENCE)):
             _curves(axes, table, axis, columns, positions)
-            axes.set_xticks(list(positions.values()), [f"{step:g}" if isinstance(step, int | float) else step for step in steps])
+            axes.set_xticks(
+                list(positions.values()), [f"{step:g}" if isinstance(step, int | float) else step for step in steps]
+            )
         name = f"{data_names(group)}: " if len(sets) > len(metrics) else ""
         accuracy.set_ylabel(name + metric_label(metric))
         gain.set_ylabel(f"difference to CE,\n{metric_label(metric, 'points')}")
@@ -87,7 +89,8 @@ def _curves(
     width = 0.16 * min(np.diff(sorted(positions.values())), default=1.0)
     shifts = dict(zip(losses, np.linspace(-width, width, len(losses)) if len(losses) > 1 else [0.0], strict=True))
     others = [
-        name for name in table.columns
+        name
+        for name in table.columns
         if name != axis and (name in ("batch_size", "lambda") or name.startswith(("loss.", "recipe.")))
     ]
     for name, style in loss_style(losses).items():

@@ -2,16 +2,17 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
 from numpy.typing import NDArray
 
-from clce_bench.evaluation.compare import AXES, metrics_of
 from clce_bench.data.prepared import rows_by_part
+from clce_bench.evaluation.compare import AXES, metrics_of
 from clce_bench.figure_options import Figure
+from clce_bench.labels import setting_label
 
 # What a figure shows unless told otherwise: accuracies, not what describes the embeddings.
 _ACCURACIES = r"metric\.(top1|probe_top1|fewshot_\d+way_\d+shot)"
@@ -35,14 +36,19 @@ class Embedded(NamedTuple):
     """The test images as one cell's network sees them.
 
     Attributes:
-        row: the cell in the summary.
+        row: the cell's row of the summary.
         features: (images, d), in front of classifier and projection head.
         path: of the embeddings, beside the model.
     """
 
-    row: "pd.Series[object]"
+    row: dict[str, Any]
     features: NDArray[np.float32]
     path: Path
+
+    @property
+    def label(self) -> str:
+        """Its loss and λ."""
+        return setting_label(self.row["loss"], self.row["lambda"])
 
 
 @dataclass(frozen=True)
@@ -91,5 +97,6 @@ class Source:
             with np.load(path) as arrays:
                 features = arrays["features"][np.isin(arrays["rows"], test)].astype(np.float32)
             if len(row) and np.isfinite(features).all():
-                found.append(Embedded(row.iloc[0], features, path))
+                axes = {str(key): value for key, value in row.iloc[0].items()}
+                found.append(Embedded(axes, features, path))
         return classes[test], found

@@ -38,7 +38,7 @@ def use_style() -> None:
             "font.family": "DejaVu Sans",
             "font.size": 10,
             "figure.titlesize": 11,
-            # Letters stay letters in a PDF and become shapes in an SVG: both look alike in print, whatever is installed.
+            # Letters stay letters in a PDF and become shapes in an SVG: alike in print, whatever is installed.
             "pdf.fonttype": 42,
             "svg.fonttype": "path",
             "axes.spines.top": False,

@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
 
 from clce_bench.evaluation.compare import DATA
 from clce_bench.evaluation.statistics import mean_interval
@@ -19,11 +20,7 @@ def draw(source: Source) -> Drawing:
     groups = list(data.groupby(_PANEL, dropna=False))
     figure, panels = plt.subplots(1, len(groups), figsize=(5.2 * len(groups), 3.6), squeeze=False)
     for axes, ((*_, batch_size), group) in zip(panels[0], groups, strict=True):
-        styles = loss_style(list(group["loss"].unique()))
-        for (loss, weight), curve in group.groupby(["loss", "lambda"], sort=False):
-            style = {**styles[loss], "label": setting_label(loss, weight)}
-            axes.plot(curve["epoch"], curve["mean"], markersize=4, **style)
-            axes.fill_between(curve["epoch"], curve["low"], curve["high"], color=style["color"], alpha=0.12, linewidth=0)
+        curves(axes, group, "epoch")
         axes.set_title(f"{data_names(group)}, batch {batch_size}")
         axes.set_xlabel("epoch")
         axes.legend(fontsize=8)
@@ -54,3 +51,18 @@ def by_epoch(history: pd.DataFrame, column: str) -> pd.DataFrame:
         interval = mean_interval(100 * group[column])
         records.append({**dict(zip(keys, key, strict=True)), **interval._asdict(), "elapsed": group["elapsed"].mean()})
     return pd.DataFrame(records)
+
+
+def curves(axes: Axes, course: pd.DataFrame, across: str) -> None:
+    """Draws a curve with a band per loss and λ.
+
+    Args:
+        axes: where.
+        course: from :func:`by_epoch`.
+        across: ``epoch`` or ``elapsed``.
+    """
+    styles = loss_style(list(course["loss"].unique()))
+    for (loss, _), curve in course.groupby(["loss", "lambda"], sort=False):
+        style = {**styles[str(loss)], "label": setting_label(str(loss), curve["lambda"].iloc[0])}
+        axes.plot(curve[across], curve["mean"], markersize=4, **style)
+        axes.fill_between(curve[across], curve["low"], curve["high"], color=style["color"], alpha=0.12, linewidth=0)

@@ -1,79 +1,108 @@
 """The ``report`` stage: one self-contained HTML page."""
 
 import base64
+import os
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 
 from clce_bench import __version__
 from clce_bench.config import Experiment
-from clce_bench.evaluation.compare import compare, grid_rows, metrics_of
+from clce_bench.evaluation.verdicts import Verdict, read_verdicts
 from clce_bench.files import read_json, write_text
 from clce_bench.jobs import Plan, plan_of
-from clce_bench.labels import data_label, loss_label, metric_label
 from clce_bench.provenance import now
 from clce_bench.registry import load_dataset
-from clce_bench.report.headline import cost_of_last_run, headline_rows, table_rows
+from clce_bench.report.headline import cost_of_last_run, headline_rows
+from clce_bench.report.tables import Link, Table, cell_table, tables_of
+from clce_bench.report.warnings import warnings_of
+
+LARGEST_SVG = 1_000_000
+"""Bytes above which the page shows a figure's PNG."""
 
 
 def write_report(experiment: Experiment, output: Path) -> None:
     """Writes the page from the summary and the figures that lie beside it, and from the cells' own files."""
     plan = plan_of(experiment)
     summary = pd.read_parquet(output.with_name("summary.parquet"))
-    drawn = {figure.name: output.parent / "figures" / f"{figure.name}.svg" for figure in experiment.figures}
-    template = (files("clce_bench.report") / "page.html").read_text(encoding="utf-8")
+    environments = _environments(plan)
+    parts = {suffix: _beside(f"page.{suffix}") for suffix in ("html", "css", "js")}
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    page = environment.from_string(template).render(
+    environment.tests["link"] = lambda value: isinstance(value, Link)
+    page = environment.from_string(parts["html"]).render(
+        style=Markup(parts["css"]),
+        script=Markup(parts["js"]),
         experiment=experiment,
         version=__version__,
         written=now()[:16].replace("T", " "),
-        headline=headline_rows(experiment, summary),
-        figures=[_figure(name, path) for name, path in drawn.items() if path.exists()],
-        tables=_tables(experiment, summary),
-        cells=_cells(summary),
+        warnings=warnings_of(summary, [grid.name for grid in experiment.grids], len(environments)),
+        verdicts=_verdicts(output.with_name("verdicts.json"), summary, output.parent),
+        headline=Table("Headline", headline_rows(experiment, summary)),
+        figures=_figures(experiment, output.parent),
+        tables=[table for grid in experiment.grids for table in tables_of(grid.name, summary)],
+        files=[path.name for path in _files(output.parent)],
+        cells=cell_table(summary, output.parent, plan.folder / "runs.html"),
+        total=len(summary),
         counts=summary["status"].value_counts().to_dict(),
+        seconds=_seconds(summary),
         datasets=_datasets(plan),
         backbones=[read_json(path) for path in _inputs(plan, "backbone")],
-        environments=_environments(plan),
+        environments=environments,
         cost=cost_of_last_run(plan),
         settings=experiment.model_dump_json(by_alias=True, indent=2),
     )
     write_text(output, page)
 
 
-def _figure(name: str, path: Path) -> dict[str, str]:
-    encoded = base64.b64encode(path.read_bytes()).decode()
-    return {"name": name, "source": f"data:image/svg+xml;base64,{encoded}"}
+def _beside(name: str) -> str:
+    return (files("clce_bench.report") / name).read_text(encoding="utf-8")
 
 
-def _tables(experiment: Experiment, summary: pd.DataFrame) -> list[dict[str, Any]]:
-    tables = []
-    for grid in experiment.grids:
-        rows = grid_rows(summary, grid.name)
-        for metric in metrics_of(rows):
-            text = table_rows(compare(rows, metric), metric)
-            tables.append({"title": f"{grid.name}: {metric_label(metric)}", "rows": text})
-    return tables
+def _verdicts(path: Path, summary: pd.DataFrame, folder: Path) -> list[tuple[Verdict, list[Link]]]:
+    """Pairs each verdict with links to some of the cells behind it."""
+    if not path.exists():
+        return []
+    directories = dict(zip(summary["cell"], summary["directory"], strict=True))
+    return [
+        (
+            verdict,
+            [Link(cell, os.path.relpath(directories[cell], folder)) for cell in verdict.cells if cell in directories],
+        )
+        for verdict in read_verdicts(path)
+    ]
 
 
-def _cells(summary: pd.DataFrame) -> list[dict[str, str]]:
-    metrics = [name for name in summary.columns if name.startswith("metric.") and not name.endswith("_std")]
-    cells = []
-    for record in summary.to_dict("records"):
-        data = data_label(record["dataset"], record["images_per_class"])
-        row = {"cell": record["cell"], "data set": data, "loss": loss_label(record["loss"])}
-        row |= {"status": record["status"], "reason": record["reason"]}
-        for name in ["validation", *metrics]:
-            value = record.get(name)
-            title = "validation (%)" if name == "validation" else metric_label(name)
-            row[title] = "–" if value is None or pd.isna(value) else f"{100 * value:.1f}"
-        seconds = record.get("train_seconds")
-        row["training (s)"] = "–" if seconds is None or pd.isna(seconds) else f"{seconds:.1f}"
-        cells.append(row)
-    return cells
+def _figures(experiment: Experiment, folder: Path) -> list[dict[str, Any]]:
+    figures = []
+    for figure in experiment.figures:
+        stem = folder / "figures" / figure.name
+        svg, png = stem.with_suffix(".svg"), stem.with_suffix(".png")
+        if not svg.exists():
+            continue
+        image, kind = (svg, "svg+xml") if svg.stat().st_size <= LARGEST_SVG else (png, "png")
+        encoded = base64.b64encode(image.read_bytes()).decode()
+        figures.append(
+            {
+                "name": figure.name,
+                "source": f"data:image/{kind};base64,{encoded}",
+                "caption": stem.with_suffix(".txt").read_text(encoding="utf-8").strip(),
+                "files": [f"figures/{figure.name}.{ending}" for ending in ("csv", "pdf", "svg", "png", "cells.txt")],
+            }
+        )
+    return figures
+
+
+def _files(folder: Path) -> list[Path]:
+    """Lists the tables that lie beside the page."""
+    return sorted(path for path in folder.glob("*.csv") if path.is_file())
+
+
+def _seconds(summary: pd.DataFrame) -> float:
+    return float(sum(summary[name].sum() for name in ("train_seconds", "evaluate_seconds") if name in summary))
 
 
 def _datasets(plan: Plan) -> list[dict[str, Any]]:
@@ -91,8 +120,9 @@ def _inputs(plan: Plan, kind: str) -> list[Path]:
 
 
 def _environments(plan: Plan) -> list[dict[str, Any]]:
-    """Counts the cells by the machine and the packages they were trained with."""
+    """Counts the cells by the machine, the packages and the code they were trained with."""
     counts: dict[tuple[str, ...], int] = {}
+    commits: dict[tuple[str, ...], set[str]] = {}
     for cell in plan.cells:
         path = cell.directory / "cell.json"
         if path.exists():
@@ -100,7 +130,8 @@ def _environments(plan: Plan) -> list[dict[str, Any]]:
             packages = ", ".join(f"{name} {version}" for name, version in found["packages"].items())
             key = (found["gpu"] or found["cpu"], found["platform"], f"Python {found['python']}, {packages}")
             counts[key] = counts.get(key, 0) + 1
+            commits.setdefault(key, set()).add((found.get("git_commit") or "unknown")[:12])
     return [
-        {"device": device, "platform": platform, "packages": packages, "cells": count}
-        for (device, platform, packages), count in counts.items()
+        {"device": key[0], "platform": key[1], "packages": key[2], "cells": count, "commits": sorted(commits[key])}
+        for key, count in counts.items()
     ]

@@ -39,3 +39,13 @@ def inputs_of(verb, wildcard="key"):
 def own_job(verb):
     """Gives the job of a stage that runs once per experiment."""
     return PLAN.jobs[verb][PLAN.experiment.name]
+
+
+def labels_of_figure(wildcards):
+    """Says in Snakemake's own report what a figure is and whose cells it shows."""
+    options = PLAN.jobs["figures"][wildcards.key].spec
+    return {
+        "figure": options["kind"].replace("_", " "),
+        "grid": ", ".join(options["grid"]),
+        "name": options["name"],
+    }

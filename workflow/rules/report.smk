@@ -6,9 +6,13 @@ rule figures:
             f"{FOLDER}/figures/{{key}}.svg",
             caption="../report/figure.rst",
             category="Figures",
-            labels={"figure": "{key}"},
+            labels=labels_of_figure,
         ),
         png=f"{FOLDER}/figures/{{key}}.png",
+        pdf=f"{FOLDER}/figures/{{key}}.pdf",
+        data=f"{FOLDER}/figures/{{key}}.csv",
+        caption=f"{FOLDER}/figures/{{key}}.txt",
+        cells=f"{FOLDER}/figures/{{key}}.cells.txt",
     log:
         f"results/logs/figures/{PLAN.experiment.name}-{{key}}.log",
     params:

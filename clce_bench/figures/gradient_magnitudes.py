@@ -1,0 +1,132 @@
+"""How strongly TCL pulls positives and pushes negatives at given k1 and k2, beside SupCon; and accuracy against k1."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+
+from clce_bench.evaluation.compare import compare
+from clce_bench.figures.source import Drawing, Embedded, Source
+from clce_bench.figures.style import data_names, loss_style, say, sentence_figure
+from clce_bench.labels import metric_label
+
+IMAGES = 1024
+"""How many test images are compared at most; of more, every n-th."""
+
+
+def draw(source: Source) -> Drawing:
+    """Draws mean gradient magnitudes from positives and from negatives against k1, and accuracy against k1."""
+    classes, embedded = source.embedded()
+    contrastive = [cell for cell in embedded if cell.row["lambda"] > 0]
+    if not contrastive:
+        return sentence_figure("No cell with a contrastive loss has finite embeddings.")
+    # TCL's own network if there is one: its temperature is TCL's.
+    cell = next((cell for cell in contrastive if cell.row["loss"] == "tcl"), contrastive[0])
+    temperature = float(cell.row.get("loss.temperature", np.nan))
+    temperature = 0.1 if np.isnan(temperature) else temperature
+    step = -(-len(classes) // IMAGES)
+    table = magnitudes(project(cell)[::step], classes[::step], temperature, source.options.k1, source.options.k2)
+    figure, panels = plt.subplots(1, 3, figsize=(12, 3.6))
+    for axes, side in zip(panels, ("positives", "negatives"), strict=False):
+        _magnitudes(axes, table, side)
+    accuracy = _accuracy(panels[2], source)
+    figure.suptitle(f"{data_names(source.rows)}: gradients of TCL and SupCon, and accuracy against k1")
+    caption = (
+        f"{data_names(source.rows)}: left and middle, the mean of |∂ℓ/∂s| over all pairs of an anchor with its "
+        f"positives and with its negatives, for TCL at each k1 and k2 and for SupCon, temperature {temperature:g}, all "
+        f"on the same projected embeddings of {len(classes[::step])} test images ({cell.label}, seed "
+        f"{cell.row['seed']}). TCL's theorems say that hard positives pull harder than in SupCon for k1, k2 ≥ 1, and "
+        "negatives push harder as k2 grows. Right: accuracy of the trained TCL cells against their k1, with 95 % "
+        "intervals. The axis of k1 is linear below 1 and logarithmic above."
+    )
+    return Drawing(figure, pd.concat([table.assign(panel="gradient"), accuracy.assign(panel="accuracy")]), caption)
+
+
+def project(cell: Embedded) -> NDArray[np.float32]:
+    """Applies a cell's projection head (linear, ReLU, linear) to its features.
+
+    Returns:
+        What the contrastive loss sees, (images, projection_size).
+    """
+    from safetensors.numpy import load_file
+
+    weights = load_file(cell.path.with_name("model.safetensors"))
+    hidden = cell.features @ weights["projection.0.weight"].T + weights["projection.0.bias"]
+    embeddings: NDArray[np.float32] = hidden.clip(0) @ weights["projection.2.weight"].T + weights["projection.2.bias"]
+    return embeddings
+
+
+def magnitudes(
+    embeddings: NDArray[np.float32], classes: NDArray[np.str_], temperature: float, k1: list[float], k2: list[float]
+) -> pd.DataFrame:
+    """Measures mean gradient magnitudes.
+
+    Args:
+        embeddings: (images, d).
+        classes: (images,).
+        temperature: of both losses.
+        k1: values for TCL.
+        k2: values for TCL.
+
+    Returns:
+        A row per loss, k1 and k2 with ``positives`` and ``negatives``: the mean of |∂ℓ_i/∂s_ij| over the pairs of each
+        kind, which is how far a unit vector z_j moves z_i.
+    """
+    import torch
+
+    from clce_bench.losses.core import ContrastiveLoss
+    from clce_bench.losses.supcon import SupCon
+    from clce_bench.losses.tcl import TCL
+
+    points, labels = torch.from_numpy(embeddings), torch.from_numpy(np.unique(classes, return_inverse=True)[1])
+    same = labels[:, None] == labels[None, :]
+    positive = same & ~torch.eye(len(labels), dtype=torch.bool)
+    losses: list[tuple[str, float, float, ContrastiveLoss]] = [("supcon", np.nan, np.nan, SupCon(temperature))]
+    losses += [("tcl", one, two, TCL(temperature, one, two)) for two in k2 for one in k1]
+    records = []
+    for name, one, two, loss in losses:
+        weights = loss.gradient_weights(points, labels).abs()
+        means = {"positives": float(weights[positive].mean()), "negatives": float(weights[~same].mean())}
+        records.append({"loss": name, "loss.k1": one, "loss.k2": two, **means})
+    return pd.DataFrame(records)
+
+
+def _magnitudes(axes: Axes, table: pd.DataFrame, side: str) -> None:
+    styles = loss_style(["supcon", "tcl"])
+    own = table[table["loss"] == "tcl"]
+    lines = ["-", "--", "-.", ":"]
+    for n, (k2, curve) in enumerate(own.groupby("loss.k2")):
+        look = {**styles["tcl"], "label": f"TCL, k2 = {k2:g}", "linestyle": lines[n % 4], "marker": "vPX*"[n % 4]}
+        axes.plot(curve["loss.k1"], curve[side], markersize=5, **look)
+    level = float(table.loc[table["loss"] == "supcon", side].iloc[0])
+    axes.axhline(level, color=styles["supcon"]["color"], linestyle="--", label="SupCon")
+    axes.set_xscale("symlog", linthresh=1)
+    axes.set_yscale("log")
+    axes.set_xlabel("k1")
+    axes.set_ylabel(f"mean gradient magnitude\nfrom {side}")
+    axes.legend(fontsize=8)
+
+
+def _accuracy(axes: Axes, source: Source) -> pd.DataFrame:
+    own = source.rows[source.rows["loss"] == "tcl"]
+    if own.empty or own["loss.k1"].nunique() < 2 or not source.metrics:
+        say(axes, "Accuracy against k1: these grids train TCL at fewer than two values of k1.")
+        return pd.DataFrame()
+    metric = source.metrics[0]
+    table = compare(own, metric).sort_values("loss.k1")
+    style = loss_style(["tcl"])["tcl"]
+    told = [
+        name for name in ("dataset", "batch_size", "lambda", "loss.k2") if name in table and table[name].nunique() > 1
+    ]
+    for values, curve in table.groupby(told) if told else [((), table)]:
+        label = ", ".join(
+            ["TCL", *(f"{name.rpartition('.')[2]} {value}" for name, value in zip(told, values, strict=True))]
+        )
+        interval = [curve["mean"] - curve["low"], curve["high"] - curve["mean"]]
+        axes.errorbar(curve["loss.k1"], curve["mean"], interval, capsize=2, markersize=5, **{**style, "label": label})
+    axes.set_xscale("symlog", linthresh=1)
+    axes.set_xlabel("k1")
+    axes.set_ylabel(metric_label(metric))
+    axes.legend(fontsize=8)
+    return table

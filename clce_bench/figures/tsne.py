@@ -1,0 +1,76 @@
+"""Test images of up to twenty classes in two dimensions (t-SNE), loss by loss, from the same start."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from clce_bench.errors import unknown
+from clce_bench.figures.source import Drawing, Source
+from clce_bench.figures.style import data_names, sentence_figure
+
+CLASSES = 20
+IMAGES = 2000
+"""How many images are shown at most; of more, every n-th."""
+_MARKERS = "osDv"
+
+
+def draw(source: Source) -> Drawing:
+    """Draws a panel per cell; colour and shape say the class."""
+    classes, embedded = source.embedded()
+    present = sorted(set(classes.tolist()))
+    chosen = [name for name in source.options.classes if name in present] or present[:CLASSES]
+    missing = [
+        unknown("a class of the test part", name, present) for name in source.options.classes if name not in present
+    ]
+    shown = np.flatnonzero(np.isin(classes, chosen))
+    shown = shown[:: -(-len(shown) // IMAGES)]
+    if not embedded or len(shown) < 5:
+        return sentence_figure("t-SNE needs finite embeddings of at least five test images.")
+    size = (4.2 * len(embedded) + 1.6, 4.6)
+    figure, panels = plt.subplots(1, len(embedded), figsize=size, squeeze=False)
+    colors = plt.get_cmap("tab10")
+    records = []
+    for axes, cell, places in zip(panels[0], embedded, maps([c.features[shown] for c in embedded]), strict=True):
+        for n, name in enumerate(chosen):
+            # Ten colours and four shapes: no two classes share both.
+            look = {"color": colors(n % 10), "marker": _MARKERS[(n // 10 + n) % 4]}
+            own = places[classes[shown] == name]
+            axes.scatter(*own.T, s=12, alpha=0.75, linewidth=0, label=name, rasterized=True, **look)
+        axes.set_title(cell.label)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.grid(visible=False)
+        table = pd.DataFrame({"cell": cell.row["cell"], "class": classes[shown], "x": places[:, 0], "y": places[:, 1]})
+        records.append(table)
+    handles, names = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside right upper", fontsize=7, markerscale=1.5)
+    figure.suptitle(f"{data_names(source.rows)}: t-SNE of the test images" + "".join(f"\n{text}" for text in missing))
+    first = embedded[0].row
+    caption = (
+        f"{data_names(source.rows)}: t-SNE of {len(shown)} test images of {len(chosen)} classes, from the "
+        f"L2-normalised features of one trained network per panel, seed {first['seed']}, batch {first['batch_size']}. "
+        "All panels start from the same positions (the principal components of the first one's features), so that they "
+        "differ by the features alone. Distances between clusters and their sizes mean little in t-SNE; whether classes "
+        "mix does."
+    )
+    return Drawing(figure, pd.concat(records, ignore_index=True), " ".join([caption, *missing]))
+
+
+def maps(features: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+    """Lays images out in the plane once per network, always from the same start.
+
+    Args:
+        features: (images, d) per network, d ≥ 2.
+
+    Returns:
+        (images, 2) per network.
+    """
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    units = [matrix / np.linalg.norm(matrix, axis=1, keepdims=True).clip(1e-12) for matrix in features]
+    start = PCA(n_components=2, svd_solver="full").fit_transform(units[0])
+    start = (start / start[:, 0].std().clip(1e-12) * 1e-4).astype(np.float32)
+    perplexity = min(30, (len(start) - 1) / 3)
+    return [TSNE(perplexity=perplexity, init=start, random_state=0).fit_transform(unit) for unit in units]

@@ -1,0 +1,69 @@
+"""What a reader must know before believing a number."""
+
+import pandas as pd
+
+from clce_bench.evaluation.compare import AXES, grid_rows
+from clce_bench.labels import data_label, setting_label
+
+FEW_SEEDS = 5
+EXAMPLES = 5
+
+
+def warnings_of(summary: pd.DataFrame, grids: list[str], environments: int) -> list[str]:
+    """Lists what weakens the results.
+
+    Args:
+        summary: all cells.
+        grids: names.
+        environments: how many different machines or sets of package versions trained the cells.
+    """
+    return [
+        text for text in (_holes(summary, grids), _mixed(environments), _overlap(summary), _few_seeds(summary)) if text
+    ]
+
+
+def _holes(summary: pd.DataFrame, grids: list[str]) -> str:
+    counts = summary["status"].value_counts()
+    if counts.get("done", 0) == len(summary):
+        return ""
+    states = ", ".join(f"{count} {status}" for status, count in counts.items())
+    holes = []
+    for grid in grids:
+        rows = grid_rows(summary, grid)
+        for _, members in rows.groupby(AXES, dropna=False):
+            done = int((members["status"] == "done").sum())
+            if done < len(members):
+                axes = members.iloc[0]
+                where = f"{setting_label(axes['loss'], axes['lambda'])}, batch {axes['batch_size']}"
+                name = data_label(axes["dataset"], axes["images_per_class"])
+                holes.append(f"{grid}: {where}, {name}: {done} of {len(members)}")
+    shown = "; ".join(holes[:EXAMPLES]) + (f"; and {len(holes) - EXAMPLES} more" if len(holes) > EXAMPLES else "")
+    return f"Not all cells are done: {states}. The numbers leave out cells without a result. Holes: {shown}."
+
+
+def _mixed(environments: int) -> str:
+    if environments < 2:
+        return ""
+    return f"These results mix machines or package versions, {environments} different ones."
+
+
+def _overlap(summary: pd.DataFrame) -> str:
+    if "overlap" not in summary:
+        return ""
+    seen = summary[summary["overlap"] != "no"].groupby("overlap")["dataset"].unique()
+    parts = [f"{', '.join(sorted(names))} ({verdict})" for verdict, names in seen.items()]
+    return f"The backbone's pre-training overlaps with data sets: {'; '.join(parts)}." if parts else ""
+
+
+def _few_seeds(summary: pd.DataFrame) -> str:
+    done = summary[summary["status"] == "done"]
+    counts = done.groupby(AXES, dropna=False)["seed"].nunique()
+    few = counts[counts < FEW_SEEDS]
+    if few.empty:
+        return ""
+    least = int(few.min())
+    alone = " A single seed has no interval at all." if least == 1 else ""
+    return (
+        f"Few seeds: {len(few)} of {len(counts)} settings have fewer than {FEW_SEEDS}, the least n = {least}. "
+        f"Intervals from so few are wide and rest on the assumption that results vary normally.{alone}"
+    )
