@@ -6,17 +6,16 @@ from matplotlib.axes import Axes
 
 from clce_bench.evaluation.compare import DATA, compare
 from clce_bench.figures.source import Drawing, Source
-from clce_bench.figures.style import data_names, loss_style
+from clce_bench.figures.style import data_names, keep_to_percent, legend_below, loss_style
 from clce_bench.figures.training_curve import by_epoch, curves
-from clce_bench.labels import metric_label, setting_label
+from clce_bench.labels import metric_label
 
 
 def draw(source: Source) -> Drawing:
     """Draws a row per data set and batch size: validation accuracy while training, test accuracy at the end."""
     rows, metric = source.rows, source.metrics[0]
     panel = [*DATA, "batch_size"]
-    merged = source.history.merge(rows[["cell", *panel, "loss", "lambda"]], on="cell")
-    course = by_epoch(merged, "validation").assign(panel="validation while training")
+    course = by_epoch(source).assign(panel="validation while training")
     end = _end(rows, metric).assign(panel=metric_label(metric))
     groups = list(course.groupby(panel, dropna=False))
     figure, panels = plt.subplots(len(groups), 2, figsize=(9, 0.4 + 3.3 * len(groups)), squeeze=False)
@@ -24,18 +23,21 @@ def draw(source: Source) -> Drawing:
         curves(left, group, "elapsed")
         own = end[(end[panel].fillna(-1) == pd.Series(key, index=panel).fillna(-1)).all(axis=1)]
         _points(right, own)
-        left.set_title(f"{data_names(group)}, batch {key[-1]}", fontsize=10)
+        for axes in (left, right):
+            axes.set_title(f"{data_names(group)}, batch {key[-1]}", fontsize=10)
         left.set_ylabel("validation accuracy (%)")
         right.set_ylabel(f"{metric_label(metric)} at the end")
         left.set_xlabel("seconds of training so far")
         right.set_xlabel("seconds of training in all")
-        left.legend(fontsize=8)
+        keep_to_percent(left)
+        keep_to_percent(right)
+    legend_below(figure, panels[0, 0])
     figure.suptitle(f"{data_names(rows)}: accuracy against training time")
     caption = (
         f"{data_names(rows)}: accuracy against training time, {source.seeds}. Left: validation accuracy against the "
         f"mean seconds spent by the end of each epoch. Right: {metric_label(metric)} against the mean seconds of the "
-        "whole training, on the machine that trained. Bands and bars are 95 % intervals. A loss that only starts faster "
-        "leads on the left and not on the right."
+        "whole training, on the machine that trained. Bands and bars are 95 % intervals. A loss that only starts "
+        "faster leads on the left and not on the right."
     )
     return Drawing(figure, pd.concat([course, end], ignore_index=True), caption)
 
@@ -53,5 +55,3 @@ def _points(axes: Axes, end: pd.DataFrame) -> None:
         interval = [[row["mean"] - row["low"]], [row["high"] - row["mean"]]]
         style = {**styles[row["loss"]], "linestyle": "none"}
         axes.errorbar(row["elapsed"], row["mean"], interval, capsize=3, markersize=6, **style)
-        name = setting_label(row["loss"], row["lambda"])
-        axes.annotate(name, (row["elapsed"], row["mean"]), (6, 4), textcoords="offset points", fontsize=8)

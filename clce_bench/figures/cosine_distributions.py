@@ -40,9 +40,11 @@ def draw(source: Source) -> Drawing:
                 about = {"class": name, "pairs": side, "mean": values.mean() if len(values) else np.nan}
                 records.append(pd.DataFrame({**setting, **about, **bins}))
     for axes, name in zip(panels[:, 0], chosen, strict=True):
-        axes.set_ylabel(f"{name}\ndensity")
+        axes.set_ylabel(f"class {name}\ndensity")
+    data = pd.concat(records, ignore_index=True)
     for axes in panels[-1]:
         axes.set_xlabel("cosine similarity")
+        axes.set_xlim(np.floor(5 * data.loc[data["density"] > 0, "low"].min()) / 5, 1)
     panels[0, 0].legend(fontsize=8)
     figure.suptitle(
         f"{data_names(source.rows)}: how close a class's images are" + "".join(f"\n{text}" for text in missing)
@@ -53,7 +55,7 @@ def draw(source: Source) -> Drawing:
         f"{embedded[0].row['seed']}, batch {embedded[0].row['batch_size']}. Vertical lines are means: the further "
         "apart, the better the class stands out."
     )
-    return Drawing(figure, pd.concat(records, ignore_index=True), " ".join([caption, *missing]))
+    return Drawing(figure, data, " ".join([caption, *missing]))
 
 
 def _similarities(unit: NDArray[np.float32], members: NDArray[np.bool_]) -> dict[str, NDArray[np.float32]]:

@@ -50,8 +50,8 @@ def draw(source: Source) -> Drawing:
         f"Mean ranks over {count} data sets ({', '.join(table.columns)}), 1 is best; each data set counts once, by the "
         f"mean over its seeds. Friedman's test gives p = {found.p:.2g}. By Nemenyi's test at 5 % two losses differ if "
         f"their mean ranks are more than the critical difference (CD) of {found.critical:.2f} apart; a bar joins those "
-        "that are not. With few data sets the critical difference is large, and a bar is no proof of equality. Data sets "
-        "that share images count as if they did not."
+        "that are not. With few data sets the critical difference is large, and a bar is no proof of equality. Data "
+        "sets that share images count as if they did not."
     )
     data = table.assign(mean_rank=found.ranks, friedman_p=found.p, critical_difference=found.critical)
     return Drawing(figure, data.sort_values("mean_rank").reset_index(), caption)
@@ -98,7 +98,7 @@ def _diagram(axes: Axes, found: Ranking) -> None:
     styles = loss_style([loss for loss, _ in settings])
     runs = cliques(ranks, found.critical)
     below = 0.5 + 0.28 * len(runs)
-    axes.axhline(0, color="#000000", linewidth=1)
+    axes.plot([1, k], [0, 0], color="#000000", linewidth=1)
     for tick in range(1, k + 1):
         axes.plot([tick, tick], [0, 0.12], color="#000000", linewidth=1)
         axes.text(tick, 0.2, str(tick), ha="center", va="bottom")

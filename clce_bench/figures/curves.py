@@ -7,10 +7,11 @@ from matplotlib.axes import Axes
 
 from clce_bench.evaluation.compare import AXES, DATA, compare
 from clce_bench.figures.source import Drawing, Source
-from clce_bench.figures.style import data_names, loss_style, zero_line
+from clce_bench.figures.style import data_names, keep_to_percent, legend_below, loss_style, zero_line
 from clce_bench.labels import axis_label, metric_label
 
 MEAN = ("mean", "low", "high")
+_LABELS = {"lambda": "λ, weight of the contrastive loss", "batch_size": "batch size (images)"}
 DIFFERENCE = ("difference", "difference_low", "difference_high")
 
 
@@ -39,10 +40,10 @@ def accuracy_and_difference(source: Source, axis: str) -> Drawing:
         name = f"{data_names(group)}: " if len(sets) > len(metrics) else ""
         accuracy.set_ylabel(name + metric_label(metric))
         gain.set_ylabel(f"difference to CE,\n{metric_label(metric, 'points')}")
+        keep_to_percent(accuracy)
     for axes in panels[-1]:
-        axes.set_xlabel(axis_label(axis))
-    handles, names = panels[0, 0].get_legend_handles_labels()
-    panels[0, 0].legend(handles, names, ncols=1 + len(names) // 4, fontsize=8)
+        axes.set_xlabel(_LABELS.get(axis, axis_label(axis)))
+    legend_below(figure, panels[0, 0])
     figure.suptitle(f"{data_names(rows)}: accuracy against {axis_label(axis)}")
     caption = (
         f"{data_names(rows)}: accuracy against {axis_label(axis)}, {source.seeds} per point. Left: means with 95 % "
@@ -59,15 +60,19 @@ def along(rows: pd.DataFrame, metric: str, axis: str) -> pd.DataFrame:
         rows: cells, from the summary.
         metric: a column such as ``metric.top1``.
         axis: another one. Losses that do not have it are compared with the others at each of its values.
+
+    Returns:
+        Comparisons with the axis and ``level``: whether the loss does not have it.
     """
     if axis in AXES:
-        return compare(rows, metric)
+        return compare(rows, metric).assign(level=False)
     without = rows[rows[axis].isna()]
     at = [
         compare(pd.concat([group, without]).drop(columns=axis), metric).assign(**{axis: value})
         for value, group in rows.groupby(axis)
     ]
-    return pd.concat(at, ignore_index=True)
+    table = pd.concat(at, ignore_index=True)
+    return table.assign(level=~table["loss"].isin(rows.loc[rows[axis].notna(), "loss"]))
 
 
 def _positions(steps: list[float | str]) -> tuple[dict[float | str, float], bool]:
@@ -86,8 +91,8 @@ def _curves(
     mean, low, high = columns
     losses = [name for name in table["loss"].unique() if axis != "lambda" or name != "ce"]
     # Points of different losses stand side by side, or their intervals could not be told apart.
-    width = 0.16 * min(np.diff(sorted(positions.values())), default=1.0)
-    shifts = dict(zip(losses, np.linspace(-width, width, len(losses)) if len(losses) > 1 else [0.0], strict=True))
+    width = 0.03 * (len(losses) - 1) * min(np.diff(sorted(positions.values())), default=1.0)
+    shifts = dict(zip(losses, np.linspace(-width, width, len(losses)), strict=True))
     others = [
         name
         for name in table.columns
@@ -102,8 +107,13 @@ def _curves(
                 curve = pd.concat([_start(table, curve), curve])
             curve = curve.dropna(subset=[mean]).sort_values(axis)
             label = ", ".join([style["label"], *(f"{axis_label(o)} {v:g}" for o, v in zip(told, values, strict=True))])
-            places = [positions[value] + shifts[name] for value in curve[axis]]
+            places = [positions[value] for value in curve[axis]]
+            if curve["level"].all():
+                axes.plot(places, curve[mean], color=style["color"], linestyle=style["linestyle"], label=label)
+                axes.fill_between(places, curve[low], curve[high], color=style["color"], alpha=0.1, linewidth=0)
+                continue
             interval = [curve[mean] - curve[low], curve[high] - curve[mean]]
+            places = [place + shifts[name] for place in places]
             axes.errorbar(places, curve[mean], interval, capsize=2, markersize=4, **{**style, "label": label})
 
 

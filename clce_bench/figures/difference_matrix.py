@@ -1,7 +1,6 @@
 """Every loss against every other: a matrix of paired differences."""
 
 from itertools import permutations
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -28,9 +27,8 @@ def draw(source: Source) -> Drawing:
         return sentence_figure("No two losses share a data set, a batch size and a seed.")
     counts = [table["first"].nunique() for table in tables]
     if max(counts) > SETTINGS:
-        return sentence_figure(
-            f"A matrix shows {SETTINGS} settings at most, here are {max(counts)}; choose with where."
-        )
+        many = f"A matrix shows {SETTINGS} settings at most, here are {max(counts)}; choose with where."
+        return sentence_figure(many)
     largest = max(float(table["difference"].abs().max()) for table in tables) or 1.0
     side = 1.05 * max(counts)
     figure, panels = plt.subplots(1, len(tables), figsize=((side + 2) * len(tables), side + 1), squeeze=False)
@@ -39,9 +37,9 @@ def draw(source: Source) -> Drawing:
         axes.set_title(f"{data_names(table)}, batch {table['batch_size'].iloc[0]}", fontsize=10)
     figure.suptitle(f"Row minus column, {metric_label(metric, 'points')}")
     caption = (
-        f"{data_names(source.rows)}: {metric_label(metric, 'points')}, row minus column, the mean difference paired over "
-        f"seeds ({source.seeds}) with its 95 % interval. Blue is better than the column, red worse; bold where the "
-        "interval leaves 0 out. With many comparisons one in twenty does so by chance."
+        f"{data_names(source.rows)}: {metric_label(metric, 'points')}, row minus column, the mean difference paired "
+        f"over seeds ({source.seeds}) with its 95 % interval. Blue is better than the column, red worse; bold where "
+        "the interval leaves 0 out. With many comparisons one in twenty does so by chance."
     )
     return Drawing(figure, pd.concat(tables, ignore_index=True), caption)
 
@@ -86,10 +84,11 @@ def _matrix(axes: Axes, table: pd.DataFrame, largest: float) -> None:
         text = f"{row['difference']:+.1f}"
         if known:
             text += f"\n[{row['difference_low']:+.1f},\n{row['difference_high']:+.1f}]"
-        dark = abs(row["difference"]) > 0.6 * largest
-        look: dict[str, Any] = {"color": "#ffffff" if dark else "#000000", "weight": "bold" if clear else "normal"}
-        axes.text(place[1], place[0], text, ha="center", va="center", fontsize=8, **look)
-    axes.imshow(values, cmap="RdBu", vmin=-largest, vmax=largest)
+        weight = "bold" if clear else "normal"
+        axes.text(place[1], place[0], text.replace("-", "−"), ha="center", va="center", fontsize=8, weight=weight)
+    # Twice as wide a scale leaves every colour light enough for black letters.
+    axes.imshow(values, cmap="RdBu", vmin=-2 * largest, vmax=2 * largest)
+    axes.spines[:].set_visible(False)
     axes.set_xticks(range(len(names)), names, rotation=35, ha="right")
     axes.set_yticks(range(len(names)), names)
     axes.grid(visible=False)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from clce_bench.evaluation.compare import compare
 from clce_bench.figures.source import Drawing, Embedded, Source
-from clce_bench.figures.style import data_names, loss_style, say, sentence_figure
+from clce_bench.figures.style import data_names, keep_to_percent, loss_style, say, sentence_figure
 from clce_bench.labels import metric_label
 
 IMAGES = 1024
@@ -102,7 +102,8 @@ def _magnitudes(axes: Axes, table: pd.DataFrame, side: str) -> None:
     level = float(table.loc[table["loss"] == "supcon", side].iloc[0])
     axes.axhline(level, color=styles["supcon"]["color"], linestyle="--", label="SupCon")
     axes.set_xscale("symlog", linthresh=1)
-    axes.set_yscale("log")
+    axes.set_xlim(left=-0.5)
+    axes.set_ylim(bottom=0)
     axes.set_xlabel("k1")
     axes.set_ylabel(f"mean gradient magnitude\nfrom {side}")
     axes.legend(fontsize=8)
@@ -128,5 +129,6 @@ def _accuracy(axes: Axes, source: Source) -> pd.DataFrame:
     axes.set_xscale("symlog", linthresh=1)
     axes.set_xlabel("k1")
     axes.set_ylabel(metric_label(metric))
+    keep_to_percent(axes)
     axes.legend(fontsize=8)
     return table

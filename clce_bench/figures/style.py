@@ -8,6 +8,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from clce_bench.evaluation.compare import DATA
 from clce_bench.figures.source import Drawing
@@ -80,6 +81,25 @@ def say(axes: Axes, reason: str) -> None:
     axes.text(0.5, 0.5, fill(reason, 34), ha="center", va="center", transform=axes.transAxes)
     axes.set_xticks([])
     axes.set_yticks([])
+
+
+def legend_below(canvas: Figure, axes: Axes) -> None:
+    """Puts one legend for all panels under them, where it hides no data.
+
+    Args:
+        canvas: the figure.
+        axes: the panel that has all curves.
+    """
+    handles, names = axes.get_legend_handles_labels()
+    canvas.legend(
+        handles, names, loc="outside lower center", ncols=max(1, int(canvas.get_figwidth() // 1.7)), fontsize=9
+    )
+
+
+def keep_to_percent(axes: Axes) -> None:
+    """Keeps an axis of accuracies within 0 and 100, also where an interval leaves them."""
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(low, 0), min(high, 101))
 
 
 def zero_line(axes: Axes) -> None:

@@ -3,11 +3,12 @@
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from clce_bench.evaluation.compare import DATA
 from clce_bench.evaluation.statistics import mean_interval
 from clce_bench.figures.source import Drawing, Source
-from clce_bench.figures.style import data_names, loss_style
+from clce_bench.figures.style import data_names, keep_to_percent, legend_below, loss_style
 from clce_bench.labels import setting_label
 
 _PANEL = [*DATA, "batch_size"]
@@ -15,16 +16,17 @@ _PANEL = [*DATA, "batch_size"]
 
 def draw(source: Source) -> Drawing:
     """Draws a panel per data set and batch size with a curve per loss and λ."""
-    merged = source.history.merge(source.rows[["cell", *_PANEL, "loss", "lambda"]], on="cell")
-    data = by_epoch(merged, "validation")
+    data = by_epoch(source)
     groups = list(data.groupby(_PANEL, dropna=False))
     figure, panels = plt.subplots(1, len(groups), figsize=(5.2 * len(groups), 3.6), squeeze=False)
     for axes, ((*_, batch_size), group) in zip(panels[0], groups, strict=True):
         curves(axes, group, "epoch")
-        axes.set_title(f"{data_names(group)}, batch {batch_size}")
+        axes.set_title(f"{data_names(group)}, batch {batch_size}", fontsize=10)
         axes.set_xlabel("epoch")
-        axes.legend(fontsize=8)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        keep_to_percent(axes)
     panels[0, 0].set_ylabel("validation accuracy (%)")
+    legend_below(figure, panels[0, 0])
     figure.suptitle(f"{data_names(source.rows)}: validation accuracy by epoch")
     caption = (
         f"{data_names(source.rows)}: validation accuracy by epoch, {source.seeds}; means with bands of 95 % intervals. "
@@ -33,23 +35,20 @@ def draw(source: Source) -> Drawing:
     return Drawing(figure, data, caption)
 
 
-def by_epoch(history: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Averages an accuracy over seeds.
-
-    Args:
-        history: a row per epoch and cell, with the axes of the cell.
-        column: in [0, 1].
+def by_epoch(source: Source) -> pd.DataFrame:
+    """Averages validation accuracy over seeds.
 
     Returns:
         A row per setting and epoch with ``mean``, ``low`` and ``high`` in per cent, ``n``, and ``elapsed``, the mean
         seconds from the start of training.
     """
-    timed = history.assign(elapsed=history.groupby("cell")["seconds"].cumsum())
+    history = source.history[["cell", "epoch", "seconds", "validation"]]
+    timed = history.merge(source.rows[["cell", *_PANEL, "loss", "lambda"]], on="cell")
     records = []
     keys = [*_PANEL, "loss", "lambda", "epoch"]
     for key, group in timed.groupby(keys, dropna=False):
-        interval = mean_interval(100 * group[column])
-        records.append({**dict(zip(keys, key, strict=True)), **interval._asdict(), "elapsed": group["elapsed"].mean()})
+        interval = mean_interval(100 * group["validation"])
+        records.append({**dict(zip(keys, key, strict=True)), **interval._asdict(), "elapsed": group["seconds"].mean()})
     return pd.DataFrame(records)
 
 
@@ -65,4 +64,4 @@ def curves(axes: Axes, course: pd.DataFrame, across: str) -> None:
     for (loss, _), curve in course.groupby(["loss", "lambda"], sort=False):
         style = {**styles[str(loss)], "label": setting_label(str(loss), curve["lambda"].iloc[0])}
         axes.plot(curve[across], curve["mean"], markersize=4, **style)
-        axes.fill_between(curve[across], curve["low"], curve["high"], color=style["color"], alpha=0.12, linewidth=0)
+        axes.fill_between(curve[across], curve["low"], curve["high"], color=style["color"], alpha=0.08, linewidth=0)

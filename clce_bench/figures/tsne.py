@@ -13,6 +13,8 @@ CLASSES = 20
 IMAGES = 2000
 """How many images are shown at most; of more, every n-th."""
 _MARKERS = "osDv"
+# Okabe and Ito's palette, distinguishable with any colour vision.
+_COLORS = ["#000000", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7"]
 
 
 def draw(source: Source) -> Drawing:
@@ -29,18 +31,18 @@ def draw(source: Source) -> Drawing:
         return sentence_figure("t-SNE needs finite embeddings of at least five test images.")
     size = (4.2 * len(embedded) + 1.6, 4.6)
     figure, panels = plt.subplots(1, len(embedded), figsize=size, squeeze=False)
-    colors = plt.get_cmap("tab10")
     records = []
     for axes, cell, places in zip(panels[0], embedded, maps([c.features[shown] for c in embedded]), strict=True):
         for n, name in enumerate(chosen):
-            # Ten colours and four shapes: no two classes share both.
-            look = {"color": colors(n % 10), "marker": _MARKERS[(n // 10 + n) % 4]}
+            # No two of up to 28 classes share both colour and shape.
+            look = {"color": _COLORS[n % 7], "marker": _MARKERS[(n // 7 + n % 7) % 4]}
             own = places[classes[shown] == name]
             axes.scatter(*own.T, s=12, alpha=0.75, linewidth=0, label=name, rasterized=True, **look)
         axes.set_title(cell.label)
         axes.set_xticks([])
         axes.set_yticks([])
         axes.grid(visible=False)
+        axes.spines[:].set_visible(True)
         table = pd.DataFrame({"cell": cell.row["cell"], "class": classes[shown], "x": places[:, 0], "y": places[:, 1]})
         records.append(table)
     handles, names = panels[0, 0].get_legend_handles_labels()
@@ -51,8 +53,8 @@ def draw(source: Source) -> Drawing:
         f"{data_names(source.rows)}: t-SNE of {len(shown)} test images of {len(chosen)} classes, from the "
         f"L2-normalised features of one trained network per panel, seed {first['seed']}, batch {first['batch_size']}. "
         "All panels start from the same positions (the principal components of the first one's features), so that they "
-        "differ by the features alone. Distances between clusters and their sizes mean little in t-SNE; whether classes "
-        "mix does."
+        "differ by the features alone. Distances between clusters and their sizes mean little in t-SNE; whether "
+        "classes mix does."
     )
     return Drawing(figure, pd.concat(records, ignore_index=True), " ".join([caption, *missing]))
 
