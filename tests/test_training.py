@@ -7,7 +7,6 @@ import torch
 from safetensors.torch import load_file
 
 from clce_bench.cells import cells_of, union
-from clce_bench.config import Recipe
 from clce_bench.data.augmentation import CLEAN, Views
 from clce_bench.data.prepare import prepare_dataset
 from clce_bench.data.prepared import PreparedDataset, rows_by_part
@@ -19,6 +18,7 @@ from clce_bench.jobs import plan_of
 from clce_bench.loading import parse_experiment
 from clce_bench.models.backbone import load_backbone, split_backbone
 from clce_bench.models.features import compute_features, run_trunk
+from clce_bench.recipes import Recipe
 from clce_bench.training.batches import StoredInputs, epoch_batches
 from clce_bench.training.loop import scaled_learning_rate, schedule
 from clce_bench.training.train import leave_one_out_accuracy, train_cell, training_labels

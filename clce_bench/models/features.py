@@ -9,12 +9,12 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from clce_bench.config import Augmentation
 from clce_bench.data.augmentation import CLEAN, Views
 from clce_bench.data.prepared import PreparedDataset
 from clce_bench.files import read_json, sha256_of, staged, write_json
 from clce_bench.models.backbone import load_backbone, normalise, split_backbone
 from clce_bench.models.device import pick_device
+from clce_bench.recipes import Augmentation
 
 log = logging.getLogger(__name__)
 
