@@ -151,8 +151,9 @@ def main(rounds: int, one: str | None, size: int) -> None:
     plot(results, OUTPUT / "losses")
     setting = (
         f"Forward and backward, {DIMENSIONS} dimensions, {CLASSES} classes, float32, {THREADS} CPU cores,"
-        f" torch {torch.__version__.partition('+')[0]}, best of each process, medians of {rounds} processes, {date.today()}."
-        " Memory is the peak beyond the inputs; ratios say how many times more the other needs."
+        f" torch {torch.__version__.partition('+')[0]}, best of each process, medians of {rounds}"
+        f" processes, {date.today()}. Memory is the peak beyond the inputs; ratios say how many times more the other"
+        " needs."
     )
     page = f"# Losses: time and memory\n\n{setting}\n\n![Time and memory over rows](losses.svg)\n\n{table(results)}\n"
     (OUTPUT / "losses.md").write_text(page + "\nMeasured by `python benchmarks/losses.py`.\n")

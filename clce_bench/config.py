@@ -2,54 +2,17 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from clce_bench.errors import unknown
+from clce_bench.errors import UserError, unknown
 from clce_bench.hyperparameters import check_loss
-from clce_bench.registry import DATASETS
-
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
-"""Part of a file's name."""
-Probability = Annotated[float, Field(ge=0, le=1)]
-
-
-def _listed(value: Any) -> Any:
-    return value if isinstance(value, list) else [value]
-
-
-class Section(BaseModel):
-    """A mapping whose unknown keys are refused with the nearest known one."""
-
-    model_config = ConfigDict(frozen=True, populate_by_name=True, allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known_keys(cls, values: Any) -> Any:
-        if isinstance(values, dict) and cls.model_config.get("extra") != "allow":
-            keys = {field.alias or name for name, field in cls.model_fields.items()}
-            for key in values:
-                if key not in keys | set(cls.model_fields):
-                    raise ValueError(unknown("a key", str(key), keys, f"Keys: {', '.join(sorted(keys))}"))
-        return values
-
-
-class Augmentation(Section):
-    """Random changes to an image, torchvision's transforms in this order; the defaults change nothing."""
-
-    crop_scale: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Smallest area of a random resized crop, as a share of the image."""
-    rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
-    """Largest rotation, in degrees."""
-    flip: Probability = 0.0
-    """Probability of a horizontal flip."""
-    color_jitter: Probability = 0.0
-    """Strength of brightness, contrast and saturation changes."""
-    grayscale: Probability = 0.0
-    """Probability of dropping the colours."""
+from clce_bench.recipes import Augmentation, Recipe, RecipeValues, Runtime, expand_preset
+from clce_bench.registry import canonical_dataset, dataset_path
+from clce_bench.section import Name, Probability, Section, listed
 
 
 class Split(Section):
-    """How a data set without an official split is divided; shares of images, or of classes for few-shot sets."""
+    """How a data set is divided where it has no official parts; shares of images, or of classes for few-shot sets."""
 
     seed: Annotated[int, Field(ge=0)] = 0
     """Decides the test part, and into which folds the rest falls."""
@@ -59,6 +22,8 @@ class Split(Section):
     """Folds of what is not for testing: one validates, the others train."""
     fold: Annotated[int, Field(ge=0)] = 0
     """Which fold validates; all folds have the same test part."""
+    images_per_class: Annotated[int, Field(ge=1)] | None = None
+    """Training images per class, at most; what is kept for a number is kept for larger ones too. All when not given."""
 
     @model_validator(mode="after")
     def _fold_exists(self) -> "Split":
@@ -86,7 +51,9 @@ class Dataset(Section):
     split: Split = Split()
     augmentation: Augmentation = Augmentation()
     episodes: Episodes = Episodes()
-    recipe: dict[str, Any] = {}
+    corrupt: Literal["stop", "skip"] = "stop"
+    """What to do about image files that cannot be decoded: stop, or leave them out and list them in dataset.json."""
+    recipe: RecipeValues = {}
     """Recipe values that hold on this data set."""
 
 
@@ -103,32 +70,13 @@ class Backbone(Section):
     """Augmented views per image of which the frozen trunk's outputs are stored."""
 
 
-class Recipe(Section):
-    """How a cell is trained."""
-
-    epochs: Annotated[int, Field(ge=1)] = 12
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    """Peak of AdamW's learning rate, at ``reference_batch_size``."""
-    reference_batch_size: Annotated[int, Field(ge=1)] = 64
-    learning_rate_scaling: Literal["none", "sqrt", "linear"] = "sqrt"
-    """How the learning rate follows the batch size."""
-    warmup: Probability = 0.1
-    """Share of the steps with a rising learning rate; then it falls to 0 on a cosine."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.05
-    views: Annotated[int, Field(ge=1)] = 2
-    """Augmented views per image in a batch; cross-entropy sees all of them too."""
-    projection_size: Annotated[int, Field(ge=2)] = 128
-    batch_norm: Literal["frozen", "batch"] = "frozen"
-    """Whether batch normalisation keeps the pre-trained statistics or uses those of the batch."""
-
-
 class Loss(Section):
     """A loss with its hyper-parameters (any further keys; a list means one cell per value)."""
 
     model_config = ConfigDict(extra="allow")
 
     name: str = ""
-    recipe: dict[str, Any] = {}
+    recipe: RecipeValues = {}
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
@@ -136,58 +84,52 @@ class Loss(Section):
         return dict(self.model_extra or {})
 
 
-def check_recipe(recipe: dict[str, Any]) -> None:
-    """Checks recipe values, each single or a list of alternatives.
+def known_dataset(name: str) -> str:
+    """Returns a data set's canonical name.
 
     Raises:
-        ValueError: an unknown key or a value outside its range.
+        ValueError: there is no such data set.
     """
-    for key, value in recipe.items():
-        for single in _listed(value):
-            Recipe.model_validate({key: single})
+    try:
+        dataset_path(name)
+    except UserError as error:
+        raise ValueError(str(error)) from None
+    return canonical_dataset(name)
 
 
 class Grid(Section):
     """The product of its axes; every axis takes one value or a list."""
 
     name: Name
-    dataset: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
+    dataset: Annotated[list[str], BeforeValidator(listed), Field(min_length=1)]
     loss: Annotated[list[Loss], Field(min_length=1)]
-    weight: Annotated[list[Probability], BeforeValidator(_listed), Field(alias="lambda", min_length=1)] = [0.9]
+    weight: Annotated[list[Probability], BeforeValidator(listed), Field(alias="lambda", min_length=1)] = [0.9]
     """λ: the loss is (1 − λ)·cross-entropy + λ·contrastive."""
-    batch_size: Annotated[list[Annotated[int, Field(ge=2)]], BeforeValidator(_listed), Field(min_length=1)] = [64]
+    batch_size: Annotated[list[Annotated[int, Field(ge=2)]], BeforeValidator(listed), Field(min_length=1)] = [64]
     """Images per step; the contrastive loss sees ``recipe.views`` times as many rows."""
-    seed: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(_listed), Field(min_length=1)] = [0]
-    fold: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(_listed)] = []
+    seed: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(listed), Field(min_length=1)] = [0]
+    fold: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(listed)] = []
     """Folds of the split, to choose settings by cross-validation; the data set's own ``split.fold`` when not given."""
-    recipe: dict[str, Any] = {}
+    images_per_class: Annotated[list[Annotated[int, Field(ge=1)]], BeforeValidator(listed)] = []
+    """Training images per class; the data set's own ``split.images_per_class`` when not given."""
+    recipe: RecipeValues = {}
 
     @field_validator("dataset")
     @classmethod
     def _datasets_exist(cls, names: list[str]) -> list[str]:
-        for name in names:
-            if name not in DATASETS:
-                raise ValueError(unknown("a data set", name, DATASETS))
-        return names
+        return [known_dataset(name) for name in names]
 
     @field_validator("loss", mode="before")
     @classmethod
     def _named(cls, losses: Any) -> list[Any]:
-        return [{"name": loss} if isinstance(loss, str) else loss for loss in _listed(losses)]
+        return [{"name": loss} if isinstance(loss, str) else loss for loss in listed(losses)]
 
     @field_validator("loss")
     @classmethod
     def _losses_exist(cls, losses: list[Loss]) -> list[Loss]:
         for loss in losses:
             check_loss(loss.name, loss.hyperparameters)
-            check_recipe(loss.recipe)
         return losses
-
-    @field_validator("recipe")
-    @classmethod
-    def _recipe_keys(cls, recipe: dict[str, Any]) -> dict[str, Any]:
-        check_recipe(recipe)
-        return recipe
 
 
 class Figure(Section):
@@ -215,7 +157,9 @@ class Experiment(Section):
     description: str = ""
     backbone: Backbone = Backbone()
     datasets: dict[str, Dataset] = {}
-    recipe: Recipe = Recipe()
+    recipe: Annotated[Recipe, BeforeValidator(expand_preset)] = Recipe()
+    runtime: Runtime = Runtime()
+    """How jobs run; changes no result."""
     losses: dict[str, Loss] = {}
     """Values of a loss wherever this experiment uses it."""
     grids: Annotated[list[Grid], Field(min_length=1)]
@@ -227,11 +171,7 @@ class Experiment(Section):
     @field_validator("datasets")
     @classmethod
     def _datasets_exist(cls, datasets: dict[str, Dataset]) -> dict[str, Dataset]:
-        for name, dataset in datasets.items():
-            if name not in DATASETS:
-                raise ValueError(unknown("a data set", name, DATASETS))
-            check_recipe(dataset.recipe)
-        return datasets
+        return {known_dataset(name): dataset for name, dataset in datasets.items()}
 
     @field_validator("losses")
     @classmethod
@@ -240,7 +180,6 @@ class Experiment(Section):
             if loss.name not in ("", name):
                 raise ValueError(f"{name}: the name {loss.name!r} contradicts the key; leave it out.")
             check_loss(name, loss.hyperparameters)
-            check_recipe(loss.recipe)
         return losses
 
     @model_validator(mode="after")

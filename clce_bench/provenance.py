@@ -34,7 +34,10 @@ VERBS = {
 # These modules say what a job is. Whatever they decide stands in the job's own JSON, so their code is not part of it.
 _DESCRIPTIONS = {
     f"clce_bench.{name}"
-    for name in ["cells", "config", "errors", "files", "hyperparameters", "jobs", "loading", "provenance", "registry"]
+    for name in (
+        *("cells", "config", "errors", "files", "hyperparameters", "jobs", "loading", "provenance", "recipes"),
+        *("registry", "section"),
+    )
 }
 
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "scipy", "pandas", "clce_bench")
@@ -84,8 +87,9 @@ def _tree_hash(path: Path) -> str:
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             # A string that stands alone explains an attribute or opens a block: documentation either way.
             node.body = [child for child in node.body if not _is_bare_string(child)] or [ast.Pass()]
-    template = path.with_suffix(".html")  # What a page's module fills in lies beside it.
-    text = template.read_text() if template.exists() else ""
+    # A page's template and a data set's class lists lie beside the module that reads them.
+    beside = (path.with_suffix(suffix) for suffix in (".html", ".json"))
+    text = "".join(file.read_text() for file in beside if file.exists())
     return hashlib.sha256((ast.dump(tree) + text).encode()).hexdigest()
 
 

@@ -18,12 +18,14 @@ class File:
         urls: where it can be had, tried in order; empty when an account or a licence is needed.
         checksum: ``md5:…`` or ``sha256:…``; empty when none is known: the first download then records what it saw.
         size: in bytes, about; 0 when unknown.
+        unpacked: for an archive, the folder that it becomes; with that in place the archive itself is not needed.
     """
 
     name: str
     urls: tuple[str, ...] = ()
     checksum: str = ""
     size: int = 0
+    unpacked: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,12 @@ class Dataset:
         citation: whom to credit.
         overlap: whether ImageNet pre-training has seen these images, and which classes.
         files: what is downloaded, or placed by hand; empty when a package brings the images.
+        uses: other data sets whose files it reads as well.
         page: where a person reads about the data set and gets what cannot be downloaded.
+        class_count: how many classes there are; 0 when that depends on the user's files.
+        image_count: how many images there are, of all parts; 0 likewise.
         large: the images stay files; otherwise they are decoded once into an array.
+        state: changes when the images may have changed; empty when only the code decides about them.
     """
 
     name: str
@@ -74,5 +80,9 @@ class Dataset:
     citation: str
     overlap: str
     files: tuple[File, ...] = ()
+    uses: tuple[str, ...] = ()
     page: str = ""
+    class_count: int = 0
+    image_count: int = 0
     large: bool = False
+    state: str = ""

@@ -94,5 +94,7 @@ OPENMOJI = Dataset(
     licence="CC BY-SA 4.0 (drawings), MIT (sub-groups)",
     citation="OpenMoji, the open-source emoji and icon project, openmoji.org",
     overlap="none known: drawings, not photographs",
+    class_count=44,
+    image_count=1475,
 )
 OPENMOJI_FEW_SHOT = replace(OPENMOJI, name="openmoji-fs", task="few-shot", train_images=944)

@@ -1,0 +1,151 @@
+"""Opening files that strangers packed: whole or not at all, and nothing outside the folder."""
+
+import gzip
+import lzma
+import os
+import pickle
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from tempfile import mkdtemp
+from typing import Any
+
+from clce_bench.errors import UserError
+
+MOST_BYTES = 2 * 10**12
+"""The most that an archive may unpack to; the largest of the benchmark's has 186 GB."""
+MOST_MEMBERS = 5_000_000
+MOST_RATIO = 100
+"""Unpacked over packed size: photographs hardly compress, and text lists stay far below."""
+
+# What a pickle of numpy arrays in lists and dictionaries refers to, by numpy 1's names and numpy 2's.
+_ALLOWED = {
+    ("_codecs", "encode"),
+    ("numpy", "dtype"),
+    ("numpy", "ndarray"),
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy._core.numeric", "_frombuffer"),
+}
+
+
+def unpack(archive: Path, into: Path) -> Path:
+    """Unpacks a tar or zip archive beside its target and renames the result.
+
+    Args:
+        archive: a ``.zip``, or a tar with any of Python's compressions.
+        into: the folder to make; nothing happens if it exists. When the archive has a top-level folder of this name,
+            that folder is taken, and what lies beside it is not.
+
+    Returns:
+        ``into``.
+
+    Raises:
+        UserError: the archive is broken; or it holds an absolute path, ``..``, a link out of the folder, a device, or
+            more than the limits above. Nothing is left behind.
+    """
+    if into.is_dir():
+        return into
+    temporary = Path(mkdtemp(prefix=f".{into.name}.", dir=into.parent))
+    try:
+        if zipfile.is_zipfile(archive):
+            _unzip(archive, temporary)
+        else:
+            _untar(archive, temporary)
+        inner = temporary / into.name
+        (inner if inner.is_dir() else temporary).replace(into)
+    except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError) as error:
+        raise UserError(f"{archive}: cannot be unpacked: {error}. Remove it and run again.") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    into.chmod(0o755)  # Temporary folders are the owner's alone.
+    return into
+
+
+class _Limits:
+    """Counts what an archive unpacks to."""
+
+    def __init__(self, archive: Path) -> None:
+        self.archive = archive
+        self.members = self.bytes = 0
+        self.allowed = min(MOST_BYTES, MOST_RATIO * archive.stat().st_size)
+        self.free = shutil.disk_usage(archive.parent).free
+
+    def add(self, name: str, size: int) -> None:
+        path = PurePosixPath(name.replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts:
+            raise refused(self.archive, name, "lies outside the folder")
+        self.members += 1
+        self.bytes += size
+        if self.members > MOST_MEMBERS:
+            raise refused(self.archive, name, f"is one more than the {MOST_MEMBERS:,} members allowed")
+        if self.bytes > self.allowed:
+            raise refused(self.archive, name, f"makes it unpack to more than {self.allowed:,} bytes")
+        if self.bytes > self.free:
+            raise UserError(f"{self.archive}: unpacks to more than the {self.free:,} bytes that are free.")
+
+
+def refused(archive: Path, member: str, why: str) -> UserError:
+    """Words the error for a member that is not safe."""
+    return UserError(f"{archive}: refused, nothing was unpacked: {member!r} {why}.")
+
+
+def _untar(archive: Path, into: Path) -> None:
+    limits = _Limits(archive)
+
+    def checked(members: Iterable[tarfile.TarInfo]) -> Iterator[tarfile.TarInfo]:
+        for member in members:
+            limits.add(member.name, member.size)
+            if member.issym() or member.islnk():
+                start = PurePosixPath(member.name).parent if member.issym() else PurePosixPath()
+                end = os.path.normpath(start / member.linkname)
+                if PurePosixPath(end).is_absolute() or end.split("/")[0] == "..":
+                    raise refused(archive, member.name, f"links out of the folder, to {member.linkname!r}")
+                if member.issym():
+                    continue  # No data set needs one, and what is not there cannot lead anywhere.
+            elif not (member.isfile() or member.isdir()):
+                raise refused(archive, member.name, "is neither a file nor a folder")
+            yield member
+
+    with tarfile.open(archive) as tar:
+        try:
+            tar.extractall(into, checked(tar), filter="data")
+        except tarfile.FilterError as error:
+            raise refused(archive, error.tarinfo.name, f"is not safe: {error}") from None
+
+
+def _unzip(archive: Path, into: Path) -> None:
+    limits = _Limits(archive)
+    with zipfile.ZipFile(archive) as pack:
+        for member in pack.infolist():
+            limits.add(member.filename, member.file_size)
+            kind = stat.S_IFMT(member.external_attr >> 16)
+            if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+                raise refused(archive, member.filename, "is neither a file nor a folder")
+        pack.extractall(into)
+
+
+class _ArraysOnly(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ALLOWED:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not a numpy array")
+        return super().find_class(module, name)
+
+
+def load_pickle(path: Path) -> Any:
+    """Opens a pickle of numpy arrays, numbers, texts, lists and dictionaries, without running code from it.
+
+    Texts that Python 2 wrote are read as Latin-1, as numpy's arrays need.
+
+    Raises:
+        UserError: it is not a pickle, or it asks for anything else.
+    """
+    with path.open("rb") as file:
+        try:
+            return _ArraysOnly(file, encoding="latin1").load()
+        except (pickle.UnpicklingError, EOFError, ValueError, TypeError, IndexError, KeyError) as error:
+            raise UserError(f"{path}: refused: {error}.") from None

@@ -1,0 +1,32 @@
+"""What all parts of an experiment file share."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from clce_bench.errors import unknown
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+"""Part of a file's name."""
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+def listed(value: Any) -> list[Any]:
+    """Makes a list of a single value."""
+    return value if isinstance(value, list) else [value]
+
+
+class Section(BaseModel):
+    """A mapping whose unknown keys are refused with the nearest known one."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, values: Any) -> Any:
+        if isinstance(values, dict) and cls.model_config.get("extra") != "allow":
+            keys = {field.alias or name for name, field in cls.model_fields.items()}
+            for key in values:
+                if key not in keys | set(cls.model_fields):
+                    raise ValueError(unknown("a key", str(key), keys, f"Keys: {', '.join(sorted(keys))}"))
+        return values
