@@ -14,6 +14,8 @@ from clce_bench.seeds import seed_for
 
 CLEAN = -1
 """The view that is the image as it is."""
+SUPPORT_VIEWS = 5
+"""Augmented views of each image that may support a few-shot episode, as in the papers' protocol."""
 
 
 def build_transform(augmentation: Augmentation, size: int) -> v2.Transform:

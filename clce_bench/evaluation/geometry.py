@@ -15,9 +15,8 @@ class Pairs(NamedTuple):
     """What all pairs of embeddings say.
 
     Attributes:
-        positive: counts of cosine similarities within each class, each pair once, (classes, BINS).
-        negative: counts of those between a class's images and all others, (classes, BINS): summed over the classes,
-            each pair counts twice.
+        positive: counts of cosine similarities within each class, (classes, BINS); each pair counts in both orders.
+        negative: counts of those between a class's images and all others, (classes, BINS); likewise.
         positive_mean: mean cosine similarity of positive pairs.
         negative_mean: of negative pairs.
         alignment: mean squared distance of positive pairs (Wang and Isola, arXiv 2005.10242, exponent 2).
@@ -32,35 +31,35 @@ class Pairs(NamedTuple):
     uniformity: float
 
 
-def pairs(unit: NDArray[np.float32], labels: NDArray[np.int64]) -> Pairs:
+def pairs(unit: NDArray[np.float32], labels: NDArray[np.int64], classes: int) -> Pairs:
     """Looks at every pair of embeddings, in blocks.
 
     Args:
         unit: L2-normalised, (images, d).
         labels: the class of each image, in [0, classes).
+        classes: how many there are.
     """
-    classes = int(labels.max()) + 1
     counts = np.zeros((2, classes, BINS), dtype=np.int64)
     sums, spread = np.zeros(2), 0.0
     for start in range(0, len(unit), BLOCK):
         rows = slice(start, start + BLOCK)
         cosines = (unit[rows] @ unit.T).clip(-1, 1)
         same = labels[rows, None] == labels
-        own = np.arange(start, start + len(cosines))
+        diagonal = np.arange(len(cosines)), np.arange(start, start + len(cosines))
         bins = np.minimum(((cosines + 1) * (BINS / 2)).astype(np.int64), BINS - 1)
         cells = (~same * classes + labels[rows, None]) * BINS + bins
         found = np.bincount(cells.ravel(), minlength=counts.size)
-        found -= np.bincount(cells[np.arange(len(own)), own], minlength=counts.size)  # A row is no pair with itself.
+        found -= np.bincount(cells[diagonal], minlength=counts.size)  # A row is no pair with itself.
         counts += found.reshape(counts.shape)
-        itself = cosines[np.arange(len(own)), own]
+        itself = cosines[diagonal]
         within = cosines.sum(where=same, dtype=float)
-        sums += within - itself.sum(), cosines.sum(dtype=float) - within
+        sums += within - itself.sum(dtype=float), cosines.sum(dtype=float) - within
         spread += np.exp(4 * (cosines - 1)).sum(dtype=float) - np.exp(4 * (itself - 1)).sum(dtype=float)
     positives, negatives = counts.sum(axis=(1, 2))
     positive_mean, negative_mean = float(sums[0] / positives), float(sums[1] / negatives)
     total = positives + negatives
     return Pairs(
-        counts[0] // 2, counts[1], positive_mean, negative_mean, 2 - 2 * positive_mean, float(np.log(spread / total))
+        counts[0], counts[1], positive_mean, negative_mean, 2 - 2 * positive_mean, float(np.log(spread / total))
     )
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from clce_bench.cells import Cell
+from clce_bench.data.augmentation import SUPPORT_VIEWS
 from clce_bench.data.prepared import PreparedDataset, rows_by_part
 from clce_bench.errors import UserError
 from clce_bench.files import canonical_json, read_json, sha256_of, staged, write_json
@@ -92,11 +93,18 @@ def _train(job: dict[str, Any], output: Path, runtime: Runtime, device: torch.de
     if distributed.rank():
         return
     embedded = np.sort(np.concatenate(list(rows.values())))
-    embeddings = embed(model, inputs, embedded)
-    if not np.isfinite(embeddings[0]).all():
+    features, logits = embed(model, inputs, embedded)
+    if not np.isfinite(features).all():
         training.diverged = "the features were not finite after the last epoch"
+    arrays: dict[str, NDArray[Any]] = {"rows": embedded, "features": features.astype(np.float16)}
+    if logits is not None:
+        arrays["logits"] = logits
+    if few_shot:
+        views = range(min(SUPPORT_VIEWS, inputs.views or SUPPORT_VIEWS))
+        support = [embed(model, inputs, rows["test"], view)[0].astype(np.float16) for view in views]
+        arrays |= {"support_rows": rows["test"], "support": np.stack(support)}
     log.info("%s: %d epochs, %s", cell.name, len(training.history), training.diverged or "done")
-    _write(output, job, cell, model, training, runtime, embedded, embeddings, started, clock)
+    _write(output, job, cell, model, training, runtime, arrays, started, clock)
     checkpoints.remove()
 
 
@@ -137,20 +145,15 @@ def _write(
     model: ContrastiveClassifier,
     training: Training,
     runtime: Runtime,
-    rows: NDArray[np.int64],
-    embeddings: tuple[NDArray[np.float32], NDArray[np.float32] | None],
+    arrays: dict[str, NDArray[Any]],
     started: str,
     clock: float,
 ) -> None:
-    features, logits = embeddings
     with staged(output, last="cell.json") as folder:
         pd.DataFrame(
             training.rows(), columns=["epoch", "time", "loss", "learning_rate", "validation", "seconds"]
         ).to_csv(folder / "history.csv", index=False)
         save_file({key: value.contiguous() for key, value in model.state_dict().items()}, folder / "model.safetensors")
-        arrays: dict[str, NDArray[Any]] = {"rows": rows, "features": features.astype(np.float16)}
-        if logits is not None:
-            arrays["logits"] = logits
         np.savez(folder / "embeddings.npz", allow_pickle=False, **arrays)
         record = {
             "name": cell.name,

@@ -30,12 +30,12 @@ def training_labels(labels: NDArray[np.int64], train: NDArray[np.int64]) -> tupl
 
 @torch.no_grad()
 def embed(
-    model: ContrastiveClassifier, inputs: Inputs, rows: NDArray[np.int64]
+    model: ContrastiveClassifier, inputs: Inputs, rows: NDArray[np.int64], view: int = CLEAN
 ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-    """Computes features (rows, d) and logits (rows, classes) of clean images; no logits at λ = 1."""
+    """Computes features (rows, d) and logits (rows, classes) of one view per image; no logits at λ = 1."""
     model.eval()
     chunks = [rows[start : start + EVALUATION_BATCH] for start in range(0, len(rows), EVALUATION_BATCH)]
-    outputs = [model(values) for values in inputs.stream([(chunk, np.full(len(chunk), CLEAN)) for chunk in chunks])]
+    outputs = [model(values) for values in inputs.stream([(chunk, np.full(len(chunk), view)) for chunk in chunks])]
     features = torch.cat([features for features, _, _ in outputs]).cpu().numpy()
     logits = None if model.classifier is None else torch.cat([logits for _, logits, _ in outputs]).cpu().numpy()
     return features, logits
