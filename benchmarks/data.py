@@ -25,7 +25,6 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.datasets import CIFAR10, FashionMNIST, ImageFolder
 from torchvision.transforms import v2
 
-from clce_bench.config import Augmentation
 from clce_bench.data.augmentation import CLEAN, Views, build_transform
 from clce_bench.data.dataset import Images
 from clce_bench.data.digits import DIGITS
@@ -36,6 +35,7 @@ from clce_bench.data.pixels import resized
 from clce_bench.data.prepare import prepare_dataset
 from clce_bench.data.prepared import PreparedDataset
 from clce_bench.errors import UserError
+from clce_bench.recipes import Augmentation
 from clce_bench.registry import DATASETS
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks" / "data.md"

@@ -8,19 +8,11 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from clce_bench.config import (
-    Augmentation,
-    Backbone,
-    Dataset,
-    Experiment,
-    Grid,
-    Loss,
-    Recipe,
-    Split,
-)
+from clce_bench.config import Backbone, Dataset, Experiment, Grid, Loss, Split
 from clce_bench.errors import UserError
 from clce_bench.files import digest
 from clce_bench.hyperparameters import as_default, hyperparameters_of
+from clce_bench.recipes import Augmentation, Recipe
 from clce_bench.registry import loss_path
 from clce_bench.section import Section
 
@@ -48,6 +40,10 @@ class Cell(Section):
             del spec["backbone"]["cached_views"]
         if self.weight == 0:
             del spec["recipe"]["projection_size"]
+        if self.recipe.optimizer == "adamw":
+            del spec["recipe"]["momentum"]
+        # They have done their part when the cell was made.
+        del spec["recipe"]["augmentation"], spec["recipe"]["equal_compute"]
         if self.split.images_per_class is None:
             del spec["split"]["images_per_class"]
         return spec
@@ -163,14 +159,17 @@ def _cell(
         own_split = Split(**{**prepared.split.model_dump(), **split})
     except ValidationError as error:
         raise UserError(f"grids: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
+    weight = 0.0 if loss["name"] == "ce" else weight
+    if weight == 0 and not recipe.equal_compute:
+        recipe = recipe.model_copy(update={"views": 1})
     return Cell(
         dataset=dataset,
         size=prepared.size,
         split=own_split,
-        augmentation=prepared.augmentation,
+        augmentation=recipe.augmentation or prepared.augmentation,
         backbone=experiment.backbone,
         loss=loss,
-        weight=0.0 if loss["name"] == "ce" else weight,
+        weight=weight,
         batch_size=batch_size,
         seed=seed,
         recipe=recipe,

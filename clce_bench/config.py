@@ -7,25 +7,9 @@ from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_
 from clce_bench.errors import UserError, unknown
 from clce_bench.figure_options import Figure
 from clce_bench.hyperparameters import check_loss
+from clce_bench.recipes import Augmentation, Recipe, RecipeValues, Runtime, expand_preset
 from clce_bench.registry import canonical_dataset, dataset_path
-from clce_bench.section import Name, Section, listed
-
-Probability = Annotated[float, Field(ge=0, le=1)]
-
-
-class Augmentation(Section):
-    """Random changes to an image, torchvision's transforms in this order; the defaults change nothing."""
-
-    crop_scale: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Smallest area of a random resized crop, as a share of the image."""
-    rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
-    """Largest rotation, in degrees."""
-    flip: Probability = 0.0
-    """Probability of a horizontal flip."""
-    color_jitter: Probability = 0.0
-    """Strength of brightness, contrast and saturation changes."""
-    grayscale: Probability = 0.0
-    """Probability of dropping the colours."""
+from clce_bench.section import Name, Probability, Section, listed
 
 
 class Split(Section):
@@ -70,7 +54,7 @@ class Dataset(Section):
     episodes: Episodes = Episodes()
     corrupt: Literal["stop", "skip"] = "stop"
     """What to do about image files that cannot be decoded: stop, or leave them out and list them in dataset.json."""
-    recipe: dict[str, Any] = {}
+    recipe: RecipeValues = {}
     """Recipe values that hold on this data set."""
 
 
@@ -87,48 +71,18 @@ class Backbone(Section):
     """Augmented views per image of which the frozen trunk's outputs are stored."""
 
 
-class Recipe(Section):
-    """How a cell is trained."""
-
-    epochs: Annotated[int, Field(ge=1)] = 12
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    """Peak of AdamW's learning rate, at ``reference_batch_size``."""
-    reference_batch_size: Annotated[int, Field(ge=1)] = 64
-    learning_rate_scaling: Literal["none", "sqrt", "linear"] = "sqrt"
-    """How the learning rate follows the batch size."""
-    warmup: Probability = 0.1
-    """Share of the steps with a rising learning rate; then it falls to 0 on a cosine."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.05
-    views: Annotated[int, Field(ge=1)] = 2
-    """Augmented views per image in a batch; cross-entropy sees all of them too."""
-    projection_size: Annotated[int, Field(ge=2)] = 128
-    batch_norm: Literal["frozen", "batch"] = "frozen"
-    """Whether batch normalisation keeps the pre-trained statistics or uses those of the batch."""
-
-
 class Loss(Section):
     """A loss with its hyper-parameters (any further keys; a list means one cell per value)."""
 
     model_config = ConfigDict(extra="allow")
 
     name: str = ""
-    recipe: dict[str, Any] = {}
+    recipe: RecipeValues = {}
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
         """The keys beyond the declared ones."""
         return dict(self.model_extra or {})
-
-
-def check_recipe(recipe: dict[str, Any]) -> None:
-    """Checks recipe values, each single or a list of alternatives.
-
-    Raises:
-        ValueError: an unknown key or a value outside its range.
-    """
-    for key, value in recipe.items():
-        for single in listed(value):
-            Recipe.model_validate({key: single})
 
 
 def known_dataset(name: str) -> str:
@@ -159,7 +113,7 @@ class Grid(Section):
     """Folds of the split, to choose settings by cross-validation; the data set's own ``split.fold`` when not given."""
     images_per_class: Annotated[list[Annotated[int, Field(ge=1)]], BeforeValidator(listed)] = []
     """Training images per class; the data set's own ``split.images_per_class`` when not given."""
-    recipe: dict[str, Any] = {}
+    recipe: RecipeValues = {}
 
     @field_validator("dataset")
     @classmethod
@@ -176,14 +130,7 @@ class Grid(Section):
     def _losses_exist(cls, losses: list[Loss]) -> list[Loss]:
         for loss in losses:
             check_loss(loss.name, loss.hyperparameters)
-            check_recipe(loss.recipe)
         return losses
-
-    @field_validator("recipe")
-    @classmethod
-    def _recipe_keys(cls, recipe: dict[str, Any]) -> dict[str, Any]:
-        check_recipe(recipe)
-        return recipe
 
 
 class Tracking(Section):
@@ -199,7 +146,9 @@ class Experiment(Section):
     description: str = ""
     backbone: Backbone = Backbone()
     datasets: dict[str, Dataset] = {}
-    recipe: Recipe = Recipe()
+    recipe: Annotated[Recipe, BeforeValidator(expand_preset)] = Recipe()
+    runtime: Runtime = Runtime()
+    """How jobs run; changes no result."""
     losses: dict[str, Loss] = {}
     """Values of a loss wherever this experiment uses it."""
     grids: Annotated[list[Grid], Field(min_length=1)]
@@ -211,8 +160,6 @@ class Experiment(Section):
     @field_validator("datasets")
     @classmethod
     def _datasets_exist(cls, datasets: dict[str, Dataset]) -> dict[str, Dataset]:
-        for dataset in datasets.values():
-            check_recipe(dataset.recipe)
         return {known_dataset(name): dataset for name, dataset in datasets.items()}
 
     @field_validator("losses")
@@ -222,7 +169,6 @@ class Experiment(Section):
             if loss.name not in ("", name):
                 raise ValueError(f"{name}: the name {loss.name!r} contradicts the key; leave it out.")
             check_loss(name, loss.hyperparameters)
-            check_recipe(loss.recipe)
         return losses
 
     @model_validator(mode="after")

@@ -1,7 +1,5 @@
 """Names of losses and metrics as papers and axes write them."""
 
-import re
-
 _LOSSES = {
     "ce": "CE",
     "supcon": "SupCon",
@@ -11,7 +9,20 @@ _LOSSES = {
     "ntxent": "NT-Xent",
     "hcl": "HCL",
 }
-_METRICS = {"top1": "test top-1", "probe_top1": "linear-probe test top-1"}
+_METRICS = {
+    "top1": "test top-1",
+    "top5": "test top-5",
+    "probe_top1": "linear-probe test top-1",
+    "ncm_top1": "nearest-class-mean test top-1",
+    "ece": "expected calibration error",
+    "alignment": "alignment",
+    "uniformity": "uniformity",
+    "cosine_positive": "mean cosine of positives",
+    "cosine_negative": "mean cosine of negatives",
+    "silhouette": "silhouette",
+    "isoscore": "IsoScore",
+    "effective_rank": "effective rank",
+}
 
 
 def loss_label(name: str) -> str:
@@ -42,12 +53,13 @@ def setting_label(loss: str, weight: float) -> str:
 
 
 def is_accuracy(metric: str) -> bool:
-    """Says whether a metric is a share of right answers, shown in per cent.
+    """Says whether a metric is a share of correct answers, shown in per cent; others are shown as they are.
 
     Args:
-        metric: a column of the summary, such as ``metric.top1``.
+        metric: its name, or the column of the summary.
     """
-    return re.fullmatch(r"metric\.((\w+_)?top\d+|fewshot_\d+way_\d+shot(_logistic)?)", metric) is not None
+    name = metric.removeprefix("metric.")
+    return name.endswith(("top1", "top5")) or name.startswith("fewshot_")
 
 
 def metric_label(metric: str, unit: str = "%") -> str:
@@ -55,10 +67,12 @@ def metric_label(metric: str, unit: str = "%") -> str:
 
     Args:
         metric: a column of the summary, such as ``metric.top1``.
-        unit: ``%``, or ``points`` for a difference.
+        unit: of an accuracy: ``%``, or ``points`` for a difference; other metrics have none.
     """
     name = metric.removeprefix("metric.")
     if name.startswith("fewshot_"):
-        way, shot = name.removeprefix("fewshot_").split("_")
-        return f"{way.replace('way', '-way')} {shot.replace('shot', '-shot')} accuracy ({unit})"
-    return f"{_METRICS.get(name, name)} ({unit})"
+        way, shot, *method = name.removeprefix("fewshot_").split("_")
+        by = ", logistic regression" if method == ["logistic"] else ""
+        return f"{way.replace('way', '-way')} {shot.replace('shot', '-shot')} accuracy{by} ({unit})"
+    label = _METRICS.get(name, name)
+    return f"{label} ({unit})" if is_accuracy(name) else label

@@ -34,19 +34,21 @@ VERBS = {
 # These modules say what a job is. Whatever they decide stands in the job's own JSON, so their code is not part of it.
 _DESCRIPTIONS = {
     f"clce_bench.{name}"
-    for name in [
-        "cells",
-        "config",
-        "errors",
-        "figure_options",
-        "files",
-        "hyperparameters",
-        "jobs",
-        "loading",
-        "provenance",
-        "registry",
-        "section",
-    ]
+    for name in (
+        *(
+            "cells",
+            "config",
+            "errors",
+            "figure_options",
+            "files",
+            "hyperparameters",
+            "jobs",
+            "loading",
+            "provenance",
+            "recipes",
+        ),
+        *("registry", "section"),
+    )
 }
 
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "scipy", "pandas", "clce_bench")

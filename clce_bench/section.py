@@ -1,4 +1,4 @@
-"""What all sections of an experiment file share."""
+"""What all parts of an experiment file share."""
 
 from typing import Annotated, Any
 
@@ -8,10 +8,11 @@ from clce_bench.errors import unknown
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 """Part of a file's name."""
+Probability = Annotated[float, Field(ge=0, le=1)]
 
 
-def listed(value: Any) -> Any:
-    """Lets one value stand for a list of one."""
+def listed(value: Any) -> list[Any]:
+    """Makes a list of a single value."""
     return value if isinstance(value, list) else [value]
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clce_bench.config import Augmentation, Split
+from clce_bench.config import Split
 from clce_bench.data.augmentation import CLEAN, Views
 from clce_bench.data.dataset import Dataset, Images
 from clce_bench.data.episodes import draw_episodes, load_episodes, make_episodes
@@ -17,6 +17,7 @@ from clce_bench.data.prepared import PreparedDataset, rows_by_part
 from clce_bench.data.splits import PARTS, divide, divide_classes, divide_images, make_splits
 from clce_bench.errors import UserError
 from clce_bench.files import read_json, sha256_of
+from clce_bench.recipes import Augmentation
 from clce_bench.registry import load_dataset
 
 SPLIT = Split().model_dump(exclude={"fold"})

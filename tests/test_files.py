@@ -14,7 +14,6 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from clce_bench.cells import cells_of, dataset_directory, union
-from clce_bench.config import Augmentation
 from clce_bench.data import decode, folder
 from clce_bench.data.augmentation import CLEAN, Views
 from clce_bench.data.prepare import prepare_dataset
@@ -24,6 +23,7 @@ from clce_bench.files import read_json
 from clce_bench.jobs import plan_of
 from clce_bench.loading import parse_experiment
 from clce_bench.models.backbone import load_backbone, split_backbone
+from clce_bench.recipes import Augmentation
 from clce_bench.training.batches import ComputedInputs
 
 

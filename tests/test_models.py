@@ -9,12 +9,12 @@ from safetensors.torch import load_file, save_file
 from torchvision.transforms import v2
 from torchvision.transforms.functional import pil_to_tensor
 
-from clce_bench.config import Recipe
 from clce_bench.errors import UserError
 from clce_bench.files import read_json
 from clce_bench.models.backbone import load_backbone, normalise, split_backbone
 from clce_bench.models.classifier import ContrastiveClassifier
 from clce_bench.models.weights import prepare_backbone
+from clce_bench.recipes import Recipe
 
 
 def photographs():

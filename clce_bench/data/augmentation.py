@@ -7,13 +7,15 @@ from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.functional import pil_to_tensor
 
-from clce_bench.config import Augmentation
 from clce_bench.data.decode import resized
 from clce_bench.data.prepared import PreparedDataset
+from clce_bench.recipes import Augmentation
 from clce_bench.seeds import seed_for
 
 CLEAN = -1
 """The view that is the image as it is."""
+SUPPORT_VIEWS = 5
+"""Augmented views of each image that may support a few-shot episode, as in the papers' protocol."""
 
 
 def build_transform(augmentation: Augmentation, size: int) -> v2.Transform:

@@ -2,87 +2,171 @@
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from clce_bench.data.episodes import EpisodeSet, load_episodes
 from clce_bench.data.prepared import rows_by_part
-from clce_bench.evaluation.fewshot import nearest_centroid
+from clce_bench.evaluation import classification, geometry
+from clce_bench.evaluation.fewshot import logistic_regression, nearest_centroid, normalise
 from clce_bench.evaluation.probe import linear_probe
-from clce_bench.files import read_json, write_json
+from clce_bench.files import read_json, staged, write_json
 from clce_bench.provenance import now
+from clce_bench.seeds import seed_for
+
+GEOMETRY_IMAGES = 10_000
+"""Test images, at most, whose pairs are looked at; of larger sets a random part, the same for all cells."""
+
+
+class Measured(NamedTuple):
+    """What is known of a cell.
+
+    Attributes:
+        metrics: scalars by name.
+        arrays: what lies behind them, by name; docs/statistics.md lists them.
+    """
+
+    metrics: dict[str, float]
+    arrays: dict[str, NDArray[Any]]
 
 
 def evaluate_cell(job: dict[str, Any], output: Path) -> None:
-    """Writes ``metrics.json``.
-
-    Classification: ``top1`` (the classifier; absent at λ = 1) and ``probe_top1`` (a linear probe on the features).
-    Few-shot: ``fewshot_5way_1shot`` and so on, with ``…_episode_std`` for the spread over episodes.
+    """Writes ``metrics.json`` and ``metrics.npz``.
 
     Args:
         job: ``inputs`` (paths by name) and ``code`` (a fingerprint).
-        output: the file to write.
+        output: the ``metrics.json``; ``metrics.npz`` goes beside it.
     """
     started, clock = now(), time.perf_counter()
     paths = {name: Path(path) for name, path in job["inputs"].items()}
     record = read_json(paths["cell"])
-    metrics: dict[str, float] = {}
+    measured = Measured({}, {})
     if record["status"] == "done":
-        with threadpool_limits(limits=1):
-            metrics = (
-                few_shot_metrics(paths)
-                if "episodes" in paths
-                else classification_metrics(paths, record["job"]["spec"]["split"]["fold"])
-            )
+        with threadpool_limits(limits=1), np.load(paths["cell"].parent / "embeddings.npz") as stored:
+            measured = measure(dict(stored), paths, record["job"]["spec"]["split"]["fold"])
     result = {
         "status": record["status"],
-        "metrics": metrics,
+        "metrics": measured.metrics,
         "cell_sha256": record["outputs_sha256"],
         "code": job["code"],
         "started": started,
         "seconds": round(time.perf_counter() - clock, 3),
     }
-    write_json(output, result)
+    with staged(output.parent, last=output.name) as folder:
+        np.savez_compressed(folder / "metrics.npz", allow_pickle=False, **measured.arrays)
+        write_json(folder / output.name, result)
 
 
-def classification_metrics(paths: dict[str, Path], fold: int) -> dict[str, float]:
-    """Measures a cell whose classes occur in training.
+def measure(stored: dict[str, NDArray[Any]], paths: dict[str, Path], fold: int) -> Measured:
+    """Measures a cell.
 
     Args:
-        paths: ``cell``, ``dataset`` and ``splits``.
+        stored: the cell's embeddings: ``rows`` (images), ``features`` and perhaps ``logits`` in their order; for a
+            few-shot cell ``support_rows`` and ``support`` too.
+        paths: ``dataset``, ``splits`` and, for a few-shot cell, ``episodes``.
         fold: the fold that validated.
     """
-    labels = pd.read_parquet(paths["dataset"].parent / "items.parquet")["label"].to_numpy()
-    parts = rows_by_part(paths["splits"], fold)
-    train, test = parts["train"], parts["test"]
-    metrics: dict[str, float] = {}
-    with np.load(paths["cell"].parent / "embeddings.npz") as arrays:
-        rows, features = arrays["rows"], arrays["features"].astype(np.float32)
-        if "logits" in arrays:
-            predicted = np.unique(labels[train])[arrays["logits"][np.isin(rows, test)].argmax(axis=1)]
-            metrics["top1"] = float((predicted == labels[test]).mean())
-    places = {part: np.flatnonzero(np.isin(rows, members)) for part, members in parts.items()}
-    probe = linear_probe(features, labels[rows], places["train"], places["validation"])
-    metrics["probe_top1"] = float((probe.predict(features[places["test"]]) == labels[test]).mean())
-    return metrics
+    items = pd.read_parquet(paths["dataset"].parent / "items.parquet")
+    parts, rows = rows_by_part(paths["splits"], fold), stored["rows"]
+    features = stored["features"].astype(np.float32)
+    test = features[np.isin(rows, parts["test"])]
+    names, labels = np.unique(items["class"].to_numpy(dtype=str)[parts["test"]], return_inverse=True)
+    if "episodes" in paths:
+        tasks = few_shot(stored, features, load_episodes(paths["episodes"].parent / "episodes.npz"))
+    else:
+        tasks = classify(stored, features, items, parts, labels)
+    shape = embedding_geometry(test, labels)
+    return Measured({**tasks.metrics, **shape.metrics}, {"classes": names, **tasks.arrays, **shape.arrays})
 
 
-def few_shot_metrics(paths: dict[str, Path]) -> dict[str, float]:
-    """Measures a cell on episodes of classes that training did not see.
+def classify(
+    stored: dict[str, NDArray[Any]],
+    features: NDArray[np.float32],
+    items: pd.DataFrame,
+    parts: dict[str, NDArray[np.int64]],
+    test_labels: NDArray[np.int64],
+) -> Measured:
+    """Measures classifiers of classes that occur in training.
 
     Args:
-        paths: ``cell`` and ``episodes``.
+        stored: as for :func:`measure`.
+        features: of all stored images.
+        items: the data set's table of images.
+        parts: rows of ``train``, ``validation`` and ``test``.
+        test_labels: classes of the test images, numbered from 0.
     """
-    with np.load(paths["cell"].parent / "embeddings.npz") as arrays:
-        rows, features = arrays["rows"], arrays["features"].astype(np.float32)
+    rows, labels = stored["rows"], items["label"].to_numpy()
+    train, validation, test = (np.flatnonzero(np.isin(rows, parts[part])) for part in ("train", "validation", "test"))
     metrics: dict[str, float] = {}
-    for shot, episodes in load_episodes(paths["episodes"].parent / "episodes.npz").items():
-        places = EpisodeSet(*(np.searchsorted(rows, images) for images in episodes))
-        accuracy = nearest_centroid(features, places)
+    correct: dict[str, NDArray[np.bool_]] = {}
+    if "logits" in stored:
+        logits = stored["logits"][test]
+        truth = np.searchsorted(np.unique(labels[parts["train"]]), labels[parts["test"]])
+        correct["top1"] = classification.in_top(logits, truth, 1)
+        if logits.shape[1] > 5:
+            correct["top5"] = classification.in_top(logits, truth, 5)
+        metrics["ece"] = classification.calibration_error(logits, truth)
+    probe = linear_probe(features, labels[rows], train, validation)
+    correct["probe_top1"] = probe.predict(features[test]) == labels[parts["test"]]
+    means = classification.nearest_class_mean(features[train], labels[parts["train"]], features[test])
+    correct["ncm_top1"] = means == labels[parts["test"]]
+    groups = np.unique(items["group"].to_numpy(dtype=str)[parts["test"]], return_inverse=True)[1]
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, outcomes in correct.items():
+        arrays |= {f"outcome.{name}": outcomes, f"unit.{name}": groups}
+        if name != "top5":
+            arrays[f"class_{name}"] = classification.per_class(outcomes, test_labels)
+    return Measured({**{name: float(found.mean()) for name, found in correct.items()}, **metrics}, arrays)
+
+
+def few_shot(stored: dict[str, NDArray[Any]], features: NDArray[np.float32], tasks: dict[int, EpisodeSet]) -> Measured:
+    """Measures classifiers of classes that training did not see, on the shared episodes.
+
+    Args:
+        stored: as for :func:`measure`; ``support`` are augmented views of the images ``support_rows``.
+        features: of all stored images.
+        tasks: episodes by their number of shots.
+    """
+    novel, support = stored["support_rows"], stored["support"].astype(np.float32)
+    queries = features[np.searchsorted(stored["rows"], novel)]
+    metrics: dict[str, float] = {}
+    arrays: dict[str, NDArray[Any]] = {}
+    for shot, episodes in tasks.items():
+        places = EpisodeSet(*(np.searchsorted(novel, images) for images in episodes))
         name = f"fewshot_{episodes.support.shape[1]}way_{shot}shot"
-        metrics[name] = float(accuracy.mean())
-        metrics[f"{name}_episode_std"] = float(accuracy.std(ddof=1))
-    return metrics
+        for method, classifier in {name: nearest_centroid, f"{name}_logistic": logistic_regression}.items():
+            accuracy = classifier(queries, places, support)
+            metrics |= {method: float(accuracy.mean()), f"{method}_episode_std": float(accuracy.std(ddof=1))}
+            arrays |= {f"outcome.{method}": accuracy.astype(np.float32), f"unit.{method}": np.arange(len(accuracy))}
+    return Measured(metrics, arrays)
+
+
+def embedding_geometry(features: NDArray[np.float32], labels: NDArray[np.int64]) -> Measured:
+    """Measures how the embeddings of the test images lie.
+
+    Args:
+        features: of the test images.
+        labels: their classes, numbered from 0.
+    """
+    if len(features) > GEOMETRY_IMAGES:
+        rng = np.random.default_rng(seed_for("geometry", images=len(features)))
+        chosen = np.sort(rng.choice(len(features), GEOMETRY_IMAGES, replace=False))
+        features, labels = features[chosen], labels[chosen]
+    unit = normalise(features)
+    pairs = geometry.pairs(unit, labels, int(labels.max()) + 1)
+    variances = geometry.principal_variances(features)
+    metrics = {
+        "alignment": pairs.alignment,
+        "uniformity": pairs.uniformity,
+        "cosine_positive": pairs.positive_mean,
+        "cosine_negative": pairs.negative_mean,
+        "silhouette": geometry.silhouette(unit, labels),
+        "isoscore": geometry.isoscore(variances),
+        "effective_rank": geometry.effective_rank(variances),
+    }
+    arrays = {"cosine_edges": geometry.EDGES, "cosine_positive": pairs.positive, "cosine_negative": pairs.negative}
+    return Measured(metrics, arrays)

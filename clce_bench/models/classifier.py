@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from clce_bench.config import Recipe
+from clce_bench.recipes import Recipe
 from clce_bench.seeds import seed_for
 
 # timm's TensorFlow ports keep a momentum of 0.01, with which running statistics never catch up in a short fine-tuning.

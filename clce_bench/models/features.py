@@ -9,12 +9,12 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from clce_bench.config import Augmentation
-from clce_bench.data.augmentation import CLEAN, Views
+from clce_bench.data.augmentation import CLEAN, SUPPORT_VIEWS, Views
 from clce_bench.data.prepared import PreparedDataset
 from clce_bench.files import read_json, sha256_of, staged, write_json
 from clce_bench.models.backbone import load_backbone, normalise, split_backbone
 from clce_bench.models.device import pick_device
+from clce_bench.recipes import Augmentation
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,8 @@ def compute_features(spec: dict[str, Any], inputs: dict[str, Path], output: Path
     """Writes ``features.npy``, ``index.npy`` and ``features.json``.
 
     ``features.npy`` holds float32 outputs, (entries, …): first the clean view of all images that a cell may read, then
-    every augmented view of the images that it may train on. ``index.npy`` says which entry is which, int32
+    every augmented view of the images that it may train on, the first ones also of images that may be a few-shot
+    episode's support. ``index.npy`` says which entry is which, int32
     (1 + views, images): row 0 for the clean view, row 1 + v for the augmented view v, −1 for what is not stored.
 
     Args:
@@ -55,13 +56,14 @@ def compute_features(spec: dict[str, Any], inputs: dict[str, Path], output: Path
     trunk.to(device).to(memory_format=torch.channels_last)
     views = Views(dataset, Augmentation(**spec["augmentation"]))
     count = spec["backbone"]["cached_views"]
-    used, pool = np.flatnonzero(part != "unused"), np.flatnonzero(part == "train-pool")
+    used, pool = part != "unused", part == "train-pool"
+    support = part == "test" if read_json(inputs["splits"])["task"] == "few-shot" else np.zeros_like(pool)
     index = np.full((1 + count, len(part)), -1, dtype=np.int32)
-    index[0, used] = np.arange(len(used))
-    index[1:, pool] = len(used) + np.arange(count * len(pool)).reshape(count, -1)
+    stored_rows = [used, *(pool | support if view < SUPPORT_VIEWS else pool for view in range(count))]
+    index[np.array(stored_rows)] = np.arange(np.sum(stored_rows))
     with staged(output, last="features.json") as folder, torch.inference_mode():
         stored: np.memmap[Any, Any] | None = None
-        for view, rows in [(CLEAN, used), *((view, pool) for view in range(count))]:
+        for view, rows in enumerate(map(np.flatnonzero, stored_rows), start=CLEAN):
             for start in range(0, len(rows), BATCH):
                 # The last batch reaches back to be full: rounding depends on the size of a batch, so that otherwise an
                 # image's features would depend on how many images its split has.

@@ -1,0 +1,71 @@
+"""Accuracy and calibration of classifiers, from scores and labels."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+
+from clce_bench.evaluation.fewshot import normalise
+
+
+def in_top(scores: NDArray[np.float32], truth: NDArray[np.int64], k: int) -> NDArray[np.bool_]:
+    """Says for each row whether the true class is among the k highest scores, (rows,).
+
+    Args:
+        scores: (rows, classes).
+        truth: column of the true class, (rows,).
+        k: how many guesses.
+    """
+    own = np.take_along_axis(scores, truth[:, None], axis=1)
+    found: NDArray[np.bool_] = (scores > own).sum(axis=1) < k
+    return found
+
+
+def calibration_error(logits: NDArray[np.float32], truth: NDArray[np.int64], bins: int = 15) -> float:
+    """Computes the expected calibration error (Guo et al., arXiv 1706.04599) in equally wide bins of confidence.
+
+    Args:
+        logits: (rows, classes).
+        truth: column of the true class, (rows,).
+        bins: how many.
+
+    Returns:
+        The mean gap between confidence and accuracy, in [0, 1].
+    """
+    probabilities = softmax(logits.astype(float), axis=1)
+    confidence, correct = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = np.bincount(place, confidence - correct, minlength=bins)
+    return float(np.abs(gaps).sum() / len(truth))
+
+
+def nearest_class_mean(
+    train: NDArray[np.float32], labels: NDArray[np.int64], test: NDArray[np.float32]
+) -> NDArray[np.int64]:
+    """Classifies by the nearest mean of the L2-normalised training features (Mensink et al., TPAMI 2013).
+
+    Args:
+        train: (images, d).
+        labels: their classes, (images,).
+        test: (rows, d).
+
+    Returns:
+        The label of each test row, (rows,).
+    """
+    classes, members = np.unique(labels, return_inverse=True)
+    means = np.zeros((len(classes), train.shape[1]), dtype=np.float32)
+    np.add.at(means, members, normalise(train))
+    means /= np.bincount(members)[:, None]
+    scores = 2 * normalise(test) @ means.T - (means**2).sum(axis=1)
+    predicted: NDArray[np.int64] = classes[scores.argmax(axis=1)]
+    return predicted
+
+
+def per_class(correct: NDArray[np.bool_], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Averages over the images of each class, (classes,).
+
+    Args:
+        correct: one per image.
+        labels: the class of each image, in [0, classes); every class occurs.
+    """
+    means: NDArray[np.float64] = np.bincount(labels, correct) / np.bincount(labels)
+    return means
