@@ -85,7 +85,7 @@ def union(grids: dict[str, list[Cell]]) -> list[Cell]:
 
 
 def _expand(experiment: Experiment, grid: Grid) -> Iterator[Cell]:
-    axes = {"fold": grid.fold, "images_per_class": grid.images_per_class}
+    axes = {"fold": grid.fold, "seed": grid.split_seed, "images_per_class": grid.images_per_class}
     splits = list(_alternatives({key: values for key, values in axes.items() if values}))
     for dataset, loss, weight in product(grid.dataset, grid.loss, grid.weight):
         if weight == 0:

@@ -35,7 +35,18 @@ VERBS = {
 _DESCRIPTIONS = {
     f"clce_bench.{name}"
     for name in (
-        *("cells", "config", "errors", "files", "hyperparameters", "jobs", "loading", "provenance", "recipes"),
+        *(
+            "cells",
+            "claims",
+            "config",
+            "errors",
+            "files",
+            "hyperparameters",
+            "jobs",
+            "loading",
+            "provenance",
+            "recipes",
+        ),
         *("registry", "section"),
     )
 }
