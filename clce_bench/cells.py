@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 
 from clce_bench.config import Backbone, Dataset, Experiment, Grid, Loss, Split
 from clce_bench.errors import UserError
-from clce_bench.files import digest
+from clce_bench.files import canonical_json, digest
 from clce_bench.hyperparameters import as_default, hyperparameters_of
 from clce_bench.recipes import Augmentation, Recipe
 from clce_bench.registry import loss_path
@@ -71,10 +71,15 @@ class Cell(Section):
             "batch_size": self.batch_size,
             "seed": self.seed,
             "fold": self.split.fold,
+            "split_seed": self.split.seed,
             "images_per_class": float(self.split.images_per_class or "nan"),
             **{f"loss.{key}": value for key, value in self.loss.items() if key != "name"},
-            **{f"recipe.{key}": value for key, value in self.spec["recipe"].items()},
+            **{f"recipe.{key}": _scalar(value) for key, value in self.spec["recipe"].items()},
         }
+
+
+def _scalar(value: Any) -> Any:
+    return canonical_json(value) if isinstance(value, dict | list) else value
 
 
 def dataset_directory(dataset: str) -> str:
@@ -101,7 +106,7 @@ def union(grids: dict[str, list[Cell]]) -> list[Cell]:
 
 
 def _expand(experiment: Experiment, grid: Grid) -> Iterator[Cell]:
-    axes = {"fold": grid.fold, "images_per_class": grid.images_per_class}
+    axes = {"fold": grid.fold, "seed": grid.split_seed, "images_per_class": grid.images_per_class}
     splits = list(_alternatives({key: values for key, values in axes.items() if values}))
     for dataset, loss, weight in product(grid.dataset, grid.loss, grid.weight):
         if weight == 0:

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from clce_bench.claims import Claim, expand_claims
 from clce_bench.errors import UserError, unknown
 from clce_bench.figure_options import Figure
 from clce_bench.hyperparameters import check_loss
@@ -31,6 +32,11 @@ class Split(Section):
         if self.fold >= self.folds:
             raise ValueError(f"fold: {self.fold} is not allowed. Allowed: 0 to {self.folds - 1}.")
         return self
+
+    @property
+    def test_to_train(self) -> float:
+        """Test images per training image, where there are no official parts."""
+        return self.test / ((1 - self.test) * (1 - 1 / self.folds))
 
 
 class Episodes(Section):
@@ -111,6 +117,8 @@ class Grid(Section):
     seed: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(listed), Field(min_length=1)] = [0]
     fold: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(listed)] = []
     """Folds of the split, to choose settings by cross-validation; the data set's own ``split.fold`` when not given."""
+    split_seed: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(listed)] = []
+    """Repeated random splits, each with a test part of its own; the data set's own ``split.seed`` when not given."""
     images_per_class: Annotated[list[Annotated[int, Field(ge=1)]], BeforeValidator(listed)] = []
     """Training images per class; the data set's own ``split.images_per_class`` when not given."""
     recipe: RecipeValues = {}
@@ -155,6 +163,8 @@ class Experiment(Section):
     headline: str = ""
     """The grid of the headline table; the first one when not given."""
     figures: list[Figure] = []
+    claims: Annotated[list[Claim], BeforeValidator(expand_claims)] = []
+    """Statements of papers that the report answers."""
     tracking: Tracking = Tracking()
 
     @field_validator("datasets")
@@ -176,8 +186,10 @@ class Experiment(Section):
         names = [grid.name for grid in self.grids]
         if len(set(names)) < len(names):
             raise ValueError(f"grids: two grids share a name: {', '.join(names)}.")
-        asked = [(f"figures: {figure.name}: grid", name) for figure in self.figures for name in figure.grid]
-        for key, name in [("headline", self.headline), *asked]:
+        used = [("headline", self.headline)]
+        used += [(f"figures: {figure.name}: grid", name) for figure in self.figures for name in figure.grid]
+        used += [(f"claims: {claim.id}: grids", name) for claim in self.claims for name in claim.grids]
+        for key, name in used:
             if name and name not in names:
                 raise ValueError(f"{key}: {unknown('a grid', name, names)}")
         figures = [figure.name for figure in self.figures]

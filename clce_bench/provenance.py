@@ -37,6 +37,7 @@ _DESCRIPTIONS = {
     for name in (
         *(
             "cells",
+            "claims",
             "config",
             "errors",
             "figure_options",

@@ -1,7 +1,7 @@
 """Differences between settings, run by run and image by image."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -54,6 +54,10 @@ class Contrast:
             return split_interval(means, self.test_to_train, self.runs)
         return crossed_interval(next(iter(self.tables.values()), np.empty((0, 1))))
 
+    def shifted(self, by: float) -> "Contrast":
+        """Adds a constant to every value, so that ``p`` asks whether the mean differs from its negative."""
+        return replace(self, tables={split: table + by for split, table in self.tables.items()})
+
     @property
     def effect_size(self) -> float:
         """Hedges' g over the runs."""
@@ -89,7 +93,6 @@ def contrast(terms: Sequence[tuple[float, pd.DataFrame]], metric: str) -> Contra
     return Contrast(tables, ratio, tuple(cells))
 
 
-@lru_cache(maxsize=4096)
 def unit_outcomes(directory: str, metric: str) -> NDArray[np.float64] | None:
     """Reads what a cell measured on each unit: near-copies together, in the order of their groups.
 
@@ -100,9 +103,12 @@ def unit_outcomes(directory: str, metric: str) -> NDArray[np.float64] | None:
     Returns:
         Values whose mean is the metric, (units,); ``None`` if only the metric itself is known.
     """
-    path, name = Path(directory, "metrics.npz"), metric.removeprefix("metric.")
-    if not path.exists():
-        return None
+    path = Path(directory, "metrics.npz").absolute()
+    return _read(path, path.stat().st_mtime_ns, metric.removeprefix("metric.")) if path.exists() else None
+
+
+@lru_cache(maxsize=512)
+def _read(path: Path, _changed: int, name: str) -> NDArray[np.float64] | None:
     with np.load(path) as arrays:
         if f"outcome.{name}" not in arrays:
             return None

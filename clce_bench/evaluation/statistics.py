@@ -15,6 +15,8 @@ from scipy.special import gammaln, stdtr, stdtrit
 from clce_bench.seeds import seed_for
 
 RESAMPLES = 10_000
+UNITS = 2_000
+"""Units, at most, that the bootstrap resamples; more are merged at random."""
 
 
 class Interval(NamedTuple):
@@ -136,7 +138,7 @@ def hierarchical_bootstrap(values: ArrayLike, resamples: int = RESAMPLES) -> NDA
         values: (seeds, units).
         resamples: how many.
     """
-    array = np.asarray(values, dtype=np.float32)
+    array = _merged(np.asarray(values, dtype=np.float32))
     n, m = array.shape
     means = np.empty(resamples)
     seeds = _counts(n, resamples, "seeds")
@@ -145,6 +147,16 @@ def hierarchical_bootstrap(values: ArrayLike, resamples: int = RESAMPLES) -> NDA
         drawn = _counts(m, resamples, "units")[rows].astype(np.float32)
         means[rows] = ((drawn @ array.T) * seeds[rows]).sum(axis=1) / array.size
     return means
+
+
+def _merged(array: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Merges units at random into at most :data:`UNITS`, which keeps the mean, and its variance on average."""
+    m = array.shape[1]
+    if m <= UNITS:
+        return array
+    order = np.random.default_rng(seed_for("bootstrap", of="merged units", size=m)).permutation(m)
+    starts = np.linspace(0, m, UNITS, endpoint=False).astype(int)
+    return np.add.reduceat(array[:, order], starts, axis=1) * (UNITS / m)
 
 
 @lru_cache(maxsize=4)

@@ -7,12 +7,13 @@ import pandas as pd
 
 from clce_bench.cells import Cell
 from clce_bench.config import Experiment
+from clce_bench.evaluation.answers import write_answers
 from clce_bench.files import read_json, staged
 from clce_bench.jobs import Plan, cell_key, evaluation_of, plan_of, status_of
 
 
 def write_summary(experiment: Experiment, output: Path) -> None:
-    """Writes ``summary.csv`` and ``summary.parquet`` (a row per cell) and ``history.parquet`` (a row per epoch).
+    """Writes ``summary.csv`` and ``summary.parquet`` (a row per cell), ``history.parquet`` (a row per epoch) and the answers.
 
     Cells that are missing or failed have a row without metrics.
     """
@@ -27,6 +28,7 @@ def write_summary(experiment: Experiment, output: Path) -> None:
         summary.to_csv(folder / "summary.csv", index=False)
         summary.to_parquet(folder / "summary.parquet", index=False)
         pd.concat(histories or [pd.DataFrame({"cell": []})]).to_parquet(folder / "history.parquet", index=False)
+    write_answers(experiment, summary, output)
 
 
 def summary_table(plan: Plan) -> pd.DataFrame:
@@ -48,6 +50,7 @@ def _axes(cell: Cell, grids: str) -> dict[str, Any]:
         "directory": str(cell.directory),
         "grids": grids,
         **cell.axes,
+        "test_to_train": cell.split.test_to_train,
     }
 
 

@@ -3,6 +3,7 @@ rule evaluate:
         unpack(inputs_of("evaluate")),
     output:
         metrics="results/cells/{key}/metrics.json",
+        arrays="results/cells/{key}/metrics.npz",
     log:
         "results/logs/evaluate/{key}.log",
     params:
@@ -20,6 +21,11 @@ rule summarize:
         csv=f"{FOLDER}/summary.csv",
         parquet=f"{FOLDER}/summary.parquet",
         history=f"{FOLDER}/history.parquet",
+        comparisons=f"{FOLDER}/comparisons.parquet",
+        pairs=f"{FOLDER}/pairs.parquet",
+        variance=f"{FOLDER}/variance.parquet",
+        verdicts=f"{FOLDER}/verdicts.json",
+        tables=directory(f"{FOLDER}/tables"),
     log:
         f"results/logs/summarize/{PLAN.experiment.name}.log",
     params:

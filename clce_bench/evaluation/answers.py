@@ -1,0 +1,74 @@
+"""From the table of cells to answers: comparisons, components of variance, verdicts, tables."""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+
+from clce_bench.config import Experiment
+from clce_bench.evaluation.claims import verdict_on
+from clce_bench.evaluation.compare import compare, compare_pairs, grid_rows, metrics_of, variance_of_differences
+from clce_bench.evaluation.published import add_published
+from clce_bench.evaluation.tables import comparison_table, variance_table, verdict_table, write_table
+from clce_bench.evaluation.verdicts import Verdict, write_verdicts
+from clce_bench.files import staged
+from clce_bench.labels import metric_label
+
+
+def write_answers(experiment: Experiment, summary: pd.DataFrame, output: Path) -> None:
+    """Writes ``comparisons``, ``pairs`` and ``variance`` (CSV and Parquet), ``verdicts.json`` and ``tables/``.
+
+    Args:
+        experiment: names the grids and the claims.
+        summary: a row per cell.
+        output: the experiment's folder.
+    """
+    comparisons: dict[str, list[pd.DataFrame]] = {"comparisons": [], "pairs": [], "variance": []}
+    for grid in experiment.grids:
+        rows = grid_rows(summary, grid.name)
+        accuracies = metrics_of(rows)
+        for metric in [*accuracies, *metrics_of(rows, accuracy=False)]:
+            found = {"comparisons": add_published(compare(rows, metric), metric)}
+            if metric in accuracies:
+                found |= {"pairs": compare_pairs(rows, metric), "variance": variance_of_differences(rows, metric)}
+            for name, table in found.items():
+                table.insert(0, "grid", grid.name)
+                table.insert(1, "metric", metric)
+                comparisons[name].append(table)
+    verdicts = [verdict_on(claim, summary) for claim in experiment.claims]
+    write_tables(comparisons["comparisons"], comparisons["variance"], verdicts, output / "tables")
+    with staged(output, last="verdicts.json") as folder:
+        for name, parts in comparisons.items():
+            known = [part for part in parts if len(part)]
+            table = pd.concat(known, ignore_index=True) if known else pd.DataFrame({"grid": [], "metric": []})
+            table.to_csv(folder / f"{name}.csv", index=False)
+            # Hyper-parameters of different losses may share a name, not a type.
+            mixed = [key for key in table if key.startswith(("loss.", "recipe.")) and table[key].dtype == object]
+            table.astype(dict.fromkeys(mixed, "string")).to_parquet(folder / f"{name}.parquet", index=False)
+        write_verdicts(folder / "verdicts.json", verdicts)
+
+
+def write_tables(
+    comparisons: list[pd.DataFrame], variance: list[pd.DataFrame], verdicts: list[Verdict], output: Path
+) -> None:
+    """Writes a table per comparison, one of the components of variance and one of the verdicts.
+
+    Args:
+        comparisons: one per grid and metric, with these as columns.
+        variance: likewise.
+        verdicts: in the order of the experiment file.
+        output: the folder of the tables; emptied first.
+    """
+    shutil.rmtree(output, ignore_errors=True)
+    with staged(output, last="claims.csv") as folder:
+        for table in comparisons:
+            if table.empty:
+                continue
+            grid, metric = table["grid"].iloc[0], table["metric"].iloc[0]
+            name = f"{grid}-{metric.removeprefix('metric.')}"
+            write_table(comparison_table(table), folder / name, f"{grid}: {metric_label(metric)}")
+        known = [table for table in variance if len(table)]
+        if known:
+            title = "Where the variance of the difference to CE comes from"
+            write_table(variance_table(pd.concat(known)), folder / "variance", title)
+        write_table(verdict_table(verdicts), folder / "claims", "Claims of the papers")
