@@ -62,6 +62,16 @@ def is_accuracy(metric: str) -> bool:
     return name.endswith(("top1", "top5")) or name.startswith("fewshot_")
 
 
+def is_main(metric: str) -> bool:
+    """Says whether a metric is what papers' tables show: top-1, linear probe, few-shot by the nearest centroid.
+
+    Args:
+        metric: its name, or the column of the summary.
+    """
+    name = metric.removeprefix("metric.")
+    return name in ("top1", "probe_top1") or (name.startswith("fewshot_") and name.endswith("shot"))
+
+
 def metric_label(metric: str, unit: str = "%") -> str:
     """Returns a metric's name with its unit.
 

@@ -12,10 +12,7 @@ from numpy.typing import NDArray
 from clce_bench.data.prepared import rows_by_part
 from clce_bench.evaluation.compare import AXES, metrics_of
 from clce_bench.figure_options import Figure
-from clce_bench.labels import setting_label
-
-# What a figure shows unless told otherwise: accuracies, not what describes the embeddings.
-_ACCURACIES = r"metric\.(top1|probe_top1|fewshot_\d+way_\d+shot)"
+from clce_bench.labels import is_main, setting_label
 
 
 class Drawing(NamedTuple):
@@ -73,7 +70,7 @@ class Source:
         if self.options.metrics:
             asked = [f"metric.{name}" for name in self.options.metrics]
             return [name for name in asked if name in self.rows and self.rows[name].notna().any()]
-        return [name for name in metrics_of(self.rows) if pd.Series([name]).str.fullmatch(_ACCURACIES).item()]
+        return [name for name in metrics_of(self.rows) if is_main(name)]
 
     @property
     def seeds(self) -> str:

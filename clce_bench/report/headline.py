@@ -15,7 +15,7 @@ from clce_bench.errors import UserError
 from clce_bench.evaluation.compare import compare, grid_rows, metrics_of
 from clce_bench.files import read_json, write_json
 from clce_bench.jobs import Plan, evaluation_of, plan_of
-from clce_bench.labels import data_label, is_accuracy, loss_label, metric_label
+from clce_bench.labels import data_label, is_main, loss_label, metric_label
 from clce_bench.provenance import now
 
 
@@ -84,7 +84,7 @@ def _seconds_since(cell: Cell, start: datetime) -> float | None:
 def headline_rows(experiment: Experiment, summary: pd.DataFrame) -> list[dict[str, str]]:
     """Builds the headline table: a row per setting of the headline grid and metric, as text."""
     rows = grid_rows(summary, experiment.headline_grid.name)
-    main = [metric for metric in metrics_of(rows) if is_accuracy(metric) and metric != "metric.probe_top1"]
+    main = [metric for metric in metrics_of(rows) if is_main(metric) and metric != "metric.probe_top1"]
     return [row for metric in main for row in table_rows(compare(rows, metric), metric)]
 
 

@@ -29,6 +29,7 @@ def write_report(experiment: Experiment, output: Path) -> None:
     """Writes the page from the summary and the figures that lie beside it, and from the cells' own files."""
     plan = plan_of(experiment)
     summary = pd.read_parquet(output.with_name("summary.parquet"))
+    comparisons = pd.read_parquet(output.with_name("comparisons.parquet"))
     environments = _environments(plan)
     parts = {suffix: _beside(f"page.{suffix}") for suffix in ("html", "css", "js")}
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -43,7 +44,7 @@ def write_report(experiment: Experiment, output: Path) -> None:
         verdicts=_verdicts(output.with_name("verdicts.json"), summary, output.parent),
         headline=Table("Headline", headline_rows(experiment, summary)),
         figures=_figures(experiment, output.parent),
-        tables=[table for grid in experiment.grids for table in tables_of(grid.name, summary)],
+        tables=[table for grid in experiment.grids for table in tables_of(grid.name, comparisons)],
         files=[path.name for path in _files(output.parent)],
         cells=cell_table(summary, output.parent, plan.folder / "runs.html"),
         total=len(summary),
@@ -97,8 +98,8 @@ def _figures(experiment: Experiment, folder: Path) -> list[dict[str, Any]]:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Lists the tables that lie beside the page."""
-    return sorted(path for path in folder.glob("*.csv") if path.is_file())
+    """Lists the tables of everything that lie beside the page."""
+    return sorted(folder.glob("*.csv"))
 
 
 def _seconds(summary: pd.DataFrame) -> float:

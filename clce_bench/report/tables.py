@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from clce_bench.evaluation.compare import AXES, compare, grid_rows, metrics_of
-from clce_bench.labels import data_label, is_accuracy, loss_label, metric_label
-from clce_bench.report.headline import table_rows
+from clce_bench.evaluation.compare import AXES, metrics_of
+from clce_bench.evaluation.tables import comparison_table
+from clce_bench.labels import data_label, is_accuracy, is_main, loss_label, metric_label
 
 ROWS = 200
 """How many rows of a table the page shows at most; the rest is in the files beside it."""
@@ -20,12 +20,14 @@ class Table(NamedTuple):
     Attributes:
         title: what it shows.
         rows: text by column.
-        left_out: how many rows the page leaves to the files beside it.
+        left_out: how many rows the page leaves to ``file``.
+        file: which has all of it, beside the page.
     """
 
     title: str
     rows: list[dict[str, Any]]
     left_out: int = 0
+    file: str = ""
 
 
 class Link(NamedTuple):
@@ -40,34 +42,50 @@ class Link(NamedTuple):
     target: str
 
 
-def tables_of(grid: str, summary: pd.DataFrame) -> list[Table]:
-    """Builds a table per accuracy, and one of all that is not an accuracy.
+def tables_of(grid: str, comparisons: pd.DataFrame) -> list[Table]:
+    """Builds a table per main metric, and one of the means of all others.
 
     Args:
         grid: its name.
-        summary: all cells.
+        comparisons: of all grids, from ``comparisons.parquet``.
     """
-    rows = grid_rows(summary, grid)
-    metrics = metrics_of(rows)
+    rows = comparisons[comparisons["grid"] == grid].drop_duplicates()
     tables = []
-    for metric in filter(is_accuracy, metrics):
-        text = table_rows(compare(rows, metric), metric)
-        tables.append(_cut(f"{grid}: {metric_label(metric)}", text))
-    others = [metric for metric in metrics if not is_accuracy(metric)]
+    for metric in rows["metric"].unique():
+        if is_main(metric):
+            own = (
+                rows[rows["metric"] == metric].dropna(axis="columns", how="all").reindex(columns=_columns(rows, metric))
+            )
+            text = comparison_table(own).to_dict("records")
+            file = f"tables/{grid}-{metric.removeprefix('metric.')}.csv"
+            tables.append(Table(f"{grid}: {metric_label(metric)}", text[:ROWS], max(0, len(text) - ROWS), file))
+    others = [metric for metric in rows["metric"].unique() if not is_main(metric)]
     if others:
-        tables.append(_cut(f"{grid}: other measurements, means", _others(rows, others)))
+        text = _others(rows, others)
+        left_out = max(0, len(text) - ROWS)
+        tables.append(Table(f"{grid}: other measurements, means", text[:ROWS], left_out, "comparisons.csv"))
     return tables
 
 
+def _columns(rows: pd.DataFrame, metric: str) -> list[str]:
+    """Leaves out the hyper-parameters that do not vary in this grid."""
+    own = rows[rows["metric"] == metric]
+    return [name for name in rows if not name.startswith(("loss.", "recipe.")) or own[name].notna().any()]
+
+
 def _others(rows: pd.DataFrame, metrics: list[str]) -> list[dict[str, Any]]:
+    varying = [name for name in _columns(rows, metrics[0]) if name.startswith(("loss.", "recipe."))]
     table = []
-    for _, members in rows.groupby(AXES, dropna=False):
+    for _, members in rows[rows["metric"].isin(metrics)].groupby([*AXES, *varying], dropna=False):
         first = members.iloc[0]
         row = {"loss": loss_label(first["loss"]), "data set": data_label(first["dataset"], first["images_per_class"])}
-        row |= {"batch size": f"{first['batch_size']:g}", "λ": f"{first['lambda']:g}"}
+        row |= {"batch": f"{first['batch_size']:g}", "λ": f"{first['lambda']:g}"}
+        row |= {name.partition(".")[2]: "" if pd.isna(first[name]) else str(first[name]) for name in varying}
+        means = dict(zip(members["metric"], members["mean"], strict=True))
         for metric in metrics:
-            mean = members[metric].mean()
-            row[metric.removeprefix("metric.").replace("_", " ")] = "–" if pd.isna(mean) else f"{mean:.3g}"
+            mean = means.get(metric, float("nan"))
+            text = f"{mean:.1f}" if is_accuracy(metric) else f"{mean:.3g}"
+            row[metric_label(metric)] = "–" if pd.isna(mean) else text
         table.append(row)
     return table
 
@@ -80,7 +98,7 @@ def cell_table(summary: pd.DataFrame, folder: Path, runs: Path) -> Table:
         folder: the page's, from which links start.
         runs: the page that ``track`` writes, with a place per cell that leads to its MLflow run.
     """
-    metrics = [metric for metric in metrics_of(summary) if is_accuracy(metric)] if len(summary) else []
+    metrics = [metric for metric in metrics_of(summary) if is_main(metric)]
     ordered = summary.assign(finished=summary["status"] == "done").sort_values("finished", kind="stable")
     table = []
     for record in ordered.head(ROWS).to_dict("records"):
@@ -99,12 +117,8 @@ def cell_table(summary: pd.DataFrame, folder: Path, runs: Path) -> Table:
         row["evaluation (s)"] = _number(record.get("evaluate_seconds"))
         row["peak memory (MiB)"] = _number(record.get("peak_memory_mib"), digits=0)
         table.append(row)
-    return Table("All cells", table, max(0, len(summary) - ROWS))
+    return Table("All cells", table, max(0, len(summary) - ROWS), "summary.csv")
 
 
 def _number(value: float | None, factor: float = 1, digits: int = 1) -> str:
     return "–" if value is None or pd.isna(value) else f"{factor * value:.{digits}f}"
-
-
-def _cut(title: str, rows: list[dict[str, Any]]) -> Table:
-    return Table(title, rows[:ROWS], max(0, len(rows) - ROWS))
