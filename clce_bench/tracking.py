@@ -23,7 +23,7 @@ from clce_bench.files import digest, read_json, sha256_of, write_json
 from clce_bench.jobs import Plan, evaluation_of, plan_of
 
 LOCAL = "sqlite:///"
-COPIED = ("cell.json", "metrics.json", "history.csv")
+COPIED = ("cell.json", "metrics.json", "metrics.npz", "history.csv")
 REFERENCED = ("model.safetensors", "embeddings.npz")
 
 

@@ -43,7 +43,7 @@ def write_answers(experiment: Experiment, summary: pd.DataFrame, output: Path) -
             table = pd.concat(known, ignore_index=True) if known else pd.DataFrame({"grid": [], "metric": []})
             table.to_csv(folder / f"{name}.csv", index=False)
             # Hyper-parameters of different losses may share a name, not a type.
-            mixed = [key for key in table if key.startswith(("loss.", "recipe.")) and table[key].dtype == object]
+            mixed = [key for key in table.filter(regex=r"^(loss|recipe)\.") if table[key].dtype == object]
             table.astype(dict.fromkeys(mixed, "string")).to_parquet(folder / f"{name}.parquet", index=False)
         write_verdicts(folder / "verdicts.json", verdicts)
 

@@ -40,7 +40,8 @@ def verdict_on(claim: Claim, summary: pd.DataFrame) -> Verdict:
     first, second = _select(rows, claim.first), _select(rows, claim.second)
     for side, selector in ((first, claim.first), (second, claim.second)):
         if side.empty:
-            wanted = ", ".join(f"{axis} {values}" for axis, values in {**claim.where, **selector}.items())
+            axes = {**claim.where, **selector}.items()
+            wanted = ", ".join(f"{axis} {' or '.join(map(str, values))}" for axis, values in axes)
             return _verdict(claim, "not tested", f"No cell of this experiment has {wanted}.", [])
     if claim.kind == "steadier":
         pairs = _steadier(claim, first, second)
@@ -164,9 +165,21 @@ def _verdict(
 ) -> Verdict:
     by = found[deciding] if found else Finding("", math.nan, None, None, None, 0, ())
     cells = tuple(sorted({cell for finding in found for cell in finding.cells}))
-    source = (claim.id, claim.statement, claim.paper, claim.place)
-    numbers = (_known(by.effect), by.low, by.high, by.p if p is None else p, by.seeds)
-    return Verdict(*source, outcome, *numbers, cells, reason, tuple(found))
+    return Verdict(
+        claim=claim.id,
+        statement=claim.statement,
+        paper=claim.paper,
+        place=claim.place,
+        verdict=outcome,
+        effect=_known(by.effect),
+        low=by.low,
+        high=by.high,
+        p=by.p if p is None else p,
+        seeds=by.seeds,
+        cells=cells,
+        reason=reason,
+        findings=tuple(found),
+    )
 
 
 def _select(rows: pd.DataFrame, selector: dict[str, list[Any]]) -> pd.DataFrame:

@@ -156,7 +156,8 @@ def _difference(difference: Contrast) -> dict[str, float]:
 def _percentiles(difference: Contrast) -> dict[str, float]:
     if len(difference.tables) != 1 or difference.runs < 2:
         return {}
-    low, high = np.quantile(hierarchical_bootstrap(*difference.tables.values()), [0.025, 0.975])
+    (table,) = difference.tables.values()
+    low, high = np.quantile(hierarchical_bootstrap(table), [0.025, 0.975])
     return {"bootstrap_low": float(low), "bootstrap_high": float(high)}
 
 

@@ -82,7 +82,7 @@ def contrast(terms: Sequence[tuple[float, pd.DataFrame]], metric: str) -> Contra
     shared = shared.sort_values()
     found: dict[int, list[NDArray[np.float64]]] = {}
     for run in shared:
-        parts = [unit_outcomes(rows.at[run, "directory"], metric) for rows in settings]
+        parts = [unit_outcomes(str(rows.at[run, "directory"]), metric) for rows in settings]
         if any(part is None for part in parts) or len({len(part) for part in parts if part is not None}) > 1:
             parts = [np.array([rows.at[run, metric]]) for rows in settings]
         total = sum(weight * part for (weight, _), part in zip(terms, parts, strict=True) if part is not None)
@@ -115,7 +115,7 @@ def _read(path: Path, _changed: int, name: str) -> NDArray[np.float64] | None:
         outcomes, units = arrays[f"outcome.{name}"].astype(float), arrays[f"unit.{name}"]
     sums = np.bincount(units, outcomes)
     # Each unit counts by its number of images, so that the mean over units is that over images.
-    return sums * (len(sums) / len(outcomes))
+    return np.asarray(sums * (len(sums) / len(outcomes)), dtype=np.float64)
 
 
 def _stacked(rows: list[NDArray[np.float64]]) -> NDArray[np.float64]:

@@ -88,5 +88,7 @@ def add_published(table: pd.DataFrame, metric: str) -> pd.DataFrame:
         number = by_key.get((row["dataset"], model, row["loss"], metric.removeprefix("metric."))) if whole else None
         found.append(number)
     theirs = [number.value if number else float("nan") for number in found]
-    sources = [f"{number.paper}, {number.place}" if number else None for number in found]
-    return table.assign(published=theirs, published_difference=table["mean"] - theirs, published_source=sources)
+    sources = pd.Series([f"{number.paper}, {number.place}" if number else None for number in found], dtype="string")
+    return table.assign(
+        published=theirs, published_difference=table["mean"] - theirs, published_source=sources.to_numpy()
+    )

@@ -156,7 +156,8 @@ def _merged(array: NDArray[np.float32]) -> NDArray[np.float32]:
         return array
     order = np.random.default_rng(seed_for("bootstrap", of="merged units", size=m)).permutation(m)
     starts = np.linspace(0, m, UNITS, endpoint=False).astype(int)
-    return np.add.reduceat(array[:, order], starts, axis=1) * (UNITS / m)
+    merged: NDArray[np.float32] = np.add.reduceat(array[:, order], starts, axis=1) * np.float32(UNITS / m)
+    return merged
 
 
 @lru_cache(maxsize=4)

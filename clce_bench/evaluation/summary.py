@@ -13,7 +13,7 @@ from clce_bench.jobs import Plan, cell_key, evaluation_of, plan_of, status_of
 
 
 def write_summary(experiment: Experiment, output: Path) -> None:
-    """Writes ``summary.csv`` and ``summary.parquet`` (a row per cell), ``history.parquet`` (a row per epoch) and the answers.
+    """Writes ``summary.csv``, ``summary.parquet`` (a row per cell), ``history.parquet`` (a row per epoch), and answers.
 
     Cells that are missing or failed have a row without metrics.
     """

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -49,7 +50,7 @@ def variance_table(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for values, members in table.groupby(keys, dropna=False, sort=False):
         shares = members.set_index("component")["share"]
-        row = dict(zip(keys, values, strict=True))
+        row: dict[str, Any] = dict(zip(keys, values, strict=True))
         row["dataset"] = data_label(row["dataset"], row.pop("images_per_class"))
         row["metric"] = row["metric"].removeprefix("metric.")
         error = math.sqrt(members["variance"].sum())
