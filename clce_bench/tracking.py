@@ -8,10 +8,12 @@ import math
 import sys
 from collections.abc import Iterator
 from datetime import datetime
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from jinja2 import Environment, StrictUndefined
 from mlflow.entities import Dataset as MlflowDataset
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
@@ -19,10 +21,12 @@ from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_I
 
 from clce_bench.cells import Cell
 from clce_bench.config import Experiment
-from clce_bench.files import digest, read_json, sha256_of, write_json
+from clce_bench.files import digest, read_json, sha256_of, write_json, write_text
 from clce_bench.jobs import Plan, evaluation_of, plan_of
 
 LOCAL = "sqlite:///"
+LOCAL_SERVER = "http://127.0.0.1:5000"
+"""Where ``make ui`` shows a local store."""
 COPIED = ("cell.json", "metrics.json", "metrics.npz", "history.csv")
 REFERENCED = ("model.safetensors", "embeddings.npz")
 
@@ -43,13 +47,15 @@ def track_experiment(experiment: Experiment, output: Path | None) -> None:
     if parent is None:
         tags = {"clce.cell": "experiment", MLFLOW_RUN_NAME: experiment.name}
         parent = client.create_run(experiment_id, tags=tags)
-    written = 0
+    runs: dict[str, str] = {}
     finished = [cell for cell in plan.cells if (cell.directory / "cell.json").exists()]
     for cell in finished:
-        written += _track_cell(client, experiment_id, parent.info.run_id, cell, existing.get(cell.name))
+        runs[cell.name] = _track_cell(client, experiment_id, parent.info.run_id, cell, existing.get(cell.name))
+    written = len(set(runs.values()) - {run.info.run_id for run in existing.values()})
     for name in existing.keys() - {cell.name for cell in finished} - {"experiment"}:
         client.delete_run(existing[name].info.run_id)  # The experiment does not have this cell any more.
     _track_parent(client, parent, plan)
+    _write_index(plan.folder / "runs.html", experiment.name, uri, experiment_id, runs)
     counts = {"experiment": experiment.name, "uri": uri, "cells": len(finished), "written": written}
     print(f"{uri}: {written} runs written, {len(finished) - written} up to date", file=sys.stderr)
     if output:
@@ -87,13 +93,14 @@ def _runs(client: MlflowClient, experiment_id: str) -> Iterator[Run]:
             return
 
 
-def _track_cell(client: MlflowClient, experiment_id: str, parent: str, cell: Cell, run: Run | None) -> bool:
+def _track_cell(client: MlflowClient, experiment_id: str, parent: str, cell: Cell, run: Run | None) -> str:
+    """Returns the id of the cell's run: the one that there is if it says what the files say, else a new one."""
     files = [cell.directory / name for name in (*COPIED, *REFERENCED) if (cell.directory / name).exists()]
     content = digest({path.name: sha256_of(path) for path in files if path.name in COPIED}, length=32)
     if run is not None:
         tags = run.data.tags
         if tags.get("clce.content") == content and tags.get("clce.complete") == "yes":
-            return False
+            return str(run.info.run_id)
         client.delete_run(run.info.run_id)
     record = read_json(cell.directory / "cell.json")
     start = _milliseconds(record["started"])
@@ -122,18 +129,31 @@ def _track_cell(client: MlflowClient, experiment_id: str, parent: str, cell: Cel
     status = "FINISHED" if record["status"] == "done" else "FAILED"
     client.set_terminated(run_id, status, ended)
     client.set_tag(run_id, "clce.complete", "yes")
-    return True
+    return str(run_id)
+
+
+def _write_index(path: Path, name: str, uri: str, experiment_id: str, runs: dict[str, str]) -> None:
+    """Writes a page with a place per cell, from which the report's links go on to the run."""
+    remote = uri.startswith("http")
+    template = (resources.files("clce_bench") / "tracking.html").read_text(encoding="utf-8")
+    page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(template)
+    server, how = (uri.rstrip("/"), uri) if remote else (LOCAL_SERVER, "make ui")
+    write_text(path, page.render(name=name, server=server, how=how, experiment_id=experiment_id, runs=runs))
 
 
 def _track_parent(client: MlflowClient, parent: Run, plan: Plan) -> None:
-    names = ("experiment.json", "summary.csv", "summary.parquet", "report.html")
-    files = [plan.folder / name for name in names] + sorted((plan.folder / "figures").glob("*"))
+    names = ("experiment.json", "summary.csv", "summary.parquet", "verdicts.json", "report.html")
+    files = (
+        [plan.folder / name for name in names]
+        + sorted(plan.folder.glob("figures/*"))
+        + sorted(plan.folder.glob("tables/*"))
+    )
     present = [path for path in files if path.exists()]
     content = digest({path.name: sha256_of(path) for path in present}, length=32)
     if parent.data.tags.get("clce.content") == content:
         return
     for path in present:
-        folder = "figures" if path.parent.name == "figures" else None
+        folder = path.parent.name if path.parent != plan.folder else None
         client.log_artifact(parent.info.run_id, str(path), folder)
     client.log_batch(parent.info.run_id, tags=[RunTag("clce.content", content)])
     client.set_terminated(parent.info.run_id)

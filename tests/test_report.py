@@ -54,8 +54,9 @@ def test_report_shows_headline_figures_tables_and_cells(capsys):
         assert all(f"<td>{value}</td>" in page for value in row.values())
     assert page.count("data:image/svg+xml;base64,") == 4
     assert all(cell.name in page for cell in plan.cells)
-    # Self-contained: nothing is fetched.
-    assert not re.search(r'(src|href)="(?!data:)', page)
+    # Self-contained: nothing is fetched, and links lead to files beside the page.
+    assert not re.search(r'src="(?!data:)', page)
+    assert not re.search(r'href="(https?:|/)', page)
     assert "UCI repository" in page
     assert "These results mix" not in page
     printed_path = print_headline(experiment)

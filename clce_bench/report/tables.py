@@ -53,10 +53,8 @@ def tables_of(grid: str, comparisons: pd.DataFrame) -> list[Table]:
     tables = []
     for metric in rows["metric"].unique():
         if is_main(metric):
-            own = (
-                rows[rows["metric"] == metric].dropna(axis="columns", how="all").reindex(columns=_columns(rows, metric))
-            )
-            text = comparison_table(own).to_dict("records")
+            own = rows.loc[rows["metric"] == metric, _columns(rows, metric)]
+            text = [{str(key): value for key, value in row.items()} for row in comparison_table(own).to_dict("records")]
             file = f"tables/{grid}-{metric.removeprefix('metric.')}.csv"
             tables.append(Table(f"{grid}: {metric_label(metric)}", text[:ROWS], max(0, len(text) - ROWS), file))
     others = [metric for metric in rows["metric"].unique() if not is_main(metric)]
@@ -70,7 +68,8 @@ def tables_of(grid: str, comparisons: pd.DataFrame) -> list[Table]:
 def _columns(rows: pd.DataFrame, metric: str) -> list[str]:
     """Leaves out the hyper-parameters that do not vary in this grid."""
     own = rows[rows["metric"] == metric]
-    return [name for name in rows if not name.startswith(("loss.", "recipe.")) or own[name].notna().any()]
+    names = [str(name) for name in rows]
+    return [name for name in names if not name.startswith(("loss.", "recipe.")) or own[name].notna().any()]
 
 
 def _others(rows: pd.DataFrame, metrics: list[str]) -> list[dict[str, Any]]:

@@ -50,6 +50,7 @@ rule track:
         code=own_job("track").stamp,
     output:
         tracked=f"{FOLDER}/tracked.json",
+        runs=f"{FOLDER}/runs.html",
     log:
         f"results/logs/track/{PLAN.experiment.name}.log",
     params:
