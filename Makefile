@@ -4,7 +4,7 @@ PROFILE ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce test lint report ui clean
+.PHONY: help install reproduce test browser lint report ui clean
 
 help:
 	@echo "make reproduce   run the default experiment end to end (EXPERIMENT=file PROFILE=folder for others)"
@@ -27,8 +27,14 @@ reproduce: install
 		$$([ -t 2 ] && echo --logger rich || echo --quiet rules)
 	@$(BIN)/clce-bench headline --experiment $(EXPERIMENT)
 
-test: install
+test: install browser
 	$(BIN)/pytest
+
+# The tests look at the report page in it.
+browser:
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq \
+		&& apt-get install -qq --no-install-recommends chromium >/dev/null; } \
+		|| echo "The tests of the report page need Chromium: apt-get install chromium"
 
 lint: install
 	$(BIN)/ruff format --check clce_bench tests benchmarks .ci
