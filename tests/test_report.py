@@ -16,22 +16,23 @@ from clce_bench.figures.render import render
 from clce_bench.figures.source import Source
 from clce_bench.figures.style import use_style
 from clce_bench.files import write_json
-from clce_bench.jobs import cell_key
 from clce_bench.report.headline import close_run, cost_of_last_run, headline_rows, interval, print_headline
 from clce_bench.report.page import write_report
 from tests.made_up import change_record, make_up
 
 
+def prepare(plan):
+    """Writes digits and their split."""
+    job = next(job for key, job in plan.jobs["train"].items() if key.startswith("digits"))
+    prepared, split = (Path(job.inputs[name]).parent for name in ("dataset", "splits"))
+    prepare_dataset(plan.jobs["dataset"][prepared.name].spec, prepared)
+    make_splits(plan.jobs["splits"][split.name].spec, prepared / "items.parquet", split)
+    return job
+
+
 def write_all(experiment, plan):
     """Does what the stages after evaluation do."""
-    job = plan.jobs["train"][cell_key(plan.cells[0])]
-    for key, stage in plan.jobs["dataset"].items():
-        prepare_dataset(stage.spec, Path("results/data") / key)
-    make_splits(
-        next(iter(plan.jobs["splits"].values())).spec,
-        Path(job.inputs["dataset"]).parent / "items.parquet",
-        Path(job.inputs["splits"]).parent,
-    )
+    job = prepare(plan)
     backbone = {
         "name": "tf_efficientnet_lite0",
         "weights": "random",
