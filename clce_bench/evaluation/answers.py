@@ -12,7 +12,7 @@ from clce_bench.evaluation.published import add_published
 from clce_bench.evaluation.tables import comparison_table, variance_table, verdict_table, write_table
 from clce_bench.evaluation.verdicts import Verdict, write_verdicts
 from clce_bench.files import staged
-from clce_bench.labels import metric_label
+from clce_bench.labels import is_accuracy, metric_label
 
 
 def write_answers(experiment: Experiment, summary: pd.DataFrame, output: Path) -> None:
@@ -51,7 +51,7 @@ def write_answers(experiment: Experiment, summary: pd.DataFrame, output: Path) -
 def write_tables(
     comparisons: list[pd.DataFrame], variance: list[pd.DataFrame], verdicts: list[Verdict], output: Path
 ) -> None:
-    """Writes a table per comparison, one of the components of variance and one of the verdicts.
+    """Writes a table per accuracy and grid, one of each grid's other metrics, one of the variance, one of the verdicts.
 
     Args:
         comparisons: one per grid and metric, with these as columns.
@@ -61,12 +61,17 @@ def write_tables(
     """
     shutil.rmtree(output, ignore_errors=True)
     with staged(output, last="claims.csv") as folder:
-        for table in comparisons:
-            if table.empty:
-                continue
+        others: dict[str, list[pd.DataFrame]] = {}
+        for table in (table for table in comparisons if len(table)):
             grid, metric = table["grid"].iloc[0], table["metric"].iloc[0]
-            name = f"{grid}-{metric.removeprefix('metric.')}"
-            write_table(comparison_table(table), folder / name, f"{grid}: {metric_label(metric)}")
+            text, label = comparison_table(table), metric_label(metric)
+            if is_accuracy(metric):
+                write_table(text, folder / f"{grid}-{metric.removeprefix('metric.')}", f"{grid}: {label}")
+            else:
+                text.insert(0, "metric", label)
+                others.setdefault(grid, []).append(text)
+        for grid, texts in others.items():
+            write_table(pd.concat(texts), folder / f"{grid}-embeddings", f"{grid}: calibration and embeddings")
         known = [table for table in variance if len(table)]
         if known:
             title = "Where the variance of the difference to CE comes from"

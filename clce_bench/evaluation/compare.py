@@ -114,6 +114,8 @@ def variance_of_differences(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
         if setting["loss"] == "ce" or baseline is None:
             continue
         parts = _components(contrast([(1.0, members), (-1.0, baseline)], metric))
+        if not parts:
+            continue
         place = {name: setting[name] for name in [*DATA, "backbone", "batch_size"]}
         total = sum(parts.values())
         for component, variance in parts.items():
@@ -162,10 +164,10 @@ def _percentiles(difference: Contrast) -> dict[str, float]:
 
 
 def _components(difference: Contrast) -> dict[str, float]:
-    """Components of the variance of the mean over all splits; what cannot be told apart stays 0."""
+    """Gives the components of the variance of the mean over all splits; none where seeds and units are too few."""
     tables = [table for table in difference.tables.values() if min(table.shape) > 1]
     if not tables:
-        return dict.fromkeys(("split", "seed", "unit", "rest"), 0.0)
+        return {}
     within = np.mean([crossed_components(table) for table in tables], axis=0)
     between = float(np.var([table.mean() for table in tables], ddof=1)) if len(tables) > 1 else 0.0
     split = max(between - float(within.sum()), 0)

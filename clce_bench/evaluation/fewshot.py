@@ -10,7 +10,7 @@ from clce_bench.data.episodes import EpisodeSet
 
 CHUNK = 50
 """Episodes at a time: bounds the memory of the gathered features and keeps them in the processor's cache."""
-TOLERANCE, STEPS = 1e-4, 500
+TOLERANCE, STEPS = 1e-5, 500
 """Logistic regression stops when no logit of the support moves by more than this, or after so many steps."""
 
 

@@ -76,11 +76,14 @@ def crossed_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
     n, m = array.shape
     if n < 2:
         return Interval(float(array.mean()) if array.size else np.nan, np.nan, np.nan, n, np.nan)
-    seeds, units, rest = _mean_squares(array) if m > 1 else (float(array.var(ddof=1)), 0.0, 0.0)
-    beyond = max(units - rest, 0)
-    total = seeds + beyond
-    freedom = total**2 / (seeds**2 / (n - 1) + beyond**2 / max(m - 1, 1)) if total > 0 else n - 1
-    return _student(float(array.mean()), (total / array.size) ** 0.5, max(freedom, n - 1), n, confidence)
+    mean, total, freedom = float(array.mean()), float(array.mean(axis=1).var(ddof=1)) * m, float(n - 1)
+    if m > 1:
+        seeds, units, rest = _mean_squares(array)
+        if units > rest:
+            total = seeds + units - rest
+            parts = seeds**2 / (n - 1) + units**2 / (m - 1) + rest**2 / ((n - 1) * (m - 1))
+            freedom = max(total**2 / parts, freedom)
+    return _student(mean, (total / array.size) ** 0.5, freedom, n, confidence)
 
 
 def split_interval(means: ArrayLike, test_to_train: float, seeds: int, confidence: float = 0.95) -> Interval:

@@ -1,0 +1,83 @@
+"""Few-shot classifiers against scikit-learn's, episode by episode."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import NearestCentroid
+
+from clce_bench.data.episodes import EpisodeSet
+from clce_bench.evaluation.fewshot import logistic_regression, nearest_centroid, normalise
+
+
+def draw(rng, labels, count, way, shot, queries=5):
+    rows = np.empty((count, way, shot + queries), dtype=np.int64)
+    for episode in rows:
+        for position, label in enumerate(rng.choice(np.unique(labels), way, replace=False)):
+            episode[position] = rng.choice(np.flatnonzero(labels == label), shot + queries, replace=False)
+    return EpisodeSet(rows[:, :, :shot], rows[:, :, shot:])
+
+
+def made_up(seed, classes=8, each=30, size=16, views=None, signal=1.5):
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(classes), each)
+    features = (rng.normal(size=(len(labels), size)) + signal * rng.normal(size=(classes, size))[labels]).astype(
+        "float32"
+    )
+    support = None
+    if views:
+        support = (features + 0.5 * rng.normal(size=(views, *features.shape))).astype("float32")
+    return rng, labels, features, support
+
+
+def loop(make, features, episodes, support=None):
+    unit = normalise(features)
+    views = [unit] if support is None else normalise(support)
+    views, unit = np.asarray(views, dtype=float), unit.astype(float)  # In float32 scikit-learn stops early.
+    way, shot = episodes.support.shape[1:]
+    accuracies = []
+    for own, queries in zip(*episodes, strict=True):
+        rows = np.concatenate([view[own.ravel()] for view in views])
+        model = make().fit(rows, np.tile(np.repeat(np.arange(way), shot), len(views)))
+        accuracies.append(model.score(unit[queries.ravel()], np.repeat(np.arange(way), queries.shape[1])))
+    return np.array(accuracies)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(2, 6), st.integers(1, 4), st.sampled_from([None, 3]), st.integers(0, 10**6))
+def test_nearest_centroid_equals_scikit_learns(way, shot, views, seed):
+    rng, labels, features, support = made_up(seed, views=views)
+    episodes = draw(rng, labels, 12, way, shot)
+    expected = loop(NearestCentroid, features, episodes, support)
+    np.testing.assert_allclose(nearest_centroid(features, episodes, support), expected)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.integers(2, 6), st.integers(1, 4), st.sampled_from([None, 3]), st.sampled_from([0.1, 1, 20]), st.integers(0, 99)
+)
+def test_logistic_regression_equals_scikit_learns(way, shot, views, strength, seed):
+    rng, labels, features, support = made_up(seed, views=views)
+    episodes = draw(rng, labels, 12, way, shot)
+    expected = loop(lambda: LogisticRegression(C=strength, tol=1e-8, max_iter=5000), features, episodes, support)
+    found = logistic_regression(features, episodes, support, strength)
+    assert np.abs(found - expected).max() <= 1 / episodes.query[0].size + 1e-9  # At most one query on the boundary.
+
+
+def test_logistic_regression_is_within_a_tenth_of_a_point_of_scikit_learn():
+    rng, labels, features, _ = made_up(0, size=640, signal=0.25)
+    episodes = draw(rng, labels, 300, 5, 1, queries=15)
+    expected = loop(lambda: LogisticRegression(C=1.0, tol=1e-6, max_iter=1000), features, episodes)
+    assert 0.3 < expected.mean() < 0.95
+    assert logistic_regression(features, episodes).mean() == pytest.approx(expected.mean(), abs=1e-3)
+
+
+def test_the_number_of_episodes_at_a_time_does_not_matter():
+    rng, labels, features, support = made_up(1, views=2)
+    episodes = draw(rng, labels, 120, 5, 2)
+    for classify in (nearest_centroid, logistic_regression):
+        whole = classify(features, episodes, support)
+        single = [classify(features, EpisodeSet(*(rows[[k]] for rows in episodes)), support)[0] for k in range(120)]
+        np.testing.assert_allclose(whole, single, atol=1 / 25 + 1e-9)
+        assert np.mean(whole == single) > 0.95
