@@ -12,8 +12,10 @@ assert set(summary["loss"]) == {"ce", "supcon", "schane", "clce", "tcl"}
 assert (summary.groupby(["loss", "lambda", "batch_size"])["seed"].nunique() == 2).all()
 # Chance is 0.1; a linear probe of any trained cell must be far above it.
 assert summary["metric.probe_top1"].min() > 0.5, summary["metric.probe_top1"].describe()
-for figure in ("lambda_curve-lambda", "batch_size_curve-batch-size", "training_curve-losses"):
-    for ending in ("svg", "png"):
+kinds = ("training_curve", "accuracy_cost", "differences", "difference_matrix")
+kinds += ("cosine_distributions", "tsne", "gradient_magnitudes")
+for figure in ("lambda_curve-lambda", "batch_size_curve-batch-size", *(f"{kind}-losses" for kind in kinds)):
+    for ending in ("svg", "png", "pdf"):
         assert (folder / "figures" / f"{figure}.{ending}").stat().st_size > 5_000, figure
 page = (folder / "report.html").read_text()
 assert all(name in page for name in ("CE", "SupCon", "SCHaNe", "CLCE", "TCL"))

@@ -63,6 +63,7 @@ class Cell(Section):
     @property
     def axes(self) -> dict[str, Any]:
         """What tells cells apart, flat; hyper-parameters as ``loss.…``, the recipe as ``recipe.…``."""
+        changes = self.augmentation.model_dump(exclude_defaults=True)
         return {
             "dataset": self.dataset,
             "backbone": self.backbone.name,
@@ -75,6 +76,7 @@ class Cell(Section):
             "images_per_class": float(self.split.images_per_class or "nan"),
             **{f"loss.{key}": value for key, value in self.loss.items() if key != "name"},
             **{f"recipe.{key}": _scalar(value) for key, value in self.spec["recipe"].items()},
+            "recipe.augmentation": ", ".join(f"{key} {value}" for key, value in changes.items()) or "none",
         }
 
 

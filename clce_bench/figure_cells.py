@@ -64,12 +64,14 @@ def varying_axes(cells: list[Cell]) -> list[str]:
     """Lists what varies among the cells beside loss, seed, fold and data set."""
     found = [cell.axes for cell in cells]
     names = sorted({name for axes in found for name in axes} - {"loss", "seed", "fold", "dataset"})
-    # Each loss by itself: a temperature of its own is not a sweep, and cross-entropy's λ of 0 is no second λ.
-    return [name for name in names if any(_values(found, name, loss) > 1 for loss in {axes["loss"] for axes in found})]
+    # Each loss and data set by itself: a temperature of its own is no sweep, and cross-entropy's λ of 0 no second λ.
+    groups = {(axes["loss"], axes["dataset"]) for axes in found}
+    return [name for name in names if any(_values(found, name, *group) > 1 for group in groups)]
 
 
-def _values(found: list[dict[str, Any]], name: str, loss: str) -> int:
-    return len({axes[name] for axes in found if axes["loss"] == loss and name in axes and axes[name] == axes[name]})
+def _values(found: list[dict[str, Any]], name: str, loss: str, dataset: str) -> int:
+    own = [axes[name] for axes in found if name in axes and (axes["loss"], axes["dataset"]) == (loss, dataset)]
+    return len({value for value in own if value == value})
 
 
 def embedded_cells(cells: list[Cell]) -> list[Cell]:

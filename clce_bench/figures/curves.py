@@ -1,5 +1,7 @@
 """Accuracy, and its difference to cross-entropy, along one axis: what the figures of curves share."""
 
+from textwrap import fill
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -28,15 +30,14 @@ def accuracy_and_difference(source: Source, axis: str) -> Drawing:
     # Names of networks and the like have no order of their own.
     steps = sorted(rows[axis].dropna().unique().tolist())
     positions, logarithmic = _positions(steps)
+    ticks = [f"{step:g}" if isinstance(step, int | float) else fill(step, 18) for step in steps]
     figure, panels = plt.subplots(len(sets), 2, figsize=(9, 0.4 + 3.1 * len(sets)), squeeze=False, sharex=True)
     for (group, metric), (accuracy, gain) in zip(sets, panels, strict=True):
         table = group[group["metric"] == metric]
         zero_line(gain)
         for axes, columns in ((accuracy, MEAN), (gain, DIFFERENCE)):
             _curves(axes, table, axis, columns, positions)
-            axes.set_xticks(
-                list(positions.values()), [f"{step:g}" if isinstance(step, int | float) else step for step in steps]
-            )
+            axes.set_xticks(list(positions.values()), ticks)
         name = f"{data_names(group)}: " if len(sets) > len(metrics) else ""
         accuracy.set_ylabel(name + metric_label(metric))
         gain.set_ylabel(f"difference to CE,\n{metric_label(metric, 'points')}")
