@@ -89,10 +89,10 @@ def measure(episodes: int, looped: int) -> pd.DataFrame:
     """Times all contenders; ours on ``episodes`` episodes, loops on the first ``looped``."""
     rng = np.random.default_rng(0)
     clean, views = made_up_features(rng)
-    pools = {label: [np.array([label * PER_CLASS + k]) for k in range(PER_CLASS)] for label in range(CLASSES)}
+    labels = np.repeat(np.arange(CLASSES), PER_CLASS)
     rows = []
     for shot in (1, 5):
-        drawn = draw_episodes(pools, episodes, WAY, shot, QUERIES, rng)
+        drawn = draw_episodes(labels, np.arange(len(labels)), episodes, WAY, shot, QUERIES, rng)
         first = EpisodeSet(drawn.support[:looped], drawn.query[:looped])
         for support in (None, views):
             for method, (ours, peers) in METHODS.items():

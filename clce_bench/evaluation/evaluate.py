@@ -152,12 +152,13 @@ def embedding_geometry(features: NDArray[np.float32], labels: NDArray[np.int64])
         features: of the test images.
         labels: their classes, numbered from 0.
     """
+    classes = int(labels.max()) + 1
     if len(features) > GEOMETRY_IMAGES:
         rng = np.random.default_rng(seed_for("geometry", images=len(features)))
         chosen = np.sort(rng.choice(len(features), GEOMETRY_IMAGES, replace=False))
         features, labels = features[chosen], labels[chosen]
     unit = normalise(features)
-    pairs = geometry.pairs(unit, labels, int(labels.max()) + 1)
+    pairs = geometry.pairs(unit, labels, classes)
     variances = geometry.principal_variances(features)
     metrics = {
         "alignment": pairs.alignment,
