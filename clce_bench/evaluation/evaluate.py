@@ -9,6 +9,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from clce_bench.data.episodes import load_episodes
+from clce_bench.data.overlap import overlap_of
 from clce_bench.evaluation.fewshot import nearest_centroid
 from clce_bench.evaluation.probe import linear_probe
 from clce_bench.files import read_json, write_json
@@ -32,9 +33,12 @@ def evaluate_cell(job: dict[str, Any], output: Path) -> None:
     if record["status"] == "done":
         with threadpool_limits(limits=1):
             metrics = few_shot_metrics(paths) if "episodes" in paths else classification_metrics(paths)
+    spec = record["job"]["spec"]
+    overlap = overlap_of(spec["backbone"]["name"], spec["backbone"]["weights"], spec["dataset"])
     result = {
         "status": record["status"],
         "metrics": metrics,
+        "overlap": overlap._asdict(),
         "cell_sha256": record["outputs_sha256"],
         "code": job["code"],
         "started": started,
