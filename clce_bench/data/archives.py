@@ -118,6 +118,8 @@ def _untar(archive: Path, into: Path) -> None:
             tar.extractall(into, checked(tar), filter="data")
         except tarfile.FilterError as error:
             raise refused(archive, error.tarinfo.name, f"is not safe: {error}") from None
+        while tar.fileobj and tar.fileobj.read(1 << 20):
+            pass  # Up to the checksum that a compressed file ends with.
 
 
 def _unzip(archive: Path, into: Path) -> None:
