@@ -67,6 +67,14 @@ def test_an_archive_becomes_a_folder(pack):
     unpack(archive, Path("into"))
 
 
+def test_what_a_killed_run_left_is_swept_away():
+    Path(".into.unpacking").mkdir()
+    Path(".into.unpacking/old.txt").write_bytes(b"old")
+    unpack(tar_of(("new.txt", b"new")), Path("into"))
+    assert names_in(".") == ["into", "some.tar.gz"]
+    assert names_in("into") == ["new.txt"]
+
+
 @pytest.mark.parametrize("pack", [tar_of, zip_of])
 def test_a_folder_of_the_targets_name_is_the_target(pack):
     unpack(pack(("into/a.txt", b"text"), ("README", b"beside")), Path("into"))

@@ -11,7 +11,6 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
-from tempfile import mkdtemp
 from typing import Any
 
 from clce_bench.errors import UserError
@@ -52,7 +51,9 @@ def unpack(archive: Path, into: Path) -> Path:
     """
     if into.is_dir():
         return into
-    temporary = Path(mkdtemp(prefix=f".{into.name}.", dir=into.parent))
+    temporary = into.with_name(f".{into.name}.unpacking")
+    shutil.rmtree(temporary, ignore_errors=True)  # Of a run that was killed.
+    temporary.mkdir()
     try:
         if archive.suffix == ".zip":
             _unzip(archive, temporary)
@@ -64,7 +65,6 @@ def unpack(archive: Path, into: Path) -> Path:
         raise UserError(f"{archive}: cannot be unpacked: {error}. Remove it and run again.") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    into.chmod(0o755)  # Temporary folders are the owner's alone.
     return into
 
 

@@ -120,24 +120,24 @@ def _download(file: File, folder: Path, page: str) -> None:
     pooch.get_logger().setLevel("WARNING")
     part = folder / f"{file.name}.part"
     _check_room(folder, file.size - (part.stat().st_size if part.exists() else 0))
+
+    def resume(url: str, temporary: str, _pooch: object) -> None:
+        if not file.checksum:
+            part.unlink(missing_ok=True)  # Nothing would tell whether the two halves belong together.
+        _append(url, part)
+        part.replace(temporary)
+
     failures = []
     for url in file.urls:
+        _log.info("%s: downloading %s from %s", folder.name, readable(file.size), url)
         for _ in range(ATTEMPTS):
-            _log.info("%s: downloading %s from %s", folder.name, readable(file.size), url)
-
-            def resume(url: str, temporary: str, _pooch: object) -> None:
-                # Without a checksum nothing would tell whether the two halves belong together.
-                if not file.checksum:
-                    part.unlink(missing_ok=True)
-                _append(url, part)
-                part.replace(temporary)
-
             try:
                 pooch.retrieve(url, file.checksum or None, file.name, folder, downloader=resume)
             except (RequestException, HTTPError) as error:
                 failures.append(f"{url}: {error}")
             except ValueError:
                 failures.append(f"{url}: what it sent is not the file with {file.checksum}.")
+                break
             else:
                 return
     reasons = "\n".join(f"  {failure}" for failure in dict.fromkeys(failures))
@@ -160,10 +160,9 @@ def _append(url: str, part: Path) -> None:
         start = start if response.status_code == requests.codes.partial_content else 0
         length = response.headers.get("Content-Length")
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-        with (
-            part.open("ab" if start else "wb") as output,
-            Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as progress,
-        ):
+        screen = Console(stderr=True)
+        progress = Progress(*columns, TimeRemainingColumn(), console=screen, disable=not screen.is_terminal)
+        with part.open("ab" if start else "wb") as output, progress:
             task = progress.add_task(part.stem, total=start + int(length) if length else None, completed=start)
             # Raw, because some servers declare a .gz file as a compressed transfer, which must not be undone.
             for chunk in response.raw.stream(1 << 16, decode_content=False):
