@@ -107,6 +107,11 @@ def test_writing_through_a_link_is_not_possible():
     assert not any(path.is_symlink() for path in Path("into").rglob("*"))
 
 
+def test_a_hard_link_cannot_bring_a_left_out_link_back():
+    unpack(tar_of(("a/b/up", link_to("../../x")), ("out", link_to("a/b/up", tarfile.LNKTYPE))), Path("into"))
+    assert names_in("into") == []
+
+
 def test_devices_are_refused():
     refused(tar_of(("null", device)), "'null' is neither a file nor a folder")
 
@@ -174,7 +179,10 @@ def test_arrays_in_plain_containers_are_read(protocol):
     assert found["labels"] == [1, 2, 3]
 
 
-@pytest.mark.parametrize("content", [b"", b"no pickle", pickle.dumps({"a": np.zeros(100)})[:-50]])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no pickle", b"\x80\x02]K\x01s.", b"\x80\x04\x8e" + b"\xff" * 8, pickle.dumps({"a": np.zeros(100)})[:-50]],
+)
 def test_what_is_no_pickle_is_refused(content):
     Path("batch").write_bytes(content)
     with pytest.raises(UserError, match="batch: refused"):

@@ -44,15 +44,34 @@ def obtain(name: str, files: Sequence[File], page: str) -> Path:
         UserError: a file needs an account, no mirror delivers it, it has another checksum, or the disk is full.
     """
     folder = data_folder() / name
-    by_hand = [file for file in files if not file.urls and not (folder / file.name).exists()]
-    if by_hand:
-        raise UserError(_how_to_get(by_hand, folder, page))
+    check_placed(name, files, page)
     with exclusive(folder):
         for file in files:
             if not (folder / file.name).exists():
                 _download(file, folder, page)
             _verify(file, folder)
     return folder
+
+
+def check_placed(name: str, files: Sequence[File], page: str) -> None:
+    """Checks that files which cannot be downloaded are there, packed or unpacked.
+
+    Raises:
+        UserError: some are not; the message lists all of them, where to get and where to put them.
+    """
+    folder = data_folder() / name
+    missing = [file for file in files if not (file.urls or is_there(file, folder))]
+    if missing:
+        listing = "\n".join(
+            f"  {file.name} ({readable(file.size)}{', ' * bool(file.checksum)}{file.checksum})" for file in missing
+        )
+        need = f"{folder}: files are missing that need an account or a licence"
+        raise UserError(f"{need}:\n{listing}\nGet them at {page} and put them there.")
+
+
+def is_there(file: File, folder: Path) -> bool:
+    """Tells whether a file, or what it unpacks to, lies in a folder."""
+    return (folder / file.name).exists() or (file.unpacked != "" and (folder / file.unpacked).is_dir())
 
 
 def obtain_unpacked(name: str, archive: File, page: str) -> Path:
@@ -102,14 +121,6 @@ def readable(size: int) -> str:
     while amount >= 999.5 and len(units) > 1:
         amount, units = amount / 1000, units[1:]
     return f"{amount:.3g} {units[0]}"
-
-
-def _how_to_get(files: Sequence[File], folder: Path, page: str) -> str:
-    files_listed = "\n".join(
-        f"  {file.name} ({readable(file.size)}{', ' * bool(file.checksum)}{file.checksum})" for file in files
-    )
-    need = f"{folder}: files are missing that need an account or a licence"
-    return f"{need}:\n{files_listed}\nGet them at {page} and put them there."
 
 
 def _download(file: File, folder: Path, page: str) -> None:
