@@ -21,6 +21,8 @@ MOST_BYTES = 2 * 10**12
 MOST_MEMBERS = 5_000_000
 MOST_RATIO = 100
 """Unpacked over packed size: photographs hardly compress, and text lists stay far below."""
+HARMLESS = 10**7
+"""Bytes that any archive may unpack to, whatever the ratio."""
 
 # What a pickle of numpy arrays in lists and dictionaries refers to, by numpy 1's names and numpy 2's.
 _ALLOWED = {
@@ -52,7 +54,7 @@ def unpack(archive: Path, into: Path) -> Path:
         return into
     temporary = Path(mkdtemp(prefix=f".{into.name}.", dir=into.parent))
     try:
-        if zipfile.is_zipfile(archive):
+        if archive.suffix == ".zip":
             _unzip(archive, temporary)
         else:
             _untar(archive, temporary)
@@ -72,7 +74,7 @@ class _Limits:
     def __init__(self, archive: Path) -> None:
         self.archive = archive
         self.members = self.bytes = 0
-        self.allowed = min(MOST_BYTES, MOST_RATIO * archive.stat().st_size)
+        self.allowed = min(MOST_BYTES, max(HARMLESS, MOST_RATIO * archive.stat().st_size))
         self.free = shutil.disk_usage(archive.parent).free
 
     def add(self, name: str, size: int) -> None:

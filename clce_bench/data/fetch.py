@@ -166,7 +166,7 @@ def _append(url: str, part: Path) -> None:
         ):
             task = progress.add_task(part.stem, total=start + int(length) if length else None, completed=start)
             # Raw, because some servers declare a .gz file as a compressed transfer, which must not be undone.
-            for chunk in response.raw.stream(1 << 20, decode_content=False):
+            for chunk in response.raw.stream(1 << 16, decode_content=False):
                 output.write(chunk)
                 progress.advance(task, len(chunk))
 

@@ -197,7 +197,6 @@ IMAGENET = Dataset(
     source="ImageNet Large Scale Visual Recognition Challenge 2012",
     licence="non-commercial research and education, by agreement with ImageNet",
     citation="Russakovsky et al., ImageNet large scale visual recognition challenge, IJCV 2015",
-    overlap="",
     files=(TRAIN, VALIDATION, DEVKIT),
     page=PAGE,
     class_count=1000,
