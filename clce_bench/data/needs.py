@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clce_bench.data.dataset import Dataset, File
-from clce_bench.data.fetch import data_folder, readable
+from clce_bench.data.fetch import data_folder, is_there, readable
 from clce_bench.registry import load_dataset
 
 
@@ -83,6 +83,5 @@ def all_files(dataset: Dataset) -> Iterator[tuple[Path, File]]:
 def missing_files(dataset: Dataset) -> Iterator[tuple[Path, File]]:
     """Lists the files that are neither there nor unpacked, each with its folder."""
     for folder, file in all_files(dataset):
-        unpacked = bool(file.unpacked) and (folder / file.unpacked).is_dir()
-        if not (unpacked or (folder / file.name).exists() or (folder / "debian").is_dir()):
+        if not (is_there(file, folder) or (folder / "debian").is_dir()):
             yield folder, file
