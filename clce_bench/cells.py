@@ -48,18 +48,28 @@ class Cell(Section):
             del spec["backbone"]["cached_views"]
         if self.weight == 0:
             del spec["recipe"]["projection_size"]
+        if self.split.images_per_class is None:
+            del spec["split"]["images_per_class"]
         return spec
 
     @property
     def name(self) -> str:
         """Name of the cell's directory: readable axes and a hash of the rest."""
         loss = re.sub(r"[^A-Za-z0-9.]+", ".", self.loss["name"])
-        return f"{loss}_bs{self.batch_size}_lam{self.weight:g}_s{self.seed}-{digest(self.spec)}"
+        few = f"_n{self.split.images_per_class}" if self.split.images_per_class else ""
+        return f"{loss}_bs{self.batch_size}_lam{self.weight:g}{few}_s{self.seed}-{digest(self.spec)}"
 
     @property
     def directory(self) -> Path:
         """Where the cell's files lie, relative to the working directory."""
-        return Path("results/cells", self.dataset, self.backbone.name, self.name)
+        return Path("results/cells", dataset_directory(self.dataset), self.backbone.name, self.name)
+
+
+def dataset_directory(dataset: str) -> str:
+    """Turns a data set's name into a folder's: ``folder-birds-1f3a9c`` for ``folder:photos/birds``."""
+    kind, _, path = dataset.rpartition(":")
+    readable = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(path).name).strip("-.")
+    return f"{re.sub('[^A-Za-z0-9._-]+', '-', kind)}-{readable}-{digest(dataset, 6)}" if kind else dataset
 
 
 def cells_of(experiment: Experiment) -> dict[str, list[Cell]]:
@@ -79,14 +89,15 @@ def union(grids: dict[str, list[Cell]]) -> list[Cell]:
 
 
 def _expand(experiment: Experiment, grid: Grid) -> Iterator[Cell]:
-    folds: list[int | None] = [*grid.fold] or [None]
+    axes = {"fold": grid.fold, "images_per_class": grid.images_per_class}
+    splits = list(_alternatives({key: values for key, values in axes.items() if values}))
     for dataset, loss, weight in product(grid.dataset, grid.loss, grid.weight):
         if weight == 0:
             loss = Loss(name="ce")
         for hyperparameters in _hyperparameters(experiment, loss):
             for recipe in _recipes(experiment, grid, dataset, loss):
-                for batch_size, seed, fold in product(grid.batch_size, grid.seed, folds):
-                    yield _cell(experiment, dataset, hyperparameters, weight, batch_size, seed, fold, recipe)
+                for batch_size, seed, split in product(grid.batch_size, grid.seed, splits):
+                    yield _cell(experiment, dataset, hyperparameters, weight, batch_size, seed, split, recipe)
 
 
 def _hyperparameters(experiment: Experiment, loss: Loss) -> Iterator[dict[str, Any]]:
@@ -128,13 +139,12 @@ def _cell(
     weight: float,
     batch_size: int,
     seed: int,
-    fold: int | None,
+    split: dict[str, int],
     recipe: Recipe,
 ) -> Cell:
     prepared = experiment.datasets.get(dataset, Dataset())
-    split = prepared.split.model_dump()
     try:
-        own_split = Split(**split if fold is None else {**split, "fold": fold})
+        own_split = Split(**{**prepared.split.model_dump(), **split})
     except ValidationError as error:
         raise UserError(f"grids: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
     return Cell(

@@ -4,9 +4,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from clce_bench.errors import unknown
+from clce_bench.errors import UserError, unknown
 from clce_bench.hyperparameters import check_loss
-from clce_bench.registry import DATASETS
+from clce_bench.registry import canonical_dataset, dataset_path
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 """Part of a file's name."""
@@ -49,7 +49,7 @@ class Augmentation(Section):
 
 
 class Split(Section):
-    """How a data set without an official split is divided; shares of images, or of classes for few-shot sets."""
+    """How a data set is divided where it has no official parts; shares of images, or of classes for few-shot sets."""
 
     seed: Annotated[int, Field(ge=0)] = 0
     """Decides the test part, and into which folds the rest falls."""
@@ -59,6 +59,8 @@ class Split(Section):
     """Folds of what is not for testing: one validates, the others train."""
     fold: Annotated[int, Field(ge=0)] = 0
     """Which fold validates; all folds have the same test part."""
+    images_per_class: Annotated[int, Field(ge=1)] | None = None
+    """Training images per class, at most; what is kept for a number is kept for larger ones too. All when not given."""
 
     @model_validator(mode="after")
     def _fold_exists(self) -> "Split":
@@ -86,6 +88,8 @@ class Dataset(Section):
     split: Split = Split()
     augmentation: Augmentation = Augmentation()
     episodes: Episodes = Episodes()
+    corrupt: Literal["stop", "skip"] = "stop"
+    """What to do about image files that cannot be decoded: stop, or leave them out and list them in dataset.json."""
     recipe: dict[str, Any] = {}
     """Recipe values that hold on this data set."""
 
@@ -147,6 +151,19 @@ def check_recipe(recipe: dict[str, Any]) -> None:
             Recipe.model_validate({key: single})
 
 
+def known_dataset(name: str) -> str:
+    """Returns a data set's canonical name.
+
+    Raises:
+        ValueError: there is no such data set.
+    """
+    try:
+        dataset_path(name)
+    except UserError as error:
+        raise ValueError(str(error)) from None
+    return canonical_dataset(name)
+
+
 class Grid(Section):
     """The product of its axes; every axis takes one value or a list."""
 
@@ -160,15 +177,14 @@ class Grid(Section):
     seed: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(_listed), Field(min_length=1)] = [0]
     fold: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(_listed)] = []
     """Folds of the split, to choose settings by cross-validation; the data set's own ``split.fold`` when not given."""
+    images_per_class: Annotated[list[Annotated[int, Field(ge=1)]], BeforeValidator(_listed)] = []
+    """Training images per class; the data set's own ``split.images_per_class`` when not given."""
     recipe: dict[str, Any] = {}
 
     @field_validator("dataset")
     @classmethod
     def _datasets_exist(cls, names: list[str]) -> list[str]:
-        for name in names:
-            if name not in DATASETS:
-                raise ValueError(unknown("a data set", name, DATASETS))
-        return names
+        return [known_dataset(name) for name in names]
 
     @field_validator("loss", mode="before")
     @classmethod
@@ -227,11 +243,9 @@ class Experiment(Section):
     @field_validator("datasets")
     @classmethod
     def _datasets_exist(cls, datasets: dict[str, Dataset]) -> dict[str, Dataset]:
-        for name, dataset in datasets.items():
-            if name not in DATASETS:
-                raise ValueError(unknown("a data set", name, DATASETS))
+        for dataset in datasets.values():
             check_recipe(dataset.recipe)
-        return datasets
+        return {known_dataset(name): dataset for name, dataset in datasets.items()}
 
     @field_validator("losses")
     @classmethod

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from clce_bench.cells import Cell, cells_of, union
+from clce_bench.cells import Cell, cells_of, dataset_directory, union
 from clce_bench.config import Dataset, Experiment
 from clce_bench.data.dataset import Dataset as DatasetSource
 from clce_bench.errors import UserError
 from clce_bench.files import canonical_json, digest, read_json, write_if_changed, write_json
 from clce_bench.provenance import fingerprint, now
-from clce_bench.registry import DATASETS, check_packaged, load_dataset, loss_path
+from clce_bench.registry import check_packaged, dataset_path, load_dataset, loss_path
 
 RESULTS = Path("results")
 
@@ -89,9 +89,10 @@ def plan_of(experiment: Experiment) -> Plan:
     jobs: dict[str, dict[str, Job]] = {verb: {} for verb in ("dataset", "splits", "episodes", "backbone", "features")}
     jobs |= {"train": {}, "evaluate": {}, "figures": {}}
     cells = union(grids)
+    sources: dict[str, DatasetSource] = {name: load_dataset(name) for name in {cell.dataset for cell in cells}}
     for cell in cells:
-        _check(cell)
-        _add_cell(jobs, cell, experiment)
+        _check(cell, sources[cell.dataset])
+        _add_cell(jobs, cell, sources[cell.dataset], experiment.datasets.get(cell.dataset, Dataset()))
     for figure in experiment.figures:
         code = fingerprint("figures", f"clce_bench.figures.{figure.kind}")
         summary = str(RESULTS / "experiments" / experiment.name / "summary.parquet")
@@ -144,8 +145,7 @@ def weights_file(weights: str) -> Path | None:
     return None if weights in ("timm", "random") or weights.startswith("package:") else Path(weights)
 
 
-def _check(cell: Cell) -> None:
-    source: DatasetSource = load_dataset(cell.dataset)
+def _check(cell: Cell, source: DatasetSource) -> None:
     if cell.batch_size > source.train_images and cell.split == Dataset().split:
         allowed = f"Allowed: at most {source.train_images}, the training images of {cell.dataset}"
         raise UserError(f"grids: batch_size: {cell.batch_size} is not allowed. {allowed}.")
@@ -159,17 +159,21 @@ def _check(cell: Cell) -> None:
         raise UserError(f"recipe.views: {cell.recipe.views} is not allowed. {allowed}.")
 
 
-def _add_cell(jobs: dict[str, dict[str, Job]], cell: Cell, experiment: Experiment) -> None:
-    source: DatasetSource = load_dataset(cell.dataset)
-    data_code = fingerprint("dataset", DATASETS[source.images])
-
+def _add_cell(jobs: dict[str, dict[str, Job]], cell: Cell, source: DatasetSource, prepared: Dataset) -> None:
+    data_code = fingerprint("dataset", dataset_path(source.images))
     data_spec = {"dataset": source.images, "size": cell.size}
-    data = f"{source.images}-{cell.size}px"
+    data = f"{dataset_directory(source.images)}-{cell.size}px"
+    if prepared.corrupt == "skip":
+        data_spec["corrupt"], data = "skip", f"{data}-skip"
+    if source.state:
+        data_spec["state"] = source.state
     jobs["dataset"][data] = Job("dataset", data_code, data_spec)
     dataset_json = str(RESULTS / "data" / data / "dataset.json")
 
-    split_spec = {"dataset": cell.dataset, "size": cell.size, "split": cell.split.model_dump()}
-    split = f"{cell.dataset}-{cell.size}px-{digest(split_spec)}"
+    # One split serves all folds; which of them validates is the cell's business.
+    division = {key: value for key, value in cell.spec["split"].items() if key != "fold"}
+    split_spec = {"dataset": cell.dataset, "size": cell.size, "split": division}
+    split = f"{dataset_directory(cell.dataset)}-{cell.size}px-{digest(split_spec)}"
     jobs["splits"][split] = Job("splits", fingerprint("splits"), split_spec, {"dataset": dataset_json})
     splits_json = str(RESULTS / "splits" / split / "splits.json")
 
@@ -183,8 +187,8 @@ def _add_cell(jobs: dict[str, dict[str, Job]], cell: Cell, experiment: Experimen
     inputs = {"dataset": dataset_json, "splits": splits_json, "backbone": backbone_json}
     if cell.backbone.freeze != "none":
         features_spec = {"augmentation": cell.augmentation.model_dump(), "backbone": cell.backbone.model_dump()}
-        features = f"{data}/{cell.backbone.name}-{digest(features_spec)}"
-        feature_inputs = {"dataset": dataset_json, "backbone": backbone_json}
+        features = f"{split}/{cell.backbone.name}-{digest(features_spec)}"
+        feature_inputs = {"dataset": dataset_json, "splits": splits_json, "backbone": backbone_json}
         jobs["features"][features] = Job("features", fingerprint("features"), features_spec, feature_inputs)
         inputs["features"] = str(RESULTS / "features" / features / "features.json")
 
@@ -194,9 +198,8 @@ def _add_cell(jobs: dict[str, dict[str, Job]], cell: Cell, experiment: Experimen
 
     test_inputs = {"cell": str(cell.directory / "cell.json"), "dataset": dataset_json, "splits": splits_json}
     if source.task == "few-shot":
-        options = experiment.datasets.get(cell.dataset, Dataset()).episodes.model_dump()
-        episodes_spec = {**split_spec, "episodes": options}
-        episodes = f"{cell.dataset}-{cell.size}px-{digest(episodes_spec)}"
+        episodes_spec = {**split_spec, "episodes": prepared.episodes.model_dump()}
+        episodes = f"{dataset_directory(cell.dataset)}-{cell.size}px-{digest(episodes_spec)}"
         episode_inputs = {"dataset": dataset_json, "splits": splits_json}
         jobs["episodes"][episodes] = Job("episodes", fingerprint("episodes"), episodes_spec, episode_inputs)
         test_inputs["episodes"] = str(RESULTS / "episodes" / episodes / "episodes.json")

@@ -17,6 +17,17 @@ def loss_label(name: str) -> str:
     return _LOSSES.get(name, name.partition(":")[2] or name)
 
 
+def data_label(dataset: str, images_per_class: float) -> str:
+    """Returns what a setting trains on: the data set, and how many images of each class if not all.
+
+    Args:
+        dataset: its name; of a folder of the user's own, the last part of its path.
+        images_per_class: NaN for all.
+    """
+    name = dataset.rstrip("/").rpartition("/")[2] if dataset.startswith("folder:") else dataset
+    return name if images_per_class != images_per_class else f"{name}, {images_per_class:g} per class"
+
+
 def metric_label(metric: str, unit: str = "%") -> str:
     """Returns a metric's name with its unit.
 

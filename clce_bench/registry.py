@@ -5,7 +5,9 @@ A component is found by its name here, or by an import path ``my_pkg.my_module:N
 
 import importlib
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
+from os.path import normpath
 from pathlib import Path
 from typing import Any
 
@@ -68,15 +70,45 @@ def loss_path(name: str) -> str:
     raise UserError(unknown("a loss", name, names, listing))
 
 
-def load_dataset(name: str) -> Any:
-    """Imports the data set with this name.
+def canonical_dataset(name: str) -> str:
+    """Returns the one way to write a data set's name: the path of a folder without detours."""
+    kind, _, path = name.partition(":")
+    return f"folder:{normpath(Path(path).expanduser())}" if kind == "folder" else name
+
+
+def dataset_path(name: str) -> str:
+    """Returns the import path of what reads a data set given by name, by folder or by path.
 
     Raises:
         UserError: no data set has this name.
     """
-    if name not in DATASETS:
-        raise UserError(unknown("a data set", name, DATASETS))
-    return load(DATASETS[name])
+    if name.startswith("folder:"):
+        return "clce_bench.data.folder:folder_dataset"
+    if ":" in name:
+        return name
+    if name in DATASETS:
+        return DATASETS[name]
+    own = "a folder like folder:photos, or a path like my_pkg.my_data:MYSET"
+    raise UserError(unknown("a data set", name, DATASETS, f"Data sets: {', '.join(sorted(DATASETS))}, {own}"))
+
+
+def load_dataset(name: str) -> Any:
+    """Imports the data set with this name; what is known by a folder or an import path is also called so.
+
+    Raises:
+        UserError: there is no such data set, or its folder cannot be one.
+    """
+    path = dataset_path(name)
+    if name.startswith("folder:"):
+        return load(path)(name)
+    if name in DATASETS:
+        return load(path)
+    module, _, attribute = path.partition(":")
+    file = source_file(module)
+    found: Any = getattr(importlib.import_module(module), attribute, None)
+    if not hasattr(found, "train_images"):
+        raise UserError(f"{name}: there is no Dataset called {attribute!r} in {file}.")
+    return replace(found, name=name, images=name if found.images == found.name else found.images)
 
 
 def check_packaged(model: str, weights: str) -> None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clce_bench.cells import Cell, cells_of, union
+from clce_bench.jobs import plan_of
 from clce_bench.loading import parse_experiment
 from clce_bench.seeds import seed_for
 
@@ -87,6 +88,27 @@ def test_recipe_layers_override_from_general_to_special():
     found = {(cell.loss["name"], cell.recipe.epochs, cell.recipe.warmup) for cell in cells}
     assert found == {(loss, n, w) for loss, n in (("ce", 3), ("clce", 4), ("tcl", 5)) for w in (0.0, 0.2)}
     assert {cell.recipe.learning_rate for cell in cells} == {0.1}
+
+
+def test_folds_share_their_split_and_images_per_class_do_not():
+    grid = {"loss": ["ce", "clce"], "fold": [0, 1, 2], "images_per_class": [20, 100]}
+    plan = plan_of(experiment(grid))
+    assert len(plan.cells) == 2 * 3 * 2
+    assert len(plan.jobs["splits"]) == 2
+    assert [job.spec["split"].get("images_per_class") for job in plan.jobs["splits"].values()] in ([20, 100], [100, 20])
+    assert all("fold" not in job.spec["split"] for job in plan.jobs["splits"].values())
+    assert {cell.split.fold for cell in plan.cells} == {0, 1, 2}
+    assert sum("_n20_" in cell.name for cell in plan.cells) == 6
+    # All images: the key does not exist, and the name says nothing of it.
+    assert "images_per_class" not in plan_of(experiment({"loss": "ce"})).cells[0].spec["split"]
+
+
+def test_features_belong_to_a_split():
+    plan = plan_of(experiment({"loss": "ce", "images_per_class": [20, 100]}, backbone={"freeze": "blocks"}))
+    assert len(plan.jobs["features"]) == 2
+    assert {job.inputs["splits"] for job in plan.jobs["features"].values()} == {
+        f"results/splits/{key}/splits.json" for key in plan.jobs["splits"]
+    }
 
 
 def test_seeds_depend_on_every_named_axis():

@@ -1,3 +1,6 @@
+import hashlib
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,13 +13,13 @@ from clce_bench.data.dataset import Dataset, Images
 from clce_bench.data.episodes import draw_episodes, load_episodes, make_episodes
 from clce_bench.data.openmoji import base_sequence
 from clce_bench.data.prepare import merge_identical, prepare_dataset
-from clce_bench.data.prepared import PreparedDataset
-from clce_bench.data.splits import divide_classes, divide_images, make_splits
+from clce_bench.data.prepared import PreparedDataset, rows_by_part
+from clce_bench.data.splits import PARTS, divide, divide_classes, divide_images, make_splits
 from clce_bench.errors import UserError
 from clce_bench.files import read_json, sha256_of
 from clce_bench.registry import load_dataset
 
-SPLIT = Split().model_dump()
+SPLIT = Split().model_dump(exclude={"fold"})
 
 
 @pytest.fixture(scope="module")
@@ -59,12 +62,24 @@ def test_variants_share_a_base(variant, base):
 
 
 def test_identical_images_share_a_group():
-    pixels = np.array([[1], [2], [1], [3], [2]], dtype=np.uint8)
-    groups = merge_identical(pixels, ["c", "b", "a", "d", "c"])
-    assert groups == ["a", "a", "a", "d", "a"]
+    assert merge_identical(["x", "y", "x", "z", "y"], ["c", "b", "a", "d", "c"]) == ["a", "a", "a", "d", "a"]
 
 
-@pytest.mark.parametrize("name", ["digits", "openmoji", "openmoji-fs"])
+# Of the rows of train, validation and test, made by the first version of the split: whoever changes them changes what
+# earlier results stand for.
+FROZEN = {
+    "openmoji": ["5cf1317ec5f6ae95", "375797bffdbb960a", "2eae8f484b31417a", "dbeabf72cf7f1f6d", "15fb6fe63a710057"],
+    "openmoji-fs": ["fe3668eefcfb4981", "09fc8dbdca80eb3f", "75b342b01310c71a", "35615eb51a5f3d28", "25d4b355a582c463"],
+    "digits": ["0832655a3a49e596", "c05c2dd2d5e0ae43", "6d0070d8357e5cf1", "757e08f474af2ce4", "b8ef5dcb0cc28ca7"],
+}
+
+
+def checksum_of(rows):
+    text = " ".join(f"{part}:{','.join(map(str, members))}" for part, members in rows.items())
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@pytest.mark.parametrize("name", FROZEN)
 def test_default_split_is_as_declared_and_keeps_groups_together(name, openmoji, tmp_path):
     source: Dataset = load_dataset(name)
     data = openmoji
@@ -74,13 +89,103 @@ def test_default_split_is_as_declared_and_keeps_groups_together(name, openmoji, 
     spec = {"dataset": name, "size": 96, "split": SPLIT}
     make_splits(spec, data / "items.parquet", tmp_path / "splits")
     make_splits(spec, data / "items.parquet", tmp_path / "again")
-    frame = parts_of(tmp_path / "splits", data)
-    assert (frame["part"] == "train").sum() == source.train_images
-    assert (frame.groupby("group")["part"].nunique() == 1).all()
-    classes = frame.groupby("label")["part"].nunique()
-    assert (classes == (1 if source.task == "few-shot" else 3)).all()
-    assert set(frame["part"]) == {"train", "validation", "test"}
     assert read_json(tmp_path / "splits" / "splits.json") == read_json(tmp_path / "again" / "splits.json")
+    folds = [rows_by_part(tmp_path / "splits" / "splits.json", fold) for fold in range(5)]
+    assert [checksum_of(rows) for rows in folds] == FROZEN[name]
+    assert len(folds[0]["train"]) == source.train_images
+    items = pd.read_parquet(data / "items.parquet")
+    assert sorted(np.concatenate([rows["validation"] for rows in folds])) == sorted(
+        np.concatenate([folds[0]["train"], folds[0]["validation"]])
+    )
+    for rows in folds:
+        assert sorted(np.concatenate(list(rows.values()))) == list(range(len(items)))
+        parts = pd.concat([items.iloc[members].assign(part=part) for part, members in rows.items()])
+        assert (parts.groupby("group")["part"].nunique() == 1).all()
+        classes_in = parts.groupby("label")["part"].nunique()
+        # Another fold may leave a small class without a validation image, its near-copies being elsewhere.
+        assert (classes_in == 1).all() if source.task == "few-shot" else (classes_in >= 2).all()
+    with pytest.raises(UserError, match="split.fold: 5 is not allowed: there are folds 0 to 4"):
+        rows_by_part(tmp_path / "splits" / "splits.json", 5)
+
+
+def items_of(labels, parts=None, groups=None):
+    ids = [f"{row:05d}" for row in range(len(labels))]
+    return pd.DataFrame({"id": ids, "label": labels, "class": labels, "group": groups or ids, "part": parts})
+
+
+def made_up(task="classification", name="made-up"):
+    return replace(load_dataset("digits"), name=name, images="made-up", task=task)
+
+
+def test_official_parts_stay_and_validation_comes_from_training():
+    labels = np.tile(np.arange(4), 50)
+    official = ["train"] * 160 + ["test"] * 40
+    parts, folds = divide(items_of(labels, official), made_up(), Split())
+    assert parts.tolist() == ["train-pool"] * 160 + ["test"] * 40
+    assert (folds[160:] == -1).all()
+    assert np.bincount(folds[:160]).tolist() == [32] * 5
+    assert all(np.bincount(labels[:160][folds[:160] == fold]).tolist() == [8] * 4 for fold in range(5))
+    # Another seed divides the training part in another way and leaves the test part alone.
+    again, others = divide(items_of(labels, official), made_up(), Split(seed=1))
+    assert (again == parts).all()
+    assert not (others == folds).all()
+    # A set that divides another one's images anew does not use that one's parts.
+    assert (divide(items_of(labels, official), made_up(name="re-split"), Split())[0][160:] == "train-pool").any()
+
+
+def test_an_official_validation_part_leaves_no_folds(tmp_path):
+    official = ["train"] * 30 + ["validation"] * 10 + ["test"] * 20
+    parts, folds = divide(items_of(np.tile(np.arange(2), 30), official), made_up(), Split())
+    assert (folds == -1).all()
+    pd.DataFrame({"part": parts, "fold": folds}).to_parquet(tmp_path / "splits.parquet")
+    rows = rows_by_part(tmp_path / "splits.json", 0)
+    assert {part: len(members) for part, members in rows.items()} == {"train": 30, "validation": 10, "test": 20}
+    with pytest.raises(UserError, match="split.fold: 2 is not allowed: the official validation part validates"):
+        rows_by_part(tmp_path / "splits.json", 2)
+
+
+def test_training_and_validation_without_a_test_part():
+    official = ["train"] * 80 + ["validation"] * 20
+    parts, folds = divide(items_of(np.tile(np.arange(2), 50), official), made_up(), Split())
+    assert (parts[80:] == "validation").all()
+    assert (parts[:80] == "test").sum() == 20
+    assert (folds == -1).all()
+
+
+def test_official_classes_of_few_shot_sets():
+    labels = np.repeat(np.arange(6), 10)
+    official = np.repeat(["train", "validation", "test"], 20).tolist()
+    parts, _ = divide(items_of(labels, official), made_up("few-shot"), Split(images_per_class=4))
+    assert [np.bincount(labels[parts == part], minlength=6).tolist() for part in PARTS] == [
+        [4, 4, 0, 0, 0, 0],
+        [0, 0, 10, 10, 0, 0],
+        [0, 0, 0, 0, 10, 10],
+        [6, 6, 0, 0, 0, 0],
+    ]
+
+
+def test_fewer_images_per_class_are_among_more():
+    labels = np.repeat(np.arange(5), [400, 300, 200, 200, 30])
+    groups = [f"{row // 2}" for row in range(len(labels))]
+    items = items_of(labels, groups=groups)
+    whole, _ = divide(items, made_up(), Split())
+    trained = {}
+    for count in (20, 40, 100):
+        parts, folds = divide(items, made_up(), Split(images_per_class=count))
+        assert ((parts == "test") == (whole == "test")).all()
+        assert ((folds >= 0) == (parts == "train-pool")).all()
+        kept = np.bincount(labels[parts == "train-pool"], minlength=5)
+        assert kept.tolist() == [min(round(count * 5 / 4), most) for most in np.bincount(labels[whole == "train-pool"])]
+        for fold in range(5):
+            trained[count, fold] = set(np.flatnonzero((parts == "train-pool") & (folds != fold)))
+            sizes = np.bincount(labels[list(trained[count, fold])])[:4]
+            assert (np.abs(sizes - count) <= 1).all()
+            for group in set(np.array(groups)[list(trained[count, fold])]):
+                assert not ((np.array(groups) == group) & (folds == fold)).any()
+    for fold in range(5):
+        assert trained[20, fold] < trained[40, fold] < trained[100, fold]
+    with pytest.raises(UserError, match="split.images_per_class: 500 is not allowed: it would leave nothing out; the"):
+        divide(items, made_up(), Split(images_per_class=500))
 
 
 @settings(deadline=None, max_examples=50)
@@ -130,24 +235,91 @@ def test_episodes_are_deterministic_and_fair(openmoji, tmp_path):
         assert all(len(set(members)) == len(members) for members in groups.reshape(-1, groups.shape[2]))
 
 
+@st.composite
+def novel_images(draw):
+    """Classes of images in groups of near-copies, in any order, and what to draw of them."""
+    groups_in = draw(st.lists(st.integers(3, 7), min_size=2, max_size=6))
+    sizes = [[draw(st.integers(1, 3)) for _ in range(number)] for number in groups_in]
+    flat = [(label, group, 1) for label, members in enumerate(sizes) for group in range(len(members))]
+    flat = [(label, group) for label, group, _ in flat for _ in range(sizes[label][group])]
+    labels, groups = np.array(draw(st.permutations(flat))).T
+    return (
+        labels * 3,
+        labels * 100 + groups,
+        draw(st.integers(2, len(groups_in))),
+        draw(st.integers(1, 2)),
+        min(groups_in),
+    )
+
+
+@settings(deadline=None, max_examples=60)
+@given(novel_images(), st.integers(1, 9), st.integers(0, 99))
+def test_episodes_have_exact_counts_and_no_near_copies(images, queries, seed):
+    labels, groups, way, shot, smallest = images
+    rng = np.random.Generator(np.random.PCG64(seed))
+    support, query = draw_episodes(labels, groups, 40, way, shot, queries, rng)
+    assert support.shape == (40, way, shot)
+    assert query.shape == (40, way, min(queries, smallest - shot))
+    rows = np.concatenate([support, query], axis=2)
+    assert (labels[rows] == labels[rows][:, :, :1]).all()
+    for episode in rows:
+        assert len(set(labels[episode[:, 0]])) == way
+        assert len(set(groups[episode].ravel())) == episode.size
+
+
+def test_every_class_group_and_image_is_drawn_equally_often():
+    labels = np.repeat(np.arange(6), 12)
+    groups = labels * 12 + np.tile([0, 0, 0, 1, 1, 1, 2, 3, 4, 5, 6, 7], 6)
+    drawn = draw_episodes(labels, groups, 20_000, 3, 1, 2, np.random.Generator(np.random.PCG64(5)))
+    rows = np.concatenate(drawn, axis=2)
+    # Of six classes three, of their eight groups three (one to support), and of a group's images one.
+    expected = 20_000 * (3 / 6) * (3 / 8) * np.tile([1 / 3] * 6 + [1] * 6, 6)
+    assert np.abs(np.bincount(rows.ravel(), minlength=72) / expected - 1).max() < 0.08
+    supported = np.bincount(drawn.support.ravel(), minlength=72)
+    assert np.abs(supported / (expected / 3) - 1).max() < 0.15
+
+
+def test_episodes_are_the_same_on_every_machine():
+    labels = np.repeat(np.arange(20), 30)
+    drawn = draw_episodes(labels, np.arange(600) // 2, 500, 5, 5, 15, np.random.Generator(np.random.PCG64(1)))
+    text = ",".join(map(str, np.concatenate(drawn, axis=2).ravel()))
+    assert (
+        hashlib.sha256(text.encode()).hexdigest() == "89b4855f83694fa7c060b8b1565a8cd4639381ea81394613ea4d9f0484d58185"
+    )
+
+
+def test_a_group_that_reaches_into_two_classes_is_never_twice_in_an_episode(tmp_path):
+    items = pd.DataFrame(
+        {"label": np.repeat([0, 1], 6), "group": [f"g{row}" for row in [0, 1, 2, 3, 4, 5, 0, 1, 6, 7, 8, 9]]}
+    )
+    items.to_parquet(tmp_path / "items.parquet")
+    items.assign(part="test").to_parquet(tmp_path / "splits.parquet")
+    options = {"count": 200, "way": 2, "shots": [1], "queries": 2, "seed": 0}
+    spec = {"dataset": "pairs", "episodes": options}
+    make_episodes(spec, tmp_path / "items.parquet", tmp_path / "splits.parquet", tmp_path / "out")
+    rows = np.concatenate(load_episodes(tmp_path / "out/episodes.npz")[1], axis=2).reshape(200, -1)
+    assert all(len(set(items["group"].to_numpy()[episode])) == 6 for episode in rows)
+    assert set(np.unique(rows)) == set(range(12)) - {6, 7}
+
+
 def test_episodes_that_cannot_be_drawn_are_refused():
-    pools = {label: [np.array([10 * label + group]) for group in range(3)] for label in range(4)}
-    rng = np.random.default_rng(0)
+    labels, rng = np.repeat(np.arange(4), 3), np.random.default_rng(0)
     with pytest.raises(UserError, match="episodes.way: 5 is not allowed: the test part has 4 classes"):
-        draw_episodes(pools, 1, 5, 1, 15, rng)
+        draw_episodes(labels, np.arange(12), 1, 5, 1, 15, rng)
     with pytest.raises(UserError, match="episodes.shots: 3 is not allowed: the smallest class has 3 distinct images"):
-        draw_episodes(pools, 1, 4, 3, 15, rng)
+        draw_episodes(labels, np.arange(12), 1, 4, 3, 15, rng)
 
 
 def test_a_view_is_the_same_picture_wherever_it_is_asked_for(openmoji):
     pixels = PreparedDataset(openmoji).pixels
-    views = Views(pixels, Augmentation(crop_scale=0.5, rotation=20, flip=0.5, color_jitter=0.4), "openmoji")
+    augmentation = Augmentation(crop_scale=0.5, rotation=20, flip=0.5, color_jitter=0.4)
+    views = Views(PreparedDataset(openmoji), augmentation)
     together = views([3, 4, 5], [0, 1, 2])
     assert together.shape == (3, 3, 96, 96)
     assert (views([4], [1]) == together[1]).all()
     assert not (views([4], [2]) == together[1]).all()
     assert (views([4], [CLEAN])[0].numpy().transpose(1, 2, 0) == pixels[4]).all()
-    unchanged = Views(pixels, Augmentation(), "openmoji")
+    unchanged = Views(PreparedDataset(openmoji), Augmentation())
     assert (unchanged([4], [0]) == unchanged([4], [CLEAN])).all()
 
 

@@ -13,8 +13,10 @@ from clce_bench.evaluation.compare import compare, grid_rows, metrics_of
 from clce_bench.evaluation.fewshot import nearest_centroid
 from clce_bench.evaluation.probe import INVERSE_STRENGTHS, linear_probe
 from clce_bench.evaluation.statistics import mean_interval, paired_difference
-from clce_bench.evaluation.summary import summary_table
+from clce_bench.evaluation.summary import summary_table, write_summary
+from clce_bench.figures.render import render
 from clce_bench.files import read_json, write_json
+from clce_bench.report.headline import table_rows
 from tests.made_up import change_record, make_up
 
 numbers = st.lists(st.floats(-100, 100), min_size=2, max_size=20).filter(lambda values: np.std(values) > 1e-6)
@@ -101,6 +103,30 @@ def test_summary_and_comparison_pair_seeds():
     assert paired < 0.3 * (table.loc["clce", "high"] - table.loc["clce", "low"])
 
 
+def test_images_per_class_are_never_averaged_over():
+    grid = {"name": "main", "dataset": "digits", "loss": ["ce", "clce"], "seed": [0, 1], "images_per_class": [20, 100]}
+    whole = {"name": "whole", "dataset": "digits", "loss": ["ce", "clce"], "seed": [0, 1]}
+    figures = [{"kind": kind, "grid": "main"} for kind in ("differences", "training_curve", "batch_size_curve")]
+    experiment, plan = make_up(grids=[grid, whole], figures=figures)
+    summary = summary_table(plan)
+    assert summary["images_per_class"].fillna(0).value_counts().to_dict() == {20: 4, 100: 4, 0: 4}
+    for rows, settings in ((grid_rows(summary, "main"), 4), (summary, 6)):
+        table = compare(rows, "metric.top1")
+        assert (table["n"] == 2).all()
+        assert len(table) == settings
+        assert (table[table["loss"] == "clce"]["pairs"] == 2).all()
+    few = summary[(summary["images_per_class"] == 20) & (summary["loss"] == "ce")]["metric.top1"]
+    assert compare(summary, "metric.top1")["mean"].iloc[0] == pytest.approx(100 * few.mean())
+    texts = table_rows(compare(summary, "metric.top1"), "metric.top1")
+    assert [row["data set"] for row in texts[::2]] == ["digits, 20 per class", "digits, 100 per class", "digits"]
+    write_summary(experiment, plan.folder)
+    for figure in plan.jobs["figures"].values():
+        render(figure.spec, plan.folder / "summary.parquet", plan.folder / "figure.svg")
+        drawn = (plan.folder / "figure.svg").read_text()
+        assert "digits, 20 per class" in drawn
+        assert "digits, 100 per class" in drawn
+
+
 def test_cells_without_a_result_are_left_out_and_said():
     _, plan = make_up()
     main = plan.grids["main"]
@@ -137,6 +163,7 @@ def test_a_sweep_of_the_baseline_gives_no_difference():
     rows = pd.DataFrame(
         {
             "dataset": "d",
+            "images_per_class": np.nan,
             "batch_size": 8,
             "loss": ["ce", "ce", "tcl"],
             "lambda": [0, 0, 0.9],

@@ -8,13 +8,18 @@ from safetensors.torch import load_file
 
 from clce_bench.cells import cells_of, union
 from clce_bench.config import Recipe
+from clce_bench.data.augmentation import CLEAN, Views
 from clce_bench.data.prepare import prepare_dataset
+from clce_bench.data.prepared import PreparedDataset, rows_by_part
 from clce_bench.data.splits import make_splits
 from clce_bench.errors import UserError
+from clce_bench.evaluation.evaluate import evaluate_cell
 from clce_bench.files import read_json
+from clce_bench.jobs import plan_of
 from clce_bench.loading import parse_experiment
-from clce_bench.models.features import compute_features
-from clce_bench.training.batches import epoch_batches
+from clce_bench.models.backbone import load_backbone, split_backbone
+from clce_bench.models.features import compute_features, run_trunk
+from clce_bench.training.batches import StoredInputs, epoch_batches
 from clce_bench.training.loop import scaled_learning_rate, schedule
 from clce_bench.training.train import leave_one_out_accuracy, train_cell, training_labels
 
@@ -36,16 +41,16 @@ def prepared(tmp_path_factory, backbone):
     folder = tmp_path_factory.mktemp("prepared")
     cell = cells("ce")[0]
     prepare_dataset({"dataset": "tiny", "size": 32}, folder / "data")
-    split = {"dataset": "tiny", "size": 32, "split": cell.split.model_dump()}
+    split = {"dataset": "tiny", "size": 32, "split": cell.split.model_dump(exclude={"fold"})}
     make_splits(split, folder / "data" / "items.parquet", folder / "splits")
     spec = {"augmentation": cell.augmentation.model_dump(), "backbone": cell.backbone.model_dump()}
-    compute_features(spec, folder / "data", backbone, folder / "features")
-    return {
-        "dataset": str(folder / "data" / "dataset.json"),
-        "splits": str(folder / "splits" / "splits.json"),
-        "backbone": str(backbone / "backbone.json"),
-        "features": str(folder / "features" / "features.json"),
+    inputs = {
+        "dataset": folder / "data" / "dataset.json",
+        "splits": folder / "splits" / "splits.json",
+        "backbone": backbone / "backbone.json",
     }
+    compute_features(spec, inputs, folder / "features")
+    return {name: str(path) for name, path in inputs.items()} | {"features": str(folder / "features/features.json")}
 
 
 def train(cell, inputs, output):
@@ -101,6 +106,64 @@ def test_cached_features_give_the_numbers_of_the_whole_network(prepared, tmp_pat
     assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.9999
 
 
+def test_features_are_stored_of_what_trains_and_are_those_of_the_trunk(prepared, backbone, tmp_path):
+    dataset = PreparedDataset(Path(prepared["dataset"]).parent)
+    cell = cells("ce", datasets={"tiny": {**SMALL["datasets"]["tiny"], "split": {"images_per_class": 5}}})[0]
+    split = {"dataset": "tiny", "size": 32, "split": cell.split.model_dump(exclude={"fold"})}
+    make_splits(split, dataset.directory / "items.parquet", tmp_path / "splits")
+    inputs = {name: Path(path) for name, path in prepared.items()} | {"splits": tmp_path / "splits/splits.json"}
+    spec = {"augmentation": cell.augmentation.model_dump(), "backbone": cell.backbone.model_dump()}
+    compute_features(spec, inputs, tmp_path / "features")
+    few, many = (StoredInputs(path, torch.device("cpu")) for path in (tmp_path / "features", inputs["features"].parent))
+    parts = pd.read_parquet(tmp_path / "splits/splits.parquet")["part"].to_numpy()
+    assert ((few.index[0] >= 0) == (parts != "unused")).all()
+    assert ((few.index[1:] >= 0) == (parts == "train-pool")).all()
+    assert (parts == "train-pool").sum() == 10 * 7
+    assert sorted(few.index[few.index >= 0]) == list(range(len(few.array)))
+    for view, rows in ((CLEAN, np.flatnonzero(parts != "unused")), (2, np.flatnonzero(parts == "train-pool"))):
+        batch = [(rows, np.full(len(rows), view))]
+        (one,), (other,) = few.stream(batch), many.stream(batch)
+        assert torch.equal(one, other)  # Bit for bit, however many images a split has.
+        trunk, _ = split_backbone(load_backbone(backbone), cell.backbone.freeze)
+        images = Views(dataset, cell.augmentation)(rows[:64].tolist(), [view] * 64)
+        with torch.no_grad():
+            expected = run_trunk(trunk.to(memory_format=torch.channels_last), images, read_json(inputs["backbone"]))
+        assert torch.equal(one[:64], expected)
+    unused = np.flatnonzero(parts == "unused")[:1]
+    with pytest.raises(IndexError, match=f"no view is stored of image {unused[0]}"):
+        list(few.stream([(unused, np.array([CLEAN]))]))
+
+
+def test_a_cell_sees_its_images_per_class_and_its_fold(prepared, tmp_path):
+    grid = {"fold": [0, 3], "images_per_class": [5], "batch_size": 16}
+    grid |= {"name": "main", "dataset": "tiny", "loss": "ce", "recipe": {"epochs": 8}}
+    plan = plan_of(parse_experiment({"name": "test", **SMALL, "backbone": {}, "grids": [grid]}, "test.yaml"))
+    (job,) = plan.jobs["splits"].values()
+    make_splits(job.spec, Path(prepared["dataset"]).parent / "items.parquet", tmp_path / "splits")
+    inputs = {"dataset": prepared["dataset"], "backbone": prepared["backbone"]}
+    inputs["splits"] = str(tmp_path / "splits/splits.json")
+    seen = {}
+    for cell in plan.cells:
+        assert "_n5_" in cell.name
+        output = tmp_path / str(cell.split.fold)
+        backbone = cell.backbone.model_copy(update={"freeze": "conv_head"})
+        cell = cell.model_copy(update={"backbone": backbone})
+        train(cell, inputs, output)
+        evaluate_cell({"inputs": {**inputs, "cell": str(output / "cell.json")}, "code": ""}, output / "metrics.json")
+        metrics = read_json(output / "metrics.json")["metrics"]
+        rows = rows_by_part(Path(inputs["splits"]), cell.split.fold)
+        with np.load(output / "embeddings.npz") as arrays:
+            assert arrays["rows"].tolist() == sorted(np.concatenate(list(rows.values())))
+            features, predicted = arrays["features"], arrays["logits"].argmax(axis=1)
+            labels = PreparedDataset(Path(inputs["dataset"]).parent).items["label"].to_numpy()[arrays["rows"]]
+            testing = np.isin(arrays["rows"], rows["test"])
+        assert metrics["top1"] == pytest.approx((predicted == labels)[testing].mean())
+        assert metrics["probe_top1"] > 0.3
+        seen[cell.split.fold] = set(rows["train"])
+        assert len(features) == 10 * 7 + len(rows["test"])
+    assert seen[0] != seen[3]
+
+
 def test_training_twice_gives_the_same_bits(prepared, tmp_path):
     cell = cells("tcl")[0]
     (one, first), (other, second) = (train(cell, prepared, tmp_path / name) for name in ("one", "other"))
@@ -119,6 +182,7 @@ def test_training_learns(prepared, tmp_path, loss, weight):
     with np.load(tmp_path / "cell" / "embeddings.npz") as arrays:
         assert ("logits" in arrays) == (weight < 1)
         assert arrays["features"].shape == (240, 1280)
+        assert arrays["rows"].tolist() == list(range(240))
     assert record["inputs_sha256"].keys() == prepared.keys()
     assert record["environment"]["packages"]["torch"] == torch.__version__.partition("+")[0]
     assert {path.name for path in (tmp_path / "cell").iterdir()} == {

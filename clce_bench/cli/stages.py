@@ -110,7 +110,8 @@ def features(job: dict[str, Any], output: Path, threads: int) -> None:
     from clce_bench.models.features import compute_features
 
     torch.set_num_threads(threads)
-    compute_features(job["spec"], _beside(job, "dataset", ""), _beside(job, "backbone", ""), output)
+    paths = {name: Path(path) for name, path in job["inputs"].items()}
+    compute_features(job["spec"], paths, output)
 
 
 @click.command()

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.functional import pil_to_tensor
 
 from clce_bench.config import Augmentation
+from clce_bench.data.decode import resized
+from clce_bench.data.prepared import PreparedDataset
 from clce_bench.seeds import seed_for
 
 CLEAN = -1
@@ -34,25 +34,27 @@ class Views:
     """Deterministic augmented views of a data set.
 
     Args:
-        pixels: uint8, (images, size, size, 3).
+        dataset: the prepared data set; its name is an axis of the seed.
         augmentation: what may change.
-        name: the data set's name, an axis of the seed.
     """
 
-    def __init__(self, pixels: np.ndarray, augmentation: Augmentation, name: str) -> None:
-        self.pixels = pixels
-        self.name = name
-        self.transform = build_transform(augmentation, pixels.shape[1])
+    def __init__(self, dataset: PreparedDataset, augmentation: Augmentation) -> None:
+        self.dataset = dataset
+        self.name, self.size = dataset.description["name"], dataset.description["size"]
+        self.transform = build_transform(augmentation, self.size)
 
     def __call__(self, rows: Sequence[int], views: Sequence[int]) -> Tensor:
         """Returns view ``views[k]`` of image ``rows[k]`` for all k: uint8, (k, 3, size, size)."""
-        return torch.stack([self._one(int(row), int(view)) for row, view in zip(rows, views, strict=True)])
-
-    def _one(self, row: int, view: int) -> Tensor:
-        image = Image.fromarray(self.pixels[row])
-        if view == CLEAN:
-            return torch.as_tensor(pil_to_tensor(image))
+        if self.dataset.files is None and all(view == CLEAN for view in views):
+            return torch.from_numpy(self.dataset.pixels[list(rows)]).permute(0, 3, 1, 2)
         # torchvision's transforms take no generator; a forked global one with a derived seed does the same.
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_for("view", dataset=self.name, image=row, view=view))
-            return torch.as_tensor(pil_to_tensor(self.transform(image)))
+            return torch.stack([self._one(int(row), int(view)) for row, view in zip(rows, views, strict=True)])
+
+    def _one(self, row: int, view: int) -> Tensor:
+        image = self.dataset.image(row)
+        if view == CLEAN:
+            return torch.as_tensor(pil_to_tensor(resized(image, self.size)))
+        # Not torch.manual_seed: it seeds every kind of device, which takes as long as the transforms.
+        torch.default_generator.manual_seed(seed_for("view", dataset=self.name, image=row, view=view))
+        return torch.as_tensor(pil_to_tensor(self.transform(image)))

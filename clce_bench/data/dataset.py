@@ -66,6 +66,7 @@ class Dataset:
         class_count: how many classes there are; 0 when that depends on the user's files.
         image_count: how many images there are, of all parts; 0 likewise.
         large: the images stay files; otherwise they are decoded once into an array.
+        state: changes when the images may have changed; empty when only the code decides about them.
     """
 
     name: str
@@ -82,3 +83,4 @@ class Dataset:
     class_count: int = 0
     image_count: int = 0
     large: bool = False
+    state: str = ""

@@ -1,6 +1,5 @@
 """The ``episodes`` stage: few-shot tasks, drawn once and shared by all losses."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,20 +37,21 @@ def make_episodes(spec: dict[str, Any], items: Path, splits: Path, output: Path)
         UserError: the test part has too few classes, or a class has too few images.
     """
     frame = pd.read_parquet(items).assign(part=pd.read_parquet(splits)["part"])
-    novel = frame[frame["part"] == "test"]
+    rows = np.flatnonzero(frame["part"] == "test")
+    novel = frame.iloc[rows]
+    # A group of near-copies that reaches into several classes counts for the first one, so that no episode has two.
+    owned = (novel["label"] == novel.groupby("group")["label"].transform("min")).to_numpy()
+    novel, rows = novel[owned], rows[owned]
+    labels, groups = novel["label"].to_numpy(), np.unique(novel["group"].to_numpy(object), return_inverse=True)[1]
     options = spec["episodes"]
     arrays: dict[str, NDArray[np.int64]] = {}
     queries: dict[str, int] = {}
     for shot in options["shots"]:
-        rng = np.random.default_rng(
-            seed_for("episodes", dataset=spec["dataset"], seed=options["seed"], way=options["way"], shot=shot)
-        )
-        pools = {
-            label: [group.index.to_numpy() for _, group in members.groupby("group")]
-            for label, members in novel.groupby("label")
-        }
-        drawn = draw_episodes(pools, options["count"], options["way"], shot, options["queries"], rng)
-        arrays |= {f"support_{shot}": drawn.support, f"query_{shot}": drawn.query}
+        seed = seed_for("episodes", dataset=spec["dataset"], seed=options["seed"], way=options["way"], shot=shot)
+        # PCG64 by name: the default may become another one.
+        rng = np.random.Generator(np.random.PCG64(seed))
+        drawn = draw_episodes(labels, groups, options["count"], options["way"], shot, options["queries"], rng)
+        arrays |= {f"support_{shot}": rows[drawn.support], f"query_{shot}": rows[drawn.query]}
         queries[str(shot)] = drawn.query.shape[2]
     with staged(output, last="episodes.json") as folder:
         np.savez_compressed(folder / "episodes.npz", allow_pickle=False, **arrays)
@@ -60,40 +60,69 @@ def make_episodes(spec: dict[str, Any], items: Path, splits: Path, output: Path)
 
 
 def draw_episodes(
-    pools: Mapping[Any, list[NDArray[np.int64]]],
+    labels: NDArray[np.int64],
+    groups: NDArray[np.int64],
     count: int,
     way: int,
     shot: int,
     queries: int,
     rng: np.random.Generator,
 ) -> EpisodeSet:
-    """Draws episodes in which no two images of a class are near-copies.
+    """Draws episodes of different classes, of each class different groups, of each group one image.
+
+    All episodes are drawn at once, and from uniform numbers alone: their stream is the same for every version of numpy.
 
     Args:
-        pools: for each class, its groups of near-copies, each an array of rows.
+        labels: class of each image, (images,).
+        groups: group of near-copies of each image, (images,), each within one class.
         count: how many episodes.
         way: classes per episode.
         shot: support images per class.
         queries: query images per class, at most; fewer when the smallest class has fewer groups left.
         rng: the only source of randomness.
 
+    Returns:
+        Places in ``labels``.
+
     Raises:
         UserError: fewer classes than ``way``, or a class without a group left for a query.
     """
-    classes = list(pools)
-    if len(classes) < way:
-        raise UserError(f"episodes.way: {way} is not allowed: the test part has {len(classes)} classes.")
-    smallest = min(len(groups) for groups in pools.values())
+    order = np.lexsort((groups, labels))
+    _, starts, sizes = np.unique(groups[order], return_index=True, return_counts=True)
+    by_place = np.argsort(starts)
+    starts, sizes = starts[by_place], sizes[by_place]  # Of each group among the ordered images, class after class.
+    _, first_group, groups_in = np.unique(labels[order][starts], return_index=True, return_counts=True)
+    if len(groups_in) < way:
+        raise UserError(f"episodes.way: {way} is not allowed: the test part has {len(groups_in)} classes.")
+    smallest = int(groups_in.min())
     if smallest <= shot:
         raise UserError(f"episodes.shots: {shot} is not allowed: the smallest class has {smallest} distinct images.")
     taken = shot + min(queries, smallest - shot)
-    rows = np.empty((count, way, taken), dtype=np.int64)
-    for episode in range(count):
-        for position, index in enumerate(rng.choice(len(classes), size=way, replace=False)):
-            groups = pools[classes[index]]
-            chosen = rng.choice(len(groups), size=taken, replace=False)
-            rows[episode, position] = [rng.choice(groups[group]) for group in chosen]
+    classes = _draw(np.full(count, len(groups_in)), way, rng).ravel()
+    chosen = first_group[classes][:, None] + _draw(groups_in[classes], taken, rng)
+    within = (rng.random(chosen.shape) * sizes[chosen]).astype(np.int64)
+    rows = order[starts[chosen] + within].reshape(count, way, taken)
     return EpisodeSet(support=rows[:, :, :shot], query=rows[:, :, shot:])
+
+
+def _draw(sizes: NDArray[np.int64], taken: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Draws ``taken`` different numbers below each of ``sizes``, in random order, (len(sizes), taken).
+
+    The first steps of Fisher and Yates' shuffle, for all sizes side by side.
+    """
+    chances = rng.random((len(sizes), taken))
+    drawn = np.empty((len(sizes), taken), dtype=np.int64)
+    per_chunk = max(1, 4_000_000 // int(sizes.max()))
+    for start in range(0, len(sizes), per_chunk):  # Bounds the memory of the shuffled numbers.
+        chunk = slice(start, start + per_chunk)
+        size = sizes[chunk]
+        lines = np.arange(len(size))
+        numbers = np.tile(np.arange(size.max(), dtype=np.int32), (len(size), 1))
+        for step in range(taken):
+            other = step + (chances[chunk, step] * (size - step)).astype(np.int64)
+            drawn[chunk, step] = numbers[lines, other]
+            numbers[lines, other] = numbers[:, step]
+    return drawn
 
 
 def load_episodes(path: Path) -> dict[int, EpisodeSet]:

@@ -1,4 +1,4 @@
-"""A data set as the ``dataset`` stage left it."""
+"""A data set as the ``dataset`` stage left it, and its parts as the ``splits`` stage left them."""
 
 from functools import cached_property
 from pathlib import Path
@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from PIL import Image
 
+from clce_bench.data.decode import DamagedImage, open_image
+from clce_bench.errors import UserError
 from clce_bench.files import read_json
 
 
@@ -22,19 +25,67 @@ class PreparedDataset:
         self.directory = directory
         self.description: dict[str, Any] = read_json(directory / "dataset.json")
 
+    def __reduce__(self) -> tuple[type["PreparedDataset"], tuple[Path]]:
+        """Lets another process read the files for itself, not a copy of what this one has read."""
+        return PreparedDataset, (self.directory,)
+
     @cached_property
     def pixels(self) -> NDArray[np.uint8]:
-        """All images, uint8 (images, size, size, 3), mapped from disk."""
+        """All images of a data set that is not large, uint8 (images, size, size, 3), mapped from disk."""
         pixels: NDArray[np.uint8] = np.load(self.directory / "images.npy", mmap_mode="r")
         return pixels
 
     @cached_property
     def items(self) -> pd.DataFrame:
-        """One row per image, in the order of ``pixels``: ``id``, ``label``, ``class``, ``group``."""
+        """One row per image: ``id``, ``label``, ``class``, ``group``, ``part``; ``file`` if the images stay files."""
         return pd.read_parquet(self.directory / "items.parquet")
+
+    @cached_property
+    def files(self) -> list[str] | None:
+        """The image files of a large data set; ``None`` when the images are in ``pixels``."""
+        return self.items["file"].tolist() if "file" in self.items else None
+
+    def image(self, row: int) -> Image.Image:
+        """Returns an image, RGB: a square of the prepared size, or, from a file, as large as it was taken.
+
+        Raises:
+            UserError: the file is gone or damaged.
+        """
+        if self.files is None:
+            return Image.fromarray(self.pixels[row])
+        try:
+            return open_image(Path(self.files[row]))
+        except DamagedImage as error:
+            raise UserError(f"{error}. Prepare the data set again.") from None
 
     @property
     def classes(self) -> list[str]:
         """Class names in the order of the labels."""
         classes: list[str] = self.description["classes"]
         return classes
+
+
+def rows_by_part(splits: Path, fold: int) -> dict[str, NDArray[np.int64]]:
+    """Reads which images a cell trains on, validates with and is tested on.
+
+    Args:
+        splits: the ``splits.json``; ``splits.parquet`` lies beside it.
+        fold: the fold that validates; 0 where there is an official validation part.
+
+    Returns:
+        Rows of ``train``, ``validation`` and ``test``.
+
+    Raises:
+        UserError: there is no such fold.
+    """
+    frame = pd.read_parquet(splits.with_name("splits.parquet"))
+    part, folds = frame["part"].to_numpy(), frame["fold"].to_numpy()
+    if fold > max(folds.max(), 0):
+        reason = f"there are folds 0 to {folds.max()}" if folds.max() >= 0 else "the official validation part validates"
+        raise UserError(f"split.fold: {fold} is not allowed: {reason}.")
+    pool, validating = part == "train-pool", folds == fold
+    return {
+        "train": np.flatnonzero(pool & ~validating),
+        "validation": np.flatnonzero(validating | (part == "validation")),
+        "test": np.flatnonzero(part == "test"),
+    }

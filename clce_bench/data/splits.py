@@ -1,6 +1,7 @@
 """The ``splits`` stage: which images train, which choose settings, which are read once at the end."""
 
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -15,37 +16,96 @@ from clce_bench.files import sha256_of, staged, write_json
 from clce_bench.registry import load_dataset
 from clce_bench.seeds import seed_for
 
-PARTS = ("train", "validation", "test")
+POOL = "train-pool"
+PARTS = (POOL, "validation", "test", "unused")
 
 
 def make_splits(spec: dict[str, Any], items: Path, output: Path) -> None:
-    """Writes ``splits.parquet`` (columns ``id``, ``part``) and ``splits.json``.
+    """Writes ``splits.parquet`` (columns ``id``, ``part``, ``fold``) and ``splits.json``: one artifact for all folds.
+
+    Official parts are used where there are any. A missing test part is set apart from the training part; a missing
+    validation part is made of folds of the rest, which are numbered in ``fold``. ``fold`` is −1 for images that are in
+    no fold. A re-split of another data set's images uses none of that set's parts.
 
     Args:
-        spec: ``dataset``, ``size`` and ``split``, the values of :class:`clce_bench.config.Split`.
+        spec: ``dataset``, ``size`` and ``split``, the values of :class:`clce_bench.config.Split` but for ``fold``.
         items: the data set's ``items.parquet``.
         output: the folder to fill.
+
+    Raises:
+        UserError: the data set cannot be divided as asked.
     """
     dataset: Dataset = load_dataset(spec["dataset"])
     frame = pd.read_parquet(items)
-    split = Split.model_validate(spec["split"])
-    rng = np.random.default_rng(seed_for("split", dataset=dataset.name, split=split.seed))
-    divide = divide_classes if dataset.task == "few-shot" else divide_images
-    labels, groups = frame["label"].to_numpy(), frame["group"].to_numpy()
-    testing = divide(labels, groups, [1 - split.test, split.test], rng) == 1
-    folds = divide(labels[~testing], groups[~testing], [1 / split.folds] * split.folds, rng)
-    frame["part"] = "test"
-    frame.loc[~testing, "part"] = np.where(folds == split.fold, "validation", "train")
+    frame["part"], frame["fold"] = divide(frame, dataset, Split.model_validate(spec["split"]))
     with staged(output, last="splits.json") as folder:
-        frame[["id", "part"]].to_parquet(folder / "splits.parquet", index=False)
+        frame[["id", "part", "fold"]].to_parquet(folder / "splits.parquet", index=False)
+        pool, test = frame["part"] == POOL, frame["part"] == "test"
         description = {
             **spec,
             "task": dataset.task,
             "images": {part: int((frame["part"] == part).sum()) for part in PARTS},
+            "folds": np.bincount(frame.loc[frame["fold"] >= 0, "fold"]).tolist(),
             "classes": {part: sorted(frame.loc[frame["part"] == part, "class"].unique()) for part in PARTS},
+            "near_copies_of_test": int(frame.loc[pool, "group"].isin(frame.loc[test, "group"]).sum()),
             "sha256": {"splits.parquet": sha256_of(folder / "splits.parquet")},
         }
         write_json(folder / "splits.json", description)
+
+
+def divide(items: pd.DataFrame, dataset: Dataset, split: Split) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Gives each image its part and its fold.
+
+    Args:
+        items: a row per image: ``label``, ``class``, ``group`` and ``part``, the official part or nothing.
+        dataset: says whether images or classes are divided, and whether the official parts are its own.
+        split: the shares.
+
+    Returns:
+        Part, one of :data:`PARTS`, and fold, −1 for images that never validate or train; each (images,).
+
+    Raises:
+        UserError: there are too few classes, or ``images_per_class`` leaves nothing out.
+    """
+    rng = np.random.default_rng(seed_for("split", dataset=dataset.name, split=split.seed))
+    deal = divide_classes if dataset.task == "few-shot" else divide_images
+    labels, groups = items["label"].to_numpy(), items["group"].to_numpy()
+    parts = np.full(len(items), POOL, dtype=object)
+    if dataset.name == dataset.images and items["part"].notna().all():
+        parts = np.where(items["part"] == "train", POOL, items["part"].to_numpy(object))
+    if "test" not in parts:
+        pool = np.flatnonzero(parts == POOL)
+        testing = deal(labels[pool], groups[pool], [1 - split.test, split.test], rng) == 1
+        parts[pool[testing]] = "test"
+    pool = np.flatnonzero(parts == POOL)
+    folds = np.full(len(items), -1)
+    if "validation" not in parts:
+        folds[pool] = deal(labels[pool], groups[pool], [1 / split.folds] * split.folds, rng)
+    if split.images_per_class:
+        # Folds of images take their share of each class; validation classes and official parts take nothing.
+        share = 1 if dataset.task == "few-shot" or "validation" in parts else split.folds / (split.folds - 1)
+        chooser = np.random.Generator(np.random.PCG64(seed_for("subset", dataset=dataset.name, split=split.seed)))
+        kept = first_of_each_class(labels[pool], folds[pool], ceil(split.images_per_class * share), chooser)
+        if kept.all():
+            largest = np.bincount(labels[pool]).max()
+            raise UserError(
+                f"split.images_per_class: {split.images_per_class} is not allowed: it would leave nothing out; the "
+                f"largest class of {dataset.name} has {largest} images to train on and to validate with."
+            )
+        parts[pool[~kept]], folds[pool[~kept]] = "unused", -1
+    if dataset.task == "classification":
+        _check_classes(items["class"].to_numpy(), parts, folds, dataset.name)
+    return parts, folds
+
+
+def _check_classes(classes: NDArray[Any], parts: NDArray[Any], folds: NDArray[np.int64], name: str) -> None:
+    """Refuses a split in which a class has nothing to train on when one of the folds validates."""
+    names, numbers = np.unique(classes, return_inverse=True)
+    for fold in range(max(folds.max(), 0) + 1):
+        training = np.bincount(numbers[(parts == POOL) & (folds != fold)], minlength=len(names))
+        if not training.all():
+            few = f"the class {names[training.argmin()]!r} has too few distinct images"
+            raise UserError(f"{name}: {few}: in fold {fold} none is left to train on. Near-copies stay together.")
 
 
 def divide_images(
@@ -67,9 +127,10 @@ def divide_images(
     parts = np.empty(len(labels), dtype=np.int64)
     names, members = np.unique(groups, return_inverse=True)
     sizes = np.bincount(members)
+    inside_of = np.split(np.argsort(members, kind="stable"), np.cumsum(sizes)[:-1])
     # Large groups first: what is left then evens out the shares.
     for group in sorted(rng.permutation(len(names)), key=lambda group: -sizes[group]):
-        inside = np.flatnonzero(members == group)
+        inside = inside_of[group]
         needed = np.bincount(labels[inside], minlength=len(counts))
         # The share of its classes that a part still lacks, small classes counting as much as large ones; where parts
         # lack about the same, the share of all images decides.
@@ -99,8 +160,9 @@ def divide_classes(
     """
     classes, numbers = np.unique(labels, return_inverse=True)
     bundle = np.arange(len(classes))
-    for group in np.unique(groups):
-        together = np.unique(bundle[numbers[groups == group]])
+    classes_of = pd.Series(numbers).groupby(groups).unique()
+    for shared in classes_of[classes_of.str.len() > 1]:
+        together = np.unique(bundle[shared])
         bundle[np.isin(bundle, together)] = together[0]
     room = len(classes) * np.array(shares)
     part_of = np.empty(len(classes), dtype=np.int64)
@@ -113,3 +175,27 @@ def divide_classes(
     if len(np.unique(part_of)) < len(shares):
         raise UserError(f"split: {len(names)} classes cannot be divided into {len(shares)} parts.")
     return part_of[numbers]
+
+
+def first_of_each_class(
+    labels: NDArray[np.int64], folds: NDArray[np.int64], count: int, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Keeps the first images of every class in a random order that takes one of each fold in turn.
+
+    So what is kept of a class lies in all folds alike, and what a smaller ``count`` keeps, a larger one keeps too.
+
+    Args:
+        labels: class of each image, (images,).
+        folds: fold of each image, (images,).
+        count: images to keep of each class, or all that it has.
+        rng: decides the order; ``count`` has no influence on it.
+
+    Returns:
+        Which images are kept, (images,).
+    """
+    frame = pd.DataFrame({"label": labels, "fold": folds, "chance": rng.random(len(labels))}).sort_values(
+        "chance", kind="stable"
+    )
+    frame["turn"] = frame.groupby(["label", "fold"]).cumcount()
+    place = frame.sort_values(["turn", "chance"]).groupby("label").cumcount()
+    return (place < count).sort_index().to_numpy()

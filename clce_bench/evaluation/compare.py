@@ -1,11 +1,14 @@
 """Losses side by side: means over seeds, and differences to cross-entropy paired over seeds."""
 
+from typing import Any
+
 import pandas as pd
 
 from clce_bench.evaluation.statistics import mean_interval, paired_difference
 
 PAIR = ["seed", "fold"]
-AXES = ["dataset", "batch_size", "loss", "lambda"]
+DATA = ["dataset", "images_per_class"]
+AXES = [*DATA, "batch_size", "loss", "lambda"]
 LOSS_ORDER = ["ce", "supcon", "schane", "clce", "tcl"]
 
 
@@ -30,13 +33,14 @@ def compare(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     Returns:
         One row per setting: the axes, hyper-parameters that vary among cells of the same axes, ``mean``, ``low``,
         ``high``, ``n`` (finished seeds), ``diverged``, ``overlap`` (with the pre-training), and ``difference``,
-        ``difference_low``, ``difference_high``, ``pairs`` against cross-entropy on the same data set, batch size, seeds
+        ``difference_low``, ``difference_high``, ``pairs`` against cross-entropy on the same images, batch size, seeds
         and folds; in per cent and points.
     """
     varying = [
         column
         for column in rows.columns
-        if column.startswith(("loss.", "recipe.")) and (rows.groupby(AXES)[column].nunique(dropna=False) > 1).any()
+        if column.startswith(("loss.", "recipe."))
+        and (rows.groupby(AXES, dropna=False)[column].nunique(dropna=False) > 1).any()
     ]
     table = []
     for key, members in rows.groupby([*AXES, *varying], dropna=False):
@@ -61,13 +65,15 @@ def compare(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     order = frame["loss"].map(lambda name: LOSS_ORDER.index(name) if name in LOSS_ORDER else len(LOSS_ORDER))
     return (
         frame.assign(order=order)
-        .sort_values(["dataset", "batch_size", "order", "loss", "lambda", *varying])
+        .sort_values([*DATA, "batch_size", "order", "loss", "lambda", *varying])
         .drop(columns="order")
     )
 
 
-def _baseline(rows: pd.DataFrame, setting: dict[str, object], metric: str) -> "pd.Series[float] | None":
-    same = rows[(rows["loss"] == "ce") & (rows["dataset"] == setting["dataset"])]
-    same = same[same["batch_size"] == setting["batch_size"]].dropna(subset=[metric])
+def _baseline(rows: pd.DataFrame, setting: dict[str, Any], metric: str) -> "pd.Series[float] | None":
+    same = rows[rows["loss"] == "ce"]
+    for axis in (*DATA, "batch_size"):
+        same = same[same[axis].isna() if pd.isna(setting[axis]) else same[axis] == setting[axis]]
+    same = same.dropna(subset=[metric])
     # Several cross-entropy settings (a sweep of its learning rate) leave no one baseline.
     return None if same.empty or same.duplicated(PAIR).any() else same.set_index(PAIR)[metric] * 100

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from clce_bench.data.episodes import load_episodes
+from clce_bench.data.episodes import EpisodeSet, load_episodes
 from clce_bench.data.overlap import overlap_of
+from clce_bench.data.prepared import rows_by_part
 from clce_bench.evaluation.fewshot import nearest_centroid
 from clce_bench.evaluation.probe import linear_probe
 from clce_bench.files import read_json, write_json
@@ -29,11 +30,14 @@ def evaluate_cell(job: dict[str, Any], output: Path) -> None:
     started, clock = now(), time.perf_counter()
     paths = {name: Path(path) for name, path in job["inputs"].items()}
     record = read_json(paths["cell"])
+    spec = record["job"]["spec"]
     metrics: dict[str, float] = {}
     if record["status"] == "done":
         with threadpool_limits(limits=1):
-            metrics = few_shot_metrics(paths) if "episodes" in paths else classification_metrics(paths)
-    spec = record["job"]["spec"]
+            if "episodes" in paths:
+                metrics = few_shot_metrics(paths)
+            else:
+                metrics = classification_metrics(paths, spec["split"]["fold"])
     overlap = overlap_of(spec["backbone"]["name"], spec["backbone"]["weights"], spec["dataset"])
     result = {
         "status": record["status"],
@@ -47,23 +51,25 @@ def evaluate_cell(job: dict[str, Any], output: Path) -> None:
     write_json(output, result)
 
 
-def classification_metrics(paths: dict[str, Path]) -> dict[str, float]:
+def classification_metrics(paths: dict[str, Path], fold: int) -> dict[str, float]:
     """Measures a cell whose classes occur in training.
 
     Args:
         paths: ``cell``, ``dataset`` and ``splits``.
+        fold: the fold that validated.
     """
     labels = pd.read_parquet(paths["dataset"].parent / "items.parquet")["label"].to_numpy()
-    parts = pd.read_parquet(paths["splits"].parent / "splits.parquet")["part"].to_numpy()
-    train, validation, test = (np.flatnonzero(parts == part) for part in ("train", "validation", "test"))
+    parts = rows_by_part(paths["splits"], fold)
+    train, test = parts["train"], parts["test"]
     metrics: dict[str, float] = {}
     with np.load(paths["cell"].parent / "embeddings.npz") as arrays:
-        features = arrays["features"].astype(np.float32)
+        rows, features = arrays["rows"], arrays["features"].astype(np.float32)
         if "logits" in arrays:
-            predicted = np.unique(labels[train])[arrays["logits"][test].argmax(axis=1)]
+            predicted = np.unique(labels[train])[arrays["logits"][np.isin(rows, test)].argmax(axis=1)]
             metrics["top1"] = float((predicted == labels[test]).mean())
-    probe = linear_probe(features, labels, train, validation)
-    metrics["probe_top1"] = float((probe.predict(features[test]) == labels[test]).mean())
+    places = {part: np.flatnonzero(np.isin(rows, members)) for part, members in parts.items()}
+    probe = linear_probe(features, labels[rows], places["train"], places["validation"])
+    metrics["probe_top1"] = float((probe.predict(features[places["test"]]) == labels[test]).mean())
     return metrics
 
 
@@ -74,10 +80,11 @@ def few_shot_metrics(paths: dict[str, Path]) -> dict[str, float]:
         paths: ``cell`` and ``episodes``.
     """
     with np.load(paths["cell"].parent / "embeddings.npz") as arrays:
-        features = arrays["features"].astype(np.float32)
+        rows, features = arrays["rows"], arrays["features"].astype(np.float32)
     metrics: dict[str, float] = {}
     for shot, episodes in load_episodes(paths["episodes"].parent / "episodes.npz").items():
-        accuracy = nearest_centroid(features, episodes)
+        places = EpisodeSet(*(np.searchsorted(rows, images) for images in episodes))
+        accuracy = nearest_centroid(features, places)
         name = f"fewshot_{episodes.support.shape[1]}way_{shot}shot"
         metrics[name] = float(accuracy.mean())
         metrics[f"{name}_episode_std"] = float(accuracy.std(ddof=1))

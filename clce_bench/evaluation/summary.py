@@ -57,6 +57,7 @@ def _axes(cell: Cell, grids: str) -> dict[str, Any]:
         "batch_size": cell.batch_size,
         "seed": cell.seed,
         "fold": cell.split.fold,
+        "images_per_class": float(cell.split.images_per_class or "nan"),
         **{f"loss.{key}": value for key, value in cell.loss.items() if key != "name"},
         **{f"recipe.{key}": value for key, value in cell.spec["recipe"].items()},
     }

@@ -6,8 +6,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from clce_bench.evaluation.compare import compare, metrics_of
-from clce_bench.figures.style import loss_style, zero_line
+from clce_bench.evaluation.compare import AXES, DATA, compare, metrics_of
+from clce_bench.figures.style import data_names, loss_style, zero_line
 from clce_bench.labels import metric_label
 
 
@@ -34,9 +34,8 @@ def draw(rows: pd.DataFrame, _history: pd.DataFrame) -> Figure:
     for axes in panels[-1]:
         axes.set_xlabel("batch size (images)")
     panels[0, 0].legend(ncols=2, fontsize=8)
-    seeds = rows.groupby(["loss", "lambda", "batch_size", "dataset"])["seed"].nunique().min()
-    names = ", ".join(sorted(rows["dataset"].unique()))
-    figure.suptitle(f"{names}: accuracy against batch size (mean and 95 % interval, at least {seeds} seeds)")
+    seeds = rows.groupby(AXES, dropna=False)["seed"].nunique().min()
+    figure.suptitle(f"{data_names(rows)}: accuracy against batch size (mean and 95 % interval, at least {seeds} seeds)")
     return figure
 
 
@@ -46,7 +45,7 @@ def _curves(axes: Axes, table: pd.DataFrame, columns: tuple[str, str, str]) -> N
     # Points of different losses stand side by side, or their intervals could not be told apart.
     shifts = dict(zip(losses, np.linspace(-0.16, 0.16, len(losses)), strict=True))
     for name, style in loss_style(losses).items():
-        for _, curve in table[table["loss"] == name].dropna(subset=[mean]).groupby(["dataset", "lambda"]):
+        for _, curve in table[table["loss"] == name].dropna(subset=[mean]).groupby([*DATA, "lambda"], dropna=False):
             interval = [curve[mean] - curve[low], curve[high] - curve[mean]]
             axes.errorbar(
                 curve["batch_size"] * 2 ** shifts[name], curve[mean], interval, capsize=2, markersize=4, **style

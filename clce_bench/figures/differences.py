@@ -4,9 +4,9 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from clce_bench.evaluation.compare import AXES, compare, metrics_of
-from clce_bench.figures.style import empty_figure, loss_style
-from clce_bench.labels import metric_label
+from clce_bench.evaluation.compare import AXES, DATA, compare, metrics_of
+from clce_bench.figures.style import data_names, empty_figure, loss_style
+from clce_bench.labels import data_label, metric_label
 
 
 def draw(rows: pd.DataFrame, _history: pd.DataFrame) -> Figure:
@@ -30,14 +30,14 @@ def draw(rows: pd.DataFrame, _history: pd.DataFrame) -> Figure:
             style = styles[row["loss"]]
             axes.errorbar(row["difference"], row["position"], xerr=interval, capsize=3, linestyle="none", **style)
         axes.set_xlabel(f"difference to CE, {metric_label(metric, 'points')}")
+    several = len(settings[DATA].drop_duplicates()) > 1
     names = [
         f"{styles[row['loss']]['label']}, λ = {row['lambda']:g}, batch {row['batch_size']}"
+        + (f", {data_label(*(row[axis] for axis in DATA))}" if several else "")
         for row in settings.to_dict("records")
     ]
     panels[0, 0].set_yticks(range(len(names)), names)
     panels[0, 0].set_ylim(len(names) - 0.5, -0.5)
     pairs = int(min(table["pairs"].min() for table in tables.values() if len(table)))
-    figure.suptitle(
-        f"{', '.join(sorted(rows['dataset'].unique()))}: loss minus CE (at least {pairs} pairs, 95 % interval)"
-    )
+    figure.suptitle(f"{data_names(rows)}: loss minus CE (at least {pairs} pairs, 95 % interval)")
     return figure

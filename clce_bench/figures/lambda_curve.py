@@ -5,8 +5,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from clce_bench.evaluation.compare import compare, metrics_of
-from clce_bench.figures.style import loss_style, zero_line
+from clce_bench.evaluation.compare import AXES, DATA, compare, metrics_of
+from clce_bench.figures.style import data_names, loss_style, zero_line
 from clce_bench.labels import metric_label
 
 
@@ -28,9 +28,8 @@ def draw(rows: pd.DataFrame, _history: pd.DataFrame) -> Figure:
     for axes in panels[-1]:
         axes.set_xlabel("λ, weight of the contrastive loss")
     panels[0, 0].legend()
-    seeds = rows.groupby(["loss", "lambda", "batch_size", "dataset"])["seed"].nunique().min()
-    names = ", ".join(sorted(rows["dataset"].unique()))
-    figure.suptitle(f"{names}: accuracy against λ (mean and 95 % interval, at least {seeds} seeds)")
+    seeds = rows.groupby(AXES, dropna=False)["seed"].nunique().min()
+    figure.suptitle(f"{data_names(rows)}: accuracy against λ (mean and 95 % interval, at least {seeds} seeds)")
     return figure
 
 
@@ -38,12 +37,12 @@ def _curves(axes: Axes, table: pd.DataFrame, columns: tuple[str, str, str]) -> N
     mean, low, high = columns
     losses = [name for name in table["loss"].unique() if name != "ce"]
     styles = loss_style(losses)
-    for (dataset, batch_size), group in table.groupby(["dataset", "batch_size"]):
+    for (*_, batch_size), group in table.groupby([*DATA, "batch_size"], dropna=False):
         start = group[group["loss"] == "ce"]
         for name in losses:
             # λ = 0 is cross-entropy, the same cells for every loss.
             curve = pd.concat([start, group[group["loss"] == name]]).sort_values("lambda").dropna(subset=[mean])
-            style = {**styles[name], "label": f"{styles[name]['label']}, {dataset}, batch {batch_size}"}
+            style = {**styles[name], "label": f"{styles[name]['label']}, {data_names(group)}, batch {batch_size}"}
             axes.errorbar(
                 curve["lambda"], curve[mean], [curve[mean] - curve[low], curve[high] - curve[mean]], capsize=3, **style
             )

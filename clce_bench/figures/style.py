@@ -5,10 +5,12 @@ from typing import Any
 
 import matplotlib
 import matplotlib.pyplot as plt
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from clce_bench.labels import loss_label
+from clce_bench.evaluation.compare import DATA
+from clce_bench.labels import data_label, loss_label
 
 # Okabe and Ito's palette, distinguishable with any colour vision.
 _COLORS = {
@@ -50,6 +52,11 @@ def loss_style(losses: list[str]) -> dict[str, dict[str, Any]]:
         color = _COLORS.get(name) or next(rest)
         styles[name] = {"color": color, "marker": _MARKERS.get(name, "*"), "label": loss_label(name)}
     return styles
+
+
+def data_names(rows: pd.DataFrame) -> str:
+    """Lists what the cells train on."""
+    return ", ".join(dict.fromkeys(data_label(*data) for data in rows[DATA].sort_values(DATA).to_numpy().tolist()))
 
 
 def empty_figure(reason: str) -> Figure:

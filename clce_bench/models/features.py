@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -30,44 +31,50 @@ def run_trunk(trunk: nn.Module, images: Tensor, description: dict[str, Any]) -> 
     """
     inputs = normalise(images, description["mean"], description["std"])
     outputs: Tensor = trunk(inputs.contiguous(memory_format=torch.channels_last))
-    return outputs.float().contiguous()
+    return outputs.float()
 
 
-def compute_features(spec: dict[str, Any], data: Path, backbone: Path, output: Path) -> None:
-    """Writes ``features.npy``, float32 (1 + views, images, …), and ``features.json``.
+def compute_features(spec: dict[str, Any], inputs: dict[str, Path], output: Path) -> None:
+    """Writes ``features.npy``, ``index.npy`` and ``features.json``.
 
-    Index 0 of the first axis is the clean view, index 1 + v the augmented view v.
+    ``features.npy`` holds float32 outputs, (entries, …): first the clean view of all images that a cell may read, then
+    every augmented view of the images that it may train on. ``index.npy`` says which entry is which, int32
+    (1 + views, images): row 0 for the clean view, row 1 + v for the augmented view v, −1 for what is not stored.
 
     Args:
         spec: ``augmentation`` and ``backbone`` with ``freeze`` and ``cached_views``.
-        data: the prepared data set.
-        backbone: the prepared backbone.
+        inputs: the JSON files of ``dataset``, ``splits`` and ``backbone``.
         output: the folder to fill.
     """
-    dataset = PreparedDataset(data)
-    description = read_json(backbone / "backbone.json")
+    dataset = PreparedDataset(inputs["dataset"].parent)
+    part = pd.read_parquet(inputs["splits"].with_name("splits.parquet"))["part"].to_numpy()
+    description = read_json(inputs["backbone"])
     device = pick_device()
-    trunk, _ = split_backbone(load_backbone(backbone), spec["backbone"]["freeze"])
+    trunk, _ = split_backbone(load_backbone(inputs["backbone"].parent), spec["backbone"]["freeze"])
     # Channels last is about twice as fast for depthwise convolutions on a CPU.
     trunk.to(device).to(memory_format=torch.channels_last)
-    views = Views(dataset.pixels, Augmentation(**spec["augmentation"]), dataset.description["name"])
-    count, images = spec["backbone"]["cached_views"], len(dataset.pixels)
+    views = Views(dataset, Augmentation(**spec["augmentation"]))
+    count = spec["backbone"]["cached_views"]
+    used, pool = np.flatnonzero(part != "unused"), np.flatnonzero(part == "train-pool")
+    index = np.full((1 + count, len(part)), -1, dtype=np.int32)
+    index[0, used] = np.arange(len(used))
+    index[1:, pool] = len(used) + np.arange(count * len(pool)).reshape(count, -1)
     with staged(output, last="features.json") as folder, torch.inference_mode():
         stored: np.memmap[Any, Any] | None = None
-        for index, view in enumerate([CLEAN, *range(count)]):
-            for start in range(0, images, BATCH):
-                rows = range(start, min(start + BATCH, images))
-                outputs = run_trunk(trunk, views(rows, [view] * len(rows)).to(device), description).cpu().numpy()
+        for view, rows in [(CLEAN, used), *((view, pool) for view in range(count))]:
+            for start in range(0, len(rows), BATCH):
+                # The last batch reaches back to be full: rounding depends on the size of a batch, so that otherwise an
+                # image's features would depend on how many images its split has.
+                chunk = rows[max(0, min(start, len(rows) - BATCH)) :][:BATCH]
+                images = views(chunk.tolist(), [view] * len(chunk))
+                outputs = run_trunk(trunk, images.to(device), description).cpu().numpy()
                 if stored is None:
-                    stored = np.lib.format.open_memmap(
-                        folder / "features.npy",
-                        mode="w+",
-                        dtype="float32",
-                        shape=(1 + count, images, *outputs.shape[1:]),
-                    )
-                stored[index, rows.start : rows.stop] = outputs
-            log.info("view %d of %d done", index, count)
+                    shape = (int(index.max()) + 1, *outputs.shape[1:])
+                    stored = np.lib.format.open_memmap(folder / "features.npy", mode="w+", dtype="float32", shape=shape)
+                stored[index[view - CLEAN, chunk]] = outputs
+            log.info("view %d of %d done", view - CLEAN, count)
         assert stored is not None
         stored.flush()
-        checksum = {"features.npy": sha256_of(folder / "features.npy")}
-        write_json(folder / "features.json", {**spec, "shape": list(stored.shape), "sha256": checksum})
+        np.save(folder / "index.npy", index)
+        checksums = {name: sha256_of(folder / name) for name in ("features.npy", "index.npy")}
+        write_json(folder / "features.json", {**spec, "shape": list(stored.shape), "sha256": checksums})

@@ -15,7 +15,7 @@ from clce_bench.errors import UserError
 from clce_bench.evaluation.compare import compare, grid_rows, metrics_of
 from clce_bench.files import read_json, write_json
 from clce_bench.jobs import Plan, evaluation_of, plan_of
-from clce_bench.labels import loss_label, metric_label
+from clce_bench.labels import data_label, loss_label, metric_label
 from clce_bench.provenance import now
 
 
@@ -96,12 +96,13 @@ def table_rows(table: pd.DataFrame, metric: str) -> list[dict[str, str]]:
         metric: its metric.
     """
     label = metric_label(metric)
-    fixed = {"dataset": "data set", "batch_size": "batch size", "lambda": "λ"}
+    fixed = {"batch_size": "batch size", "lambda": "λ"}
     varying = [name for name in table.columns if name.startswith(("loss.", "recipe."))]
     rows = []
     for record in table.to_dict("records"):
         row = {"loss": loss_label(record["loss"])}
-        row |= {title: f"{record[name]:g}" if name != "dataset" else record[name] for name, title in fixed.items()}
+        row["data set"] = data_label(record["dataset"], record["images_per_class"])
+        row |= {title: f"{record[name]:g}" for name, title in fixed.items()}
         row |= {name.partition(".")[2]: "–" if pd.isna(record[name]) else str(record[name]) for name in varying}
         row["seen in pre-training"] = record["overlap"]
         row["metric"] = label

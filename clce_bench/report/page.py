@@ -14,7 +14,7 @@ from clce_bench.data.overlap import overlap_of
 from clce_bench.evaluation.compare import compare, grid_rows, metrics_of
 from clce_bench.files import read_json, write_text
 from clce_bench.jobs import Plan, plan_of
-from clce_bench.labels import loss_label, metric_label
+from clce_bench.labels import data_label, loss_label, metric_label
 from clce_bench.provenance import now
 from clce_bench.registry import load_dataset
 from clce_bench.report.headline import cost_of_last_run, headline_rows, table_rows
@@ -64,7 +64,8 @@ def _cells(summary: pd.DataFrame) -> list[dict[str, str]]:
     metrics = [name for name in summary.columns if name.startswith("metric.") and not name.endswith("_std")]
     cells = []
     for record in summary.to_dict("records"):
-        row = {"cell": record["cell"], "data set": record["dataset"], "loss": loss_label(record["loss"])}
+        data = data_label(record["dataset"], record["images_per_class"])
+        row = {"cell": record["cell"], "data set": data, "loss": loss_label(record["loss"])}
         row |= {"status": record["status"], "reason": record["reason"]}
         for name in ["validation", *metrics]:
             value = record.get(name)

@@ -1,6 +1,7 @@
 """Which images a step sees, in which views: the same for every loss at one seed."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -8,12 +9,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 from clce_bench.cells import Cell
 from clce_bench.data.augmentation import CLEAN, Views
 from clce_bench.data.prepared import PreparedDataset
 from clce_bench.models.features import run_trunk
 from clce_bench.seeds import seed_for
+
+Batch = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Rows of images and, for each, the view that is asked for."""
 
 
 class Inputs(Protocol):
@@ -22,30 +27,41 @@ class Inputs(Protocol):
     views: int | None
     """How many augmented views exist; ``None`` when every view can be made."""
 
-    def __call__(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> Tensor:
-        """Returns the inputs for view ``views[k]`` of image ``rows[k]``, (k, …)."""
+    def stream(self, batches: Iterable[Batch]) -> Iterator[Tensor]:
+        """Yields for each batch the inputs for view ``views[k]`` of image ``rows[k]``, (k, …)."""
 
 
 class StoredInputs:
     """Outputs of the frozen trunk that the ``features`` stage stored.
 
     Args:
-        path: ``features.npy``.
+        directory: what the ``features`` stage filled.
         device: where batches go.
     """
 
-    def __init__(self, path: Path, device: torch.device) -> None:
-        self.array = np.load(path, mmap_mode="r")
-        self.views: int | None = len(self.array) - 1
+    def __init__(self, directory: Path, device: torch.device) -> None:
+        self.array = np.load(directory / "features.npy", mmap_mode="r")
+        self.index = np.load(directory / "index.npy")
+        self.views: int | None = len(self.index) - 1
         self.device = device
 
-    def __call__(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> Tensor:
-        """Returns the inputs for view ``views[k]`` of image ``rows[k]``, (k, …)."""
-        return torch.from_numpy(self.array[views - CLEAN, rows]).to(self.device)
+    def stream(self, batches: Iterable[Batch]) -> Iterator[Tensor]:
+        """Yields for each batch the inputs for view ``views[k]`` of image ``rows[k]``, (k, …).
+
+        Raises:
+            IndexError: a view is not stored, which the split rules out.
+        """
+        for rows, views in batches:
+            entries = self.index[views - CLEAN, rows]
+            if entries.min() < 0:
+                raise IndexError(f"no view is stored of image {rows[entries.argmin()]}.")
+            yield torch.from_numpy(self.array[entries]).to(self.device)
 
 
 class ComputedInputs:
     """Augments images and runs the trunk when asked: the same numbers as :class:`StoredInputs`, more slowly.
+
+    Beside a GPU, other processes decode and augment the next batches meanwhile.
 
     Args:
         cell: says how images are augmented and which trunk is frozen.
@@ -53,6 +69,7 @@ class ComputedInputs:
         trunk: the frozen trunk; an identity when everything trains, and then every epoch has views of its own.
         description: the content of ``backbone.json``.
         device: where batches go.
+        workers: processes that prepare batches; 0 does it here. All cores beside a GPU, 0 on a CPU when not given.
     """
 
     def __init__(
@@ -62,23 +79,46 @@ class ComputedInputs:
         trunk: nn.Module,
         description: dict[str, Any],
         device: torch.device,
+        workers: int | None = None,
     ) -> None:
-        self.views_of = Views(dataset.pixels, cell.augmentation, dataset.description["name"])
+        self.views_of = Views(dataset, cell.augmentation)
         self.views = None if cell.backbone.freeze == "none" else cell.backbone.cached_views
         self.trunk = trunk.to(device)
         self.description = description
         self.device = device
+        cores = len(os.sched_getaffinity(0)) if device.type == "cuda" else 0
+        self.workers = cores if workers is None else workers
 
-    def __call__(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> Tensor:
-        """Returns the inputs for view ``views[k]`` of image ``rows[k]``, (k, …)."""
-        images = self.views_of(rows.tolist(), views.tolist()).to(self.device)
-        with torch.no_grad():
-            return run_trunk(self.trunk, images, self.description)
+    def stream(self, batches: Iterable[Batch]) -> Iterator[Tensor]:
+        """Yields for each batch the inputs for view ``views[k]`` of image ``rows[k]``, (k, …)."""
+        loader: DataLoader[Tensor] = DataLoader(
+            _ViewBatches(self.views_of),
+            sampler=batches,
+            batch_size=None,
+            num_workers=self.workers,
+            pin_memory=self.device.type == "cuda",
+            generator=torch.Generator(),  # Without one of its own, the loader draws from the global one.
+        )
+        for images in loader:
+            with torch.no_grad():
+                outputs = run_trunk(self.trunk, images.to(self.device, non_blocking=True), self.description)
+            yield outputs
+
+
+class _ViewBatches(Dataset[Tensor]):
+    """What the loader's processes ask for: a whole batch of views by its rows and views."""
+
+    def __init__(self, views_of: Views) -> None:
+        self.views_of = views_of
+
+    def __getitem__(self, batch: Batch) -> Tensor:
+        rows, views = batch
+        return self.views_of(rows.tolist(), views.tolist())
 
 
 def epoch_batches(
     rows: NDArray[np.int64], batch_size: int, views: int, stored: int | None, epoch: int, dataset: str, seed: int
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+) -> Iterator[Batch]:
     """Draws the batches of one epoch.
 
     Args:

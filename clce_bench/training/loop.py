@@ -83,12 +83,12 @@ def fit(
         model.train()
         total = torch.zeros((), device=labels.device)
         count = 0
-        batches = epoch_batches(rows, cell.batch_size, recipe.views, inputs.views, epoch, cell.dataset, cell.seed)
-        for batch, views in batches:
+        batches = list(epoch_batches(rows, cell.batch_size, recipe.views, inputs.views, epoch, cell.dataset, cell.seed))
+        for (batch, _), values in zip(batches, inputs.stream(batches), strict=True):
             rate = peak * schedule(step, steps, recipe.warmup)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            _, logits, embeddings = model(inputs(batch, views))
+            _, logits, embeddings = model(values)
             value = loss(logits, embeddings, labels[batch])
             if not torch.isfinite(value):
                 return Training(history, f"the loss was {value.item()} in epoch {epoch + 1}, step {count + 1}")

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from clce_bench.cells import Cell
 from clce_bench.data.augmentation import CLEAN
-from clce_bench.data.prepared import PreparedDataset
+from clce_bench.data.prepared import PreparedDataset, rows_by_part
 from clce_bench.errors import UserError
 from clce_bench.files import read_json, sha256_of, staged, write_json
 from clce_bench.losses import FusedLoss, create_loss
@@ -50,8 +50,7 @@ def train_cell(job: dict[str, Any], output: Path) -> None:
     torch.manual_seed(seed_for("training", dataset=cell.dataset, seed=cell.seed))
     device = pick_device()
     dataset = PreparedDataset(paths["dataset"].parent)
-    parts = pd.read_parquet(paths["splits"].parent / "splits.parquet")["part"].to_numpy()
-    rows = {part: np.flatnonzero(parts == part) for part in ("train", "validation", "test")}
+    rows = rows_by_part(paths["splits"], cell.split.fold)
     if cell.batch_size > len(rows["train"]):
         allowed = f"Allowed: at most {len(rows['train'])}, the training images of {cell.dataset}"
         raise UserError(f"batch_size: {cell.batch_size} is not allowed. {allowed}.")
@@ -61,10 +60,12 @@ def train_cell(job: dict[str, Any], output: Path) -> None:
     trunk, tail = split_backbone(load_backbone(paths["backbone"].parent), cell.backbone.freeze)
     inputs: Inputs
     if "features" in paths:
-        inputs = StoredInputs(paths["features"].parent / "features.npy", device)
+        inputs = StoredInputs(paths["features"].parent, device)
     else:
         inputs = ComputedInputs(cell, dataset, trunk, backbone, device)
     model = ContrastiveClassifier(tail, backbone["features"], classes, cell.weight, cell.recipe, cell.seed).to(device)
+    if "features" not in paths:
+        model.to(memory_format=torch.channels_last)
     loss = FusedLoss(_contrastive(cell), cell.weight).to(device)
 
     def validate() -> float:
@@ -75,11 +76,12 @@ def train_cell(job: dict[str, Any], output: Path) -> None:
         return float((logits.argmax(axis=1) == labels[rows["validation"]].cpu().numpy()).mean())
 
     training = fit(model, loss, cell, inputs, rows["train"], labels.to(device), validate)
-    embeddings = embed(model, inputs, np.arange(len(parts)))
+    embedded = np.sort(np.concatenate(list(rows.values())))
+    embeddings = embed(model, inputs, embedded)
     if not np.isfinite(embeddings[0]).all():
         training = replace(training, diverged="the features were not finite after the last epoch")
     log.info("%s: %d epochs, %s", cell.name, len(training.history), training.diverged or "done")
-    _write(output, job, cell, model, training, embeddings, started, clock)
+    _write(output, job, cell, model, training, embedded, embeddings, started, clock)
 
 
 def _peak_gpu_memory_mib() -> int | None:
@@ -119,7 +121,7 @@ def embed(
     """Computes features (rows, d) and logits (rows, classes) of clean images; no logits at λ = 1."""
     model.eval()
     chunks = [rows[start : start + EVALUATION_BATCH] for start in range(0, len(rows), EVALUATION_BATCH)]
-    outputs = [model(inputs(chunk, np.full(len(chunk), CLEAN))) for chunk in chunks]
+    outputs = [model(values) for values in inputs.stream([(chunk, np.full(len(chunk), CLEAN)) for chunk in chunks])]
     features = torch.cat([features for features, _, _ in outputs]).cpu().numpy()
     logits = None if model.classifier is None else torch.cat([logits for _, logits, _ in outputs]).cpu().numpy()
     return features, logits
@@ -147,6 +149,7 @@ def _write(
     cell: Cell,
     model: ContrastiveClassifier,
     training: Training,
+    rows: NDArray[np.int64],
     embeddings: tuple[NDArray[np.float32], NDArray[np.float32] | None],
     started: str,
     clock: float,
@@ -157,7 +160,7 @@ def _write(
             training.rows(), columns=["epoch", "time", "loss", "learning_rate", "validation", "seconds"]
         ).to_csv(folder / "history.csv", index=False)
         save_file({key: value.contiguous() for key, value in model.state_dict().items()}, folder / "model.safetensors")
-        arrays: dict[str, NDArray[Any]] = {"features": features.astype(np.float16)}
+        arrays: dict[str, NDArray[Any]] = {"rows": rows, "features": features.astype(np.float16)}
         if logits is not None:
             arrays["logits"] = logits
         np.savez(folder / "embeddings.npz", allow_pickle=False, **arrays)

@@ -3,7 +3,6 @@ rule dataset:
         unpack(inputs_of("dataset")),
     output:
         description="results/data/{key}/dataset.json",
-        images="results/data/{key}/images.npy",
         table="results/data/{key}/items.parquet",
     log:
         "results/logs/dataset/{key}.log",

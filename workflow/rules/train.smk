@@ -19,6 +19,7 @@ rule features:
     output:
         description="results/features/{key}/features.json",
         features="results/features/{key}/features.npy",
+        index="results/features/{key}/index.npy",
     log:
         "results/logs/features/{key}.log",
     threads: 1
