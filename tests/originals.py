@@ -253,17 +253,17 @@ def fashion_mnist():
 
 
 def openclipart(folder: Path):
-    """The package's folder with two topics of 20 drawings, and everything that must not be counted."""
+    """The package's folder with two topics of 20 names, and everything that must not be counted."""
 
     def draw(path, number):
         path = folder / path
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(jpeg(number, width=20 + number, kind="PNG"))
 
-    for number in range(18):
+    for number in range(19):
         draw(f"animals/birds/duck_{number}_jane_01.png", number)
-    draw("animals/birds/owls/owl_jane_01.png", 18)
-    draw("animals/birds/owls/owl_jane_02.png", 19)
+    draw("animals/birds/owls/owl_jane_01.png", 50)
+    draw("animals/birds/owls/owl_jane_02.png", 51)
     for number in range(20):
         draw(f"food/fruit/fruit_{number}_jim_.png", 100 + number)
     draw("animals/birds/copy_of_duck.png", 0)  # A copy within the topic.
@@ -274,4 +274,5 @@ def openclipart(folder: Path):
     for number in range(25):
         draw(f"unsorted/duplicates/some_{number}.png", 700 + number)
         draw(f"shapes/stars/star_{number}.png", 800 + number)
+        draw(f"shapes/flowchart/fc{number:02d}.png", 900 + number)  # 25 drawings of one name.
     (folder / "food/fruit/link.png").symlink_to("fruit_3_jim_.png")
