@@ -47,13 +47,14 @@ class Views:
         """Returns view ``views[k]`` of image ``rows[k]`` for all k: uint8, (k, 3, size, size)."""
         if self.dataset.files is None and all(view == CLEAN for view in views):
             return torch.from_numpy(self.dataset.pixels[list(rows)]).permute(0, 3, 1, 2)
-        return torch.stack([self._one(int(row), int(view)) for row, view in zip(rows, views, strict=True)])
+        # torchvision's transforms take no generator; a forked global one with a derived seed does the same.
+        with torch.random.fork_rng(devices=[]):
+            return torch.stack([self._one(int(row), int(view)) for row, view in zip(rows, views, strict=True)])
 
     def _one(self, row: int, view: int) -> Tensor:
         image = self.dataset.image(row)
         if view == CLEAN:
             return torch.as_tensor(pil_to_tensor(resized(image, self.size)))
-        # torchvision's transforms take no generator; a forked global one with a derived seed does the same.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_for("view", dataset=self.name, image=row, view=view))
-            return torch.as_tensor(pil_to_tensor(self.transform(image)))
+        # Not torch.manual_seed: it seeds every kind of device, which takes as long as the transforms.
+        torch.default_generator.manual_seed(seed_for("view", dataset=self.name, image=row, view=view))
+        return torch.as_tensor(pil_to_tensor(self.transform(image)))

@@ -56,7 +56,8 @@ def folder_dataset(name: str) -> Dataset:
         source=f"the folder {root}",
         licence="not stated",
         citation="not stated",
-        overlap="not known",
+        class_count=len({image.name for image in found}),
+        image_count=len(found),
         large=len(found) > LARGE,
         state=hashlib.sha256(listing.encode()).hexdigest()[:16],
     )
