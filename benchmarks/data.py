@@ -47,7 +47,7 @@ AUGMENTATION = Augmentation(crop_scale=0.6, flip=0.5)
 class GeneratedCIFAR(CIFAR10):
     """Files in CIFAR-10's format, whose checksums are not CIFAR-10's."""
 
-    train_list = [[f"data_batch_{number}", ""] for number in range(1, 6)]  # noqa: RUF012 (torchvision's own type)
+    train_list = [[f"data_batch_{number}", ""] for number in range(1, 6)]
 
     def _check_integrity(self) -> bool:
         return True

@@ -104,7 +104,7 @@ def main(rounds: int) -> None:
         click.echo(lines[-1])
     about = (
         "A step of a CLCE cell (two losses, linear classifier and projection head, AdamW) against a bare loop that runs"
-        f" the same backbone on the same views with cross-entropy. {THREADS} CPU cores, medians of {rounds} rounds in turn,"
+        f" the same backbone on the same views with cross-entropy. {THREADS} CPU cores, medians of {rounds} rounds,"
         f" {date.today()}."
     )
     OUTPUT.parent.mkdir(parents=True, exist_ok=True)
