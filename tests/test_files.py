@@ -131,6 +131,16 @@ def test_a_changed_image_makes_the_folder_be_read_again(photos):
     assert prepared().description == changed
 
 
+def test_skipping_damaged_images_is_part_of_the_job(photos):
+    (stop,) = plan_for("folder:photos").jobs["dataset"].items()
+    (skip,) = plan_for("folder:photos", corrupt="skip").jobs["dataset"].items()
+    assert "corrupt" not in stop[1].spec
+    assert skip[1].spec["corrupt"] == "skip"
+    assert skip[0] == f"{stop[0]}-skip"
+    with pytest.raises(UserError, match="datasets.folder:photos.corrupt: 'ignore' is not allowed"):
+        plan_for("folder:photos", corrupt="ignore")
+
+
 DAMAGES = {
     "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-900]), "cannot be decoded"),
     "no image": (lambda path: path.write_text("<html>Not found</html>"), "cannot identify image file"),
