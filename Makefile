@@ -31,8 +31,8 @@ test: install
 	$(BIN)/pytest
 
 lint: install
-	$(BIN)/ruff format --check clce_bench tests .ci
-	$(BIN)/ruff check clce_bench tests .ci
+	$(BIN)/ruff format --check clce_bench tests benchmarks .ci
+	$(BIN)/ruff check clce_bench tests benchmarks .ci
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/mypy
 	$(BIN)/lint-imports
