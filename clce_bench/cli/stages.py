@@ -19,7 +19,9 @@ def job_options(command: Callable[..., None]) -> Callable[..., None]:
     return job(output(command))
 
 
-def _read_job(_context: click.Context, _option: click.Parameter, text: str) -> Any:
+def _read_job(_context: click.Context, _option: click.Parameter, text: str | None) -> Any:
+    if text is None:
+        return None
     try:
         value = json.loads(text if text.lstrip().startswith("{") else Path(text).read_text())
     except (OSError, json.JSONDecodeError) as error:
@@ -35,12 +37,22 @@ def _beside(job: dict[str, Any], name: str, file: str) -> Path:
 
 
 @click.command()
-@job_options
-def dataset(job: dict[str, Any], output: Path) -> None:
-    """Decode a data set to arrays.
+@click.option("--job", callback=_read_job, help="JSON that defines the result, or a file of it.")
+@click.option("--output", type=click.Path(path_type=Path), help="Where the result goes.")
+@click.option("--list", "listing", is_flag=True, help="List all data sets instead.")
+@click.option("--json", "as_json", is_flag=True, help="List them as JSON.")
+def dataset(job: dict[str, Any] | None, output: Path | None, listing: bool, as_json: bool) -> None:
+    """Get a data set and prepare its images, or list the data sets.
 
     Example: clce-bench dataset --job '{"spec":{"dataset":"digits","size":64}}' --output /tmp/digits
     """
+    if listing or as_json:
+        from clce_bench.cli.datasets import list_datasets
+
+        list_datasets(as_json)
+        return
+    if job is None or output is None:
+        raise click.UsageError("Give --job and --output, or --list.")
     from clce_bench.data.prepare import prepare_dataset
 
     prepare_dataset(job["spec"], output)

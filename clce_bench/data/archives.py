@@ -9,9 +9,8 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from tempfile import mkdtemp
 from typing import Any
 
 from clce_bench.errors import UserError
@@ -21,6 +20,14 @@ MOST_BYTES = 2 * 10**12
 MOST_MEMBERS = 5_000_000
 MOST_RATIO = 100
 """Unpacked over packed size: photographs hardly compress, and text lists stay far below."""
+HARMLESS = 10**7
+"""Bytes that any archive may unpack to, whatever the ratio."""
+
+# RuntimeError: an encrypted zip.
+_BROKEN = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError, RuntimeError)
+
+_NO_PICKLE: tuple[type[Exception], ...] = (pickle.UnpicklingError, EOFError, ValueError, TypeError, LookupError)
+_NO_PICKLE += (AttributeError, ImportError, MemoryError, OverflowError)
 
 # What a pickle of numpy arrays in lists and dictionaries refers to, by numpy 1's names and numpy 2's.
 _ALLOWED = {
@@ -50,19 +57,20 @@ def unpack(archive: Path, into: Path) -> Path:
     """
     if into.is_dir():
         return into
-    temporary = Path(mkdtemp(prefix=f".{into.name}.", dir=into.parent))
+    temporary = into.with_name(f".{into.name}.unpacking")
+    shutil.rmtree(temporary, ignore_errors=True)  # Of a run that was killed.
+    temporary.mkdir()
     try:
-        if zipfile.is_zipfile(archive):
+        if archive.suffix == ".zip":
             _unzip(archive, temporary)
         else:
             _untar(archive, temporary)
         inner = temporary / into.name
         (inner if inner.is_dir() else temporary).replace(into)
-    except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError) as error:
+    except _BROKEN as error:
         raise UserError(f"{archive}: cannot be unpacked: {error}. Remove it and run again.") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    into.chmod(0o755)  # Temporary folders are the owner's alone.
     return into
 
 
@@ -72,7 +80,7 @@ class _Limits:
     def __init__(self, archive: Path) -> None:
         self.archive = archive
         self.members = self.bytes = 0
-        self.allowed = min(MOST_BYTES, MOST_RATIO * archive.stat().st_size)
+        self.allowed = min(MOST_BYTES, max(HARMLESS, MOST_RATIO * archive.stat().st_size))
         self.free = shutil.disk_usage(archive.parent).free
 
     def add(self, name: str, size: int) -> None:
@@ -94,28 +102,39 @@ def refused(archive: Path, member: str, why: str) -> UserError:
     return UserError(f"{archive}: refused, nothing was unpacked: {member!r} {why}.")
 
 
+class _Stream(tarfile.TarFile):
+    """Forgets the members that it has passed: those of a million photographs take gigabytes."""
+
+    def next(self) -> tarfile.TarInfo | None:
+        member = super().next()
+        self.members: list[tarfile.TarInfo] = []
+        return member
+
+
 def _untar(archive: Path, into: Path) -> None:
     limits = _Limits(archive)
-
-    def checked(members: Iterable[tarfile.TarInfo]) -> Iterator[tarfile.TarInfo]:
-        for member in members:
-            limits.add(member.name, member.size)
-            if member.issym() or member.islnk():
-                start = PurePosixPath(member.name).parent if member.issym() else PurePosixPath()
-                end = os.path.normpath(start / member.linkname)
-                if PurePosixPath(end).is_absolute() or end.split("/")[0] == "..":
-                    raise refused(archive, member.name, f"links out of the folder, to {member.linkname!r}")
-                if member.issym():
-                    continue  # No data set needs one, and what is not there cannot lead anywhere.
-            elif not (member.isfile() or member.isdir()):
-                raise refused(archive, member.name, "is neither a file nor a folder")
-            yield member
-
-    with tarfile.open(archive) as tar:
+    with _Stream.open(archive) as tar:
         try:
-            tar.extractall(into, checked(tar), filter="data")
+            tar.extractall(into, _checked(tar, limits), filter="data")
         except tarfile.FilterError as error:
             raise refused(archive, error.tarinfo.name, f"is not safe: {error}") from None
+        while tar.fileobj and tar.fileobj.read(1 << 20):
+            pass  # Up to the checksum that a compressed file ends with.
+
+
+def _checked(tar: tarfile.TarFile, limits: _Limits) -> Iterator[tarfile.TarInfo]:
+    while (member := tar.next()) is not None:
+        limits.add(member.name, member.size)
+        if member.issym() or member.islnk():
+            # Links inside the folder are left out: no data set needs them, and what is not there leads nowhere.
+            start = PurePosixPath(member.name).parent if member.issym() else PurePosixPath()
+            end = PurePosixPath(os.path.normpath(start / member.linkname))
+            if end.is_absolute() or ".." in end.parts:
+                raise refused(limits.archive, member.name, f"links out of the folder, to {member.linkname!r}")
+        elif member.isfile() or member.isdir():
+            yield member
+        else:
+            raise refused(limits.archive, member.name, "is neither a file nor a folder")
 
 
 def _unzip(archive: Path, into: Path) -> None:
@@ -147,5 +166,5 @@ def load_pickle(path: Path) -> Any:
     with path.open("rb") as file:
         try:
             return _ArraysOnly(file, encoding="latin1").load()
-        except (pickle.UnpicklingError, EOFError, ValueError, TypeError, IndexError, KeyError) as error:
-            raise UserError(f"{path}: refused: {error}.") from None
+        except _NO_PICKLE as error:
+            raise UserError(f"{path}: refused: {error or 'not a pickle'}.") from None

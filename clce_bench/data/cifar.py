@@ -143,7 +143,6 @@ CIFAR10 = Dataset(
     source="University of Toronto",
     licence="none stated; cite the report",
     citation="Krizhevsky, Learning multiple layers of features from tiny images, 2009",
-    overlap="partly: ImageNet has photographs of the same kinds of things, not these images",
     files=(CIFAR10_FILE,),
     page=PAGE,
     class_count=10,

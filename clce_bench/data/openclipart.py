@@ -87,7 +87,6 @@ OPENCLIPART = Dataset(
     source="Debian's package openclipart-png, drawings from openclipart.org",
     licence="public domain",
     citation="Open Clip Art Library 0.18, openclipart.org",
-    overlap="none known: drawings, not photographs; ImageNet has photographs of some of the topics",
     files=FILES,
     page=PAGE,
     class_count=36,

@@ -32,8 +32,9 @@ def compare(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
 
     Returns:
         One row per setting: the axes, hyper-parameters that vary among cells of the same axes, ``mean``, ``low``,
-        ``high``, ``n`` (finished seeds), ``diverged``, and ``difference``, ``difference_low``, ``difference_high``,
-        ``pairs`` against cross-entropy on the same images, batch size, seeds and folds; in per cent and points.
+        ``high``, ``n`` (finished seeds), ``diverged``, ``overlap`` (with the pre-training), and ``difference``,
+        ``difference_low``, ``difference_high``, ``pairs`` against cross-entropy on the same images, batch size, seeds
+        and folds; in per cent and points.
     """
     varying = [
         column
@@ -48,6 +49,7 @@ def compare(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
         entry = {
             **setting,
             **mean_interval(finished)._asdict(),
+            "overlap": members["overlap"].iloc[0],
             "diverged": int((members["status"] == "diverged").sum()),
         }
         baseline = _baseline(rows, setting, metric)
@@ -57,7 +59,7 @@ def compare(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
             names = ("difference", "difference_low", "difference_high", "pairs")
             entry |= dict(zip(names, difference, strict=True))
         table.append(entry)
-    columns = [*AXES, *varying, "mean", "low", "high", "n", "diverged"]
+    columns = [*AXES, *varying, "overlap", "mean", "low", "high", "n", "diverged"]
     columns += ["difference", "difference_low", "difference_high", "pairs"]
     frame = pd.DataFrame(table).reindex(columns=columns)
     order = frame["loss"].map(lambda name: LOSS_ORDER.index(name) if name in LOSS_ORDER else len(LOSS_ORDER))

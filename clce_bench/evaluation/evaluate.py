@@ -9,6 +9,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from clce_bench.data.episodes import EpisodeSet, load_episodes
+from clce_bench.data.overlap import overlap_of
 from clce_bench.data.prepared import rows_by_part
 from clce_bench.evaluation.fewshot import nearest_centroid
 from clce_bench.evaluation.probe import linear_probe
@@ -29,17 +30,18 @@ def evaluate_cell(job: dict[str, Any], output: Path) -> None:
     started, clock = now(), time.perf_counter()
     paths = {name: Path(path) for name, path in job["inputs"].items()}
     record = read_json(paths["cell"])
+    spec = record["job"]["spec"]
     metrics: dict[str, float] = {}
     if record["status"] == "done":
         with threadpool_limits(limits=1):
             metrics = (
-                few_shot_metrics(paths)
-                if "episodes" in paths
-                else classification_metrics(paths, record["job"]["spec"]["split"]["fold"])
+                few_shot_metrics(paths) if "episodes" in paths else classification_metrics(paths, spec["split"]["fold"])
             )
+    overlap = overlap_of(spec["backbone"]["name"], spec["backbone"]["weights"], spec["dataset"])
     result = {
         "status": record["status"],
         "metrics": metrics,
+        "overlap": overlap._asdict(),
         "cell_sha256": record["outputs_sha256"],
         "code": job["code"],
         "started": started,
