@@ -56,7 +56,6 @@ def folder_dataset(name: str) -> Dataset:
         source=f"the folder {root}",
         licence="not stated",
         citation="not stated",
-        overlap="not known",
         large=len(found) > LARGE,
         state=hashlib.sha256(listing.encode()).hexdigest()[:16],
     )
