@@ -8,6 +8,10 @@ class UserError(Exception):
     """Bad input: shown as one message without a traceback; the process ends with status 2."""
 
 
+class Interrupted(Exception):
+    """Asked to end, with the work so far saved; the process ends with status 75, on which clusters try again."""
+
+
 def unknown(kind: str, value: str, allowed: Iterable[str], listing: str | None = None) -> str:
     """Says that a name does not exist, with the nearest one that does.
 

@@ -20,8 +20,9 @@ from clce_bench.models.backbone import load_backbone, split_backbone
 from clce_bench.models.features import compute_features, run_trunk
 from clce_bench.recipes import Recipe
 from clce_bench.training.batches import StoredInputs, epoch_batches
-from clce_bench.training.loop import scaled_learning_rate, schedule
-from clce_bench.training.train import leave_one_out_accuracy, train_cell, training_labels
+from clce_bench.training.optimization import learning_rate
+from clce_bench.training.train import train_cell
+from clce_bench.training.validation import leave_one_out_accuracy, training_labels
 
 SMALL = {
     "backbone": {"freeze": "blocks", "cached_views": 3},
@@ -232,15 +233,22 @@ def test_a_batch_above_the_training_set_is_refused(prepared, tmp_path):
 
 
 def test_learning_rate_rises_falls_and_follows_the_batch_size():
-    rates = [schedule(step, 100, 0.1) for step in range(100)]
+    recipe = Recipe(learning_rate=1.0, warmup=0.1)
+    rates = [learning_rate(recipe, 64, step, 100) for step in range(100)]
     assert rates[0] < rates[5] < rates[10] == max(rates) == 1
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert rates[-1] < 0.01
-    cell = cells("ce")[0]
     for scaling, factor in (("none", 1), ("sqrt", 2), ("linear", 4)):
-        recipe = Recipe(learning_rate=0.1, learning_rate_scaling=scaling, reference_batch_size=64)
-        scaled = cell.model_copy(update={"recipe": recipe, "batch_size": 256})
-        assert scaled_learning_rate(scaled) == pytest.approx(0.1 * factor)
+        scaled = Recipe(learning_rate=0.1, learning_rate_scaling=scaling, reference_batch_size=64, warmup=0)
+        assert learning_rate(scaled, 256, 0, 100) == pytest.approx(0.1 * factor)
+
+
+def test_learning_rate_starts_and_ends_where_the_recipe_says():
+    recipe = Recipe(learning_rate=0.5, warmup=0.1, warmup_learning_rate=0.1, minimum_learning_rate=0.2)
+    rates = [learning_rate(recipe, 64, step, 1000) for step in range(1001)]
+    assert rates[0] == pytest.approx(0.1, abs=0.01)
+    assert max(rates) == pytest.approx(0.5)
+    assert rates[-1] == pytest.approx(0.2)
 
 
 def test_classes_outside_training_get_no_number():

@@ -14,7 +14,7 @@ except ModuleNotFoundError:
 
 from clce_bench import __version__, warm
 from clce_bench.cli import experiments, stages
-from clce_bench.errors import UserError
+from clce_bench.errors import Interrupted, UserError
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def command_status(arguments: Sequence[str]) -> int:
         arguments: what follows ``clce-bench``.
 
     Returns:
-        The exit status: 0, 2 for bad input, 1 for anything unforeseen.
+        The exit status: 0, 2 for bad input, 75 when asked to end with the work saved, 1 for anything unforeseen.
     """
     sys.path.insert(0, str(Path.cwd()))  # Losses of the user's own lie beside the experiment file.
     try:
@@ -38,6 +38,11 @@ def command_status(arguments: Sequence[str]) -> int:
     except UserError as error:
         click.echo(f"error: {error}", err=True)
         return 2
+    except Interrupted as error:
+        click.echo(str(error), err=True)
+        return 75
+    except SystemExit as error:
+        return int(error.code or 0)
     except click.ClickException as error:
         error.show()
         return 2

@@ -1,13 +1,14 @@
 """Verbs that run one job of the DAG. Heavy modules are imported by the verb that needs them."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from clce_bench.errors import UserError
+from clce_bench.errors import Interrupted, UserError
 
 
 def job_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -117,20 +118,29 @@ def features(job: dict[str, Any], output: Path, threads: int) -> None:
 @click.command()
 @job_options
 @threads_option
-def train(job: dict[str, Any], output: Path, threads: int) -> None:
-    """Train one cell.
+@click.option("--runtime", default="{}", help="JSON: the runtime section of an experiment file.")
+def train(job: dict[str, Any], output: Path, threads: int, runtime: str) -> None:
+    """Train one cell. A run that was killed goes on from its last checkpoint.
 
     Example, again with the job of a finished cell:
     clce-bench train --job results/cells/DATASET/BACKBONE/CELL/cell.json --output /tmp/cell
     """
     import torch
 
+    from clce_bench.recipes import Runtime
+    from clce_bench.training.distributed import launch
     from clce_bench.training.train import train_cell
 
+    own = Runtime.model_validate_json(runtime)
+    status = launch(sys.argv[1:], own.processes)
+    if status is not None:
+        raise SystemExit(status)
     failure = output / "failure.txt"
     torch.set_num_threads(threads)
     try:
-        train_cell(job, output)
+        train_cell(job, output, own)
+    except Interrupted:
+        raise
     except BaseException as error:
         output.mkdir(parents=True, exist_ok=True)
         failure.write_text(f"{type(error).__name__}: {error}\n")

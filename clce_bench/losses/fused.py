@@ -12,12 +12,13 @@ class FusedLoss(nn.Module):
     Args:
         contrastive: the contrastive loss; may be ``None`` at λ = 0.
         weight: λ in [0, 1]; 0 is cross-entropy alone, 1 the contrastive loss alone.
+        label_smoothing: of cross-entropy, in [0, 1).
 
     Raises:
         ValueError: λ is outside [0, 1], there is no contrastive loss at λ > 0, or it is not reduced to a scalar.
     """
 
-    def __init__(self, contrastive: nn.Module | None, weight: float) -> None:
+    def __init__(self, contrastive: nn.Module | None, weight: float, label_smoothing: float = 0.0) -> None:
         super().__init__()
         if not 0 <= weight <= 1:
             raise ValueError(f"weight: {weight!r} is not allowed. Allowed: a number from 0 to 1.")
@@ -27,6 +28,7 @@ class FusedLoss(nn.Module):
             raise ValueError("reduction: 'none' is not allowed in a fused loss. Allowed: 'mean'.")
         self.contrastive = contrastive
         self.weight = weight
+        self.label_smoothing = label_smoothing
 
     def forward(
         self, logits: Tensor | None, embeddings: Tensor | None, labels: Tensor, images: Tensor | None = None
@@ -42,7 +44,8 @@ class FusedLoss(nn.Module):
         Args:
             logits: (rows, classes); not read at λ = 1.
             embeddings: (rows, dimensions); not read at λ = 0.
-            labels: (rows,), integer.
+            labels: (rows,), integer; for cross-entropy alone also probabilities (rows, classes), such as mixed labels,
+                which are not smoothed again.
             images: which image each row is a view of, (rows,), integer; read by self-supervised losses, which else
                 take the labels.
 
@@ -51,11 +54,14 @@ class FusedLoss(nn.Module):
         """
         if self.weight == 0 or self.contrastive is None:
             assert logits is not None
-            return F.cross_entropy(logits, labels)
+            return self._cross_entropy(logits, labels)
         assert embeddings is not None
         by_image = images is not None and getattr(self.contrastive, "self_supervised", False)
         contrastive: Tensor = self.contrastive(embeddings, images if by_image else labels)
         if self.weight == 1:
             return contrastive
         assert logits is not None
-        return (1 - self.weight) * F.cross_entropy(logits, labels) + self.weight * contrastive
+        return (1 - self.weight) * self._cross_entropy(logits, labels) + self.weight * contrastive
+
+    def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(logits, labels, label_smoothing=0.0 if labels.ndim > 1 else self.label_smoothing)

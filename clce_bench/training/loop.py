@@ -1,20 +1,27 @@
 """The training loop: batches in, history and a trained model out."""
 
-import math
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from clce_bench.cells import Cell
-from clce_bench.losses import FusedLoss
-from clce_bench.models.classifier import ContrastiveClassifier
+from clce_bench.errors import Interrupted
 from clce_bench.provenance import now
+from clce_bench.training import distributed
 from clce_bench.training.batches import Inputs, epoch_batches
+from clce_bench.training.checkpoint import Checkpoints, stop_signals
+from clce_bench.training.optimization import learning_rate, set_learning_rate
+from clce_bench.training.progress import Progress
+from clce_bench.training.step import Diverged, Stepper
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -27,7 +34,7 @@ class Epoch:
         loss: mean of the fused loss over the steps.
         learning_rate: at the last step.
         validation: accuracy on the validation part, in [0, 1].
-        seconds: since training began.
+        seconds: of training until then, validation included, without what a killed run lost.
     """
 
     epoch: int
@@ -38,12 +45,27 @@ class Epoch:
     seconds: float
 
 
-@dataclass(frozen=True)
+@dataclass
 class Training:
-    """What training gave: the history, and why it ended early if it did."""
+    """What training gave, and where it stands meanwhile.
+
+    Attributes:
+        history: the epochs that are done.
+        diverged: why it ended early, if it did.
+        step: steps done.
+        total: sum of the losses of the current epoch's steps.
+        seconds: spent so far.
+        waiting: share of them spent waiting for data.
+        resumed: how often it went on from a checkpoint.
+    """
 
     history: list[Epoch]
-    diverged: str | None
+    diverged: str | None = None
+    step: int = 0
+    total: float = 0.0
+    seconds: float = 0.0
+    waiting: float = 0.0
+    resumed: int = 0
 
     def rows(self) -> list[dict[str, str | float | int]]:
         """Returns the history as dictionaries."""
@@ -51,83 +73,112 @@ class Training:
 
 
 def fit(
-    model: ContrastiveClassifier,
-    loss: FusedLoss,
+    stepper: Stepper,
     cell: Cell,
     inputs: Inputs,
     rows: NDArray[np.int64],
     labels: Tensor,
     validate: Callable[[], float],
+    checkpoints: Checkpoints,
 ) -> Training:
-    """Trains a model in place.
+    """Trains a model in place, from its checkpoint if it has one.
 
     Args:
-        model: on its device.
-        loss: takes logits, embeddings and labels.
+        stepper: holds the model.
         cell: batch size, seed and recipe.
         inputs: gives the tail's inputs.
         rows: the training images.
         labels: label by image, (all images,), on the model's device.
-        validate: measures the accuracy on the validation part.
+        validate: measures the accuracy of the weights that count on the validation part.
+        checkpoints: where to save and to go on from.
 
     Returns:
         The history. A loss that is not finite ends training before it can change the weights.
+
+    Raises:
+        Interrupted: the process was asked to end; a checkpoint is saved.
     """
-    recipe = cell.recipe
-    steps = recipe.epochs * (len(rows) // cell.batch_size)
-    optimizer = torch.optim.AdamW(parameter_groups([model, loss], recipe.weight_decay), fused=True)
-    peak = scaled_learning_rate(cell)
-    history: list[Epoch] = []
-    started, step = time.perf_counter(), 0
-    for epoch in range(recipe.epochs):
-        model.train()
-        total = torch.zeros((), device=labels.device)
-        count = 0
-        batches = list(epoch_batches(rows, cell.batch_size, recipe.views, inputs.views, epoch, cell.dataset, cell.seed))
-        for (batch, _), values in zip(batches, inputs.stream(batches), strict=True):
-            rate = peak * schedule(step, steps, recipe.warmup)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            _, logits, embeddings = model(values)
-            value = loss(logits, embeddings, labels[batch], torch.from_numpy(batch).to(labels.device))
-            if not torch.isfinite(value):
-                return Training(history, f"the loss was {value.item()} in epoch {epoch + 1}, step {count + 1}")
-            optimizer.zero_grad()
-            value.backward()
-            optimizer.step()
-            total += value.detach()
-            count, step = count + 1, step + 1
-        model.eval()
-        mean, accuracy = total.item() / count, validate()
-        history.append(Epoch(epoch + 1, now(), mean, rate, accuracy, time.perf_counter() - started))
-    return Training(history, None)
+    recipe, per_epoch = cell.recipe, len(rows) // cell.batch_size
+    steps = recipe.epochs * per_epoch
+    training = _resume(stepper, checkpoints)
+    with stop_signals() as stop, Progress(cell.name, steps, training.step, cell.batch_size) as progress:
+        for epoch in range(training.step // per_epoch, recipe.epochs):
+            stepper.model.train()
+            drawn = epoch_batches(rows, cell.batch_size, recipe.views, inputs.views, epoch, cell.dataset, cell.seed)
+            batches = [
+                (distributed.own_share(images, recipe.views), distributed.own_share(views, recipe.views))
+                for images, views in list(drawn)[training.step - epoch * per_epoch :]
+            ]
+            stream = inputs.stream(batches)
+            for images, _ in batches:
+                with _timed(training) as waited:
+                    values = next(stream)
+                    waited()
+                    rate = learning_rate(recipe, cell.batch_size, training.step, steps)
+                    set_learning_rate(stepper.optimizer, rate)
+                    try:
+                        loss = stepper.step(
+                            training.step, values, labels[images], torch.from_numpy(images).to(labels.device)
+                        )
+                    except Diverged as error:
+                        position = f"epoch {epoch + 1}, step {training.step % per_epoch + 1}"
+                        training.diverged = f"{error} in {position}"
+                        return training
+                    training.total += distributed.mean_of(loss).item()
+                    training.step += 1
+                progress.advance(training.total / ((training.step - 1) % per_epoch + 1))
+                ends = training.step % per_epoch == 0
+                if ends:
+                    with _timed(training):
+                        stepper.evaluated.eval()
+                        accuracy, mean = validate(), training.total / per_epoch
+                    done = Epoch(epoch + 1, now(), mean, rate, accuracy, training.seconds)
+                    training.history.append(done)
+                    training.total = 0.0
+                    log.info("%s", progress.line(epoch + 1, recipe.epochs, mean, accuracy))
+                if training.step < steps:
+                    _checkpoint(stepper, checkpoints, training, stop.asked)
+    return training
 
 
-def scaled_learning_rate(cell: Cell) -> float:
-    """Returns the peak learning rate for the cell's batch size."""
-    exponent = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}[cell.recipe.learning_rate_scaling]
-    factor: float = (cell.batch_size / cell.recipe.reference_batch_size) ** exponent
-    return cell.recipe.learning_rate * factor
+@contextmanager
+def _timed(training: Training) -> Iterator[Callable[[], None]]:
+    start = time.perf_counter()
+
+    def waited() -> None:
+        training.waiting += time.perf_counter() - start
+
+    yield waited
+    training.seconds += time.perf_counter() - start
 
 
-def schedule(step: int, steps: int, warmup: float) -> float:
-    """Returns the share of the peak learning rate: a linear rise, then half a cosine down to 0.
+def _checkpoint(stepper: Stepper, checkpoints: Checkpoints, training: Training, stop: bool) -> None:
+    # The first process's clock decides for all.
+    ending = distributed.any_of(stop)
+    if not (ending or distributed.any_of(checkpoints.due and distributed.rank() == 0)):
+        return
+    random = distributed.gather_objects(_random_state(stepper.device))
+    if distributed.rank() == 0:
+        checkpoints.save(training.step, {**stepper.state(), "training": asdict(training), "random": random})
+    checkpoints.last = time.monotonic()
+    if ending:
+        raise Interrupted(f"stopped after step {training.step}; the same command goes on from there")
 
-    Args:
-        step: counts from 0.
-        steps: of the whole training.
-        warmup: share of the steps with a rising rate.
-    """
-    rising = warmup * steps
-    if step < rising:
-        return (step + 1) / (rising + 1)
-    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(steps - rising, 1)))
+
+def _resume(stepper: Stepper, checkpoints: Checkpoints) -> Training:
+    state = checkpoints.load()
+    if state is None or len(state["random"]) != distributed.processes():
+        return Training([])
+    stepper.load(state)
+    training = Training(**state["training"])
+    training.history = [Epoch(**epoch) for epoch in state["training"]["history"]]
+    training.resumed += 1
+    random = state["random"][distributed.rank()]
+    torch.set_rng_state(random[0])
+    if len(random) > 1:
+        torch.cuda.set_rng_state(random[1], stepper.device)
+    return training
 
 
-def parameter_groups(modules: Sequence[nn.Module], weight_decay: float) -> list[dict[str, object]]:
-    """Divides the parameters: matrices and filters decay, biases and normalisation do not."""
-    trained = [parameter for module in modules for parameter in module.parameters() if parameter.requires_grad]
-    return [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+def _random_state(device: torch.device) -> list[Tensor]:
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]

@@ -3,7 +3,6 @@
 import logging
 import resource
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,48 +11,59 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
-from torch import Tensor
 
 from clce_bench.cells import Cell
-from clce_bench.data.augmentation import CLEAN
 from clce_bench.data.prepared import PreparedDataset, rows_by_part
 from clce_bench.errors import UserError
-from clce_bench.files import read_json, sha256_of, staged, write_json
+from clce_bench.files import canonical_json, read_json, sha256_of, staged, write_json
 from clce_bench.losses import FusedLoss, create_loss
 from clce_bench.models.backbone import load_backbone, split_backbone
 from clce_bench.models.classifier import ContrastiveClassifier
 from clce_bench.models.device import pick_device
 from clce_bench.provenance import environment, now
+from clce_bench.recipes import Runtime
 from clce_bench.seeds import seed_for
+from clce_bench.training import distributed
 from clce_bench.training.batches import ComputedInputs, Inputs, StoredInputs
+from clce_bench.training.checkpoint import Checkpoints
 from clce_bench.training.loop import Training, fit
+from clce_bench.training.step import Stepper
+from clce_bench.training.validation import embed, leave_one_out_accuracy, training_labels
 
 log = logging.getLogger(__name__)
 
-EVALUATION_BATCH = 256
 
-
-def train_cell(job: dict[str, Any], output: Path) -> None:
+def train_cell(job: dict[str, Any], output: Path, runtime: Runtime | None = None) -> None:
     """Writes ``cell.json``, ``history.csv``, ``model.safetensors`` and ``embeddings.npz``.
 
     Args:
         job: ``spec`` (a cell), ``inputs`` (paths by name) and ``code`` (a fingerprint).
-        output: the cell's folder.
+        output: the cell's folder; checkpoints lie in ``checkpoints`` below it meanwhile.
+        runtime: how to run; changes no result.
 
     Raises:
-        UserError: the batch does not fit the training set, or the loss rejects its hyper-parameters.
+        UserError: the batch does not fit the training set, the loss rejects its hyper-parameters, or the recipe or the
+            runtime asks for what does not go together.
+        Interrupted: the process was asked to end; the next one goes on from there.
     """
+    device = pick_device()
+    with distributed.process_group(device):
+        _train(job, output, runtime or Runtime(), device)
+
+
+def _train(job: dict[str, Any], output: Path, runtime: Runtime, device: torch.device) -> None:
     started, clock = now(), time.perf_counter()
     cell = Cell.model_validate(job["spec"])
     paths = {name: Path(path) for name, path in job["inputs"].items()}
     # For what has no generator of its own: dropout, and weights of a loss of the user's.
-    torch.manual_seed(seed_for("training", dataset=cell.dataset, seed=cell.seed))
-    device = pick_device()
+    process = {"process": distributed.rank()} if distributed.rank() else {}
+    torch.manual_seed(seed_for("training", dataset=cell.dataset, seed=cell.seed, **process))
     dataset = PreparedDataset(paths["dataset"].parent)
     rows = rows_by_part(paths["splits"], cell.split.fold)
     if cell.batch_size > len(rows["train"]):
         allowed = f"Allowed: at most {len(rows['train'])}, the training images of {cell.dataset}"
         raise UserError(f"batch_size: {cell.batch_size} is not allowed. {allowed}.")
+    _check(cell, runtime)
     labels, classes = training_labels(dataset.items["label"].to_numpy(), rows["train"])
     few_shot = read_json(paths["splits"])["task"] == "few-shot"
     backbone = read_json(paths["backbone"])
@@ -66,7 +76,9 @@ def train_cell(job: dict[str, Any], output: Path) -> None:
     model = ContrastiveClassifier(tail, backbone["features"], classes, cell.weight, cell.recipe, cell.seed).to(device)
     if "features" not in paths:
         model.to(memory_format=torch.channels_last)
-    loss = FusedLoss(_contrastive(cell), cell.weight).to(device)
+    loss = FusedLoss(_contrastive(cell), cell.weight, cell.recipe.label_smoothing).to(device)
+    stepper = Stepper(model, loss, cell, runtime, classes)
+    model = stepper.evaluated
 
     def validate() -> float:
         features, logits = embed(model, inputs, rows["validation"])
@@ -75,17 +87,30 @@ def train_cell(job: dict[str, Any], output: Path) -> None:
             return leave_one_out_accuracy(features, own)
         return float((logits.argmax(axis=1) == labels[rows["validation"]].cpu().numpy()).mean())
 
-    training = fit(model, loss, cell, inputs, rows["train"], labels.to(device), validate)
+    checkpoints = Checkpoints(output / "checkpoints", canonical_json(job), runtime.checkpoint_seconds)
+    training = fit(stepper, cell, inputs, rows["train"], labels.to(device), validate, checkpoints)
+    if distributed.rank():
+        return
     embedded = np.sort(np.concatenate(list(rows.values())))
     embeddings = embed(model, inputs, embedded)
     if not np.isfinite(embeddings[0]).all():
-        training = replace(training, diverged="the features were not finite after the last epoch")
+        training.diverged = "the features were not finite after the last epoch"
     log.info("%s: %d epochs, %s", cell.name, len(training.history), training.diverged or "done")
-    _write(output, job, cell, model, training, embedded, embeddings, started, clock)
+    _write(output, job, cell, model, training, runtime, embedded, embeddings, started, clock)
+    checkpoints.remove()
 
 
-def _peak_gpu_memory_mib() -> int | None:
-    return round(torch.cuda.max_memory_allocated() / 2**20) if torch.cuda.is_available() else None
+def _check(cell: Cell, runtime: Runtime) -> None:
+    processes, recipe = distributed.processes(), cell.recipe
+    if cell.batch_size % processes:
+        raise UserError(f"batch_size: {cell.batch_size} cannot be shared by {processes} processes evenly.")
+    if processes > 1 and runtime.micro_batch == "auto":
+        raise UserError("runtime.micro_batch: 'auto' is not allowed with several processes. Allowed: a number.")
+    if recipe.batch_norm == "batch" and (runtime.micro_batch is not None or processes > 1):
+        raise UserError(
+            "recipe.batch_norm: 'batch' is not allowed with runtime.micro_batch or several processes: the statistics"
+            " would be those of a part of the batch. Allowed: 'frozen'."
+        )
 
 
 def _contrastive(cell: Cell) -> torch.nn.Module | None:
@@ -93,6 +118,8 @@ def _contrastive(cell: Cell) -> torch.nn.Module | None:
         return None
     hyperparameters = {key: value for key, value in cell.loss.items() if key != "name"}
     name = cell.loss["name"]
+    if distributed.processes() > 1:
+        hyperparameters["gather"] = True
     try:
         loss = create_loss(name, **hyperparameters)
     except (ValueError, TypeError) as error:
@@ -103,57 +130,13 @@ def _contrastive(cell: Cell) -> torch.nn.Module | None:
     return loss
 
 
-def training_labels(labels: NDArray[np.int64], train: NDArray[np.int64]) -> tuple[Tensor, int]:
-    """Numbers the classes that occur in training from 0.
-
-    Args:
-        labels: label of every image, (images,).
-        train: the training images.
-
-    Returns:
-        The numbers, (images,), −1 for classes outside training, and how many classes there are.
-    """
-    present = np.unique(labels[train])
-    numbers = np.full(labels.max() + 1, -1)
-    numbers[present] = np.arange(len(present))
-    return torch.from_numpy(numbers[labels]), len(present)
-
-
-@torch.no_grad()
-def embed(
-    model: ContrastiveClassifier, inputs: Inputs, rows: NDArray[np.int64]
-) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-    """Computes features (rows, d) and logits (rows, classes) of clean images; no logits at λ = 1."""
-    model.eval()
-    chunks = [rows[start : start + EVALUATION_BATCH] for start in range(0, len(rows), EVALUATION_BATCH)]
-    outputs = [model(values) for values in inputs.stream([(chunk, np.full(len(chunk), CLEAN)) for chunk in chunks])]
-    features = torch.cat([features for features, _, _ in outputs]).cpu().numpy()
-    logits = None if model.classifier is None else torch.cat([logits for _, logits, _ in outputs]).cpu().numpy()
-    return features, logits
-
-
-def leave_one_out_accuracy(features: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """Classifies each row by the nearest class mean (cosine), its own row left out of its class's mean.
-
-    It needs no classifier, so it also measures unseen classes and cells without cross-entropy.
-    """
-    unit = features / np.linalg.norm(features, axis=1, keepdims=True).clip(1e-12)
-    classes, members = np.unique(labels, return_inverse=True)
-    sums = np.zeros((len(classes), unit.shape[1]), dtype=unit.dtype)
-    np.add.at(sums, members, unit)
-    scores = unit @ (sums / np.linalg.norm(sums, axis=1, keepdims=True).clip(1e-12)).T
-    without = sums[members] - unit
-    without /= np.linalg.norm(without, axis=1, keepdims=True).clip(1e-12)
-    scores[np.arange(len(unit)), members] = (unit * without).sum(axis=1)
-    return float((scores.argmax(axis=1) == members).mean())
-
-
 def _write(
     output: Path,
     job: dict[str, Any],
     cell: Cell,
     model: ContrastiveClassifier,
     training: Training,
+    runtime: Runtime,
     rows: NDArray[np.int64],
     embeddings: tuple[NDArray[np.float32], NDArray[np.float32] | None],
     started: str,
@@ -179,9 +162,14 @@ def _write(
             "started": started,
             "seconds": round(time.perf_counter() - clock, 3),
             "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-            "peak_gpu_memory_mib": round(torch.cuda.max_memory_allocated() / 2**20)
-            if torch.cuda.is_available()
-            else None,
+            "peak_gpu_memory_mib": _peak_gpu_memory_mib(),
+            "runtime": {**runtime.model_dump(), "processes": distributed.processes()},
+            "waiting_for_data": round(training.waiting / max(training.seconds, 1e-9), 4),
+            "resumed": training.resumed,
             "environment": environment(),
         }
         write_json(folder / "cell.json", record)
+
+
+def _peak_gpu_memory_mib() -> int | None:
+    return round(torch.cuda.max_memory_allocated() / 2**20) if torch.cuda.is_available() else None

@@ -19,6 +19,7 @@ except UserError as error:
 
 PLAN.prepare()
 FOLDER = str(PLAN.folder)
+RUNTIME = PLAN.experiment.runtime.model_dump_json()
 
 
 def job_of(verb, wildcard="key"):

@@ -45,4 +45,4 @@ rule train:
         job=job_of("train"),
     shell:
         "clce-bench train --job {params.job:q} --output $(dirname {output.cell:q}) --threads {threads} "
-        "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
+        "--runtime {RUNTIME:q} > {log:q} 2>&1 || {{ status=$?; tail -n 3 {log:q} >&2; exit $status; }}"

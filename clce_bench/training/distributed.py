@@ -1,0 +1,101 @@
+"""Several processes that train one cell, each with its share of every batch."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+
+def launch(arguments: Sequence[str], processes: int) -> int | None:
+    """Runs a command line of ``clce-bench`` in several processes of this machine.
+
+    Args:
+        arguments: what follows ``clce-bench``.
+        processes: how many.
+
+    Returns:
+        The exit status; ``None`` if this process is to run the command itself: it is alone, or already one of several
+        (started by torchrun, also across machines).
+    """
+    if processes == 1 or "WORLD_SIZE" in os.environ:
+        return None
+    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    return subprocess.run([*run, "-m", "clce_bench.cli", *arguments]).returncode
+
+
+@contextmanager
+def process_group(device: torch.device) -> Iterator[None]:
+    """Joins the other processes, if this one was started as one of several."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(hours=2))
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def processes() -> int:
+    """Returns how many processes train this cell."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Returns the number of this process among them; the first writes the results."""
+    return dist.get_rank() if processes() > 1 else 0
+
+
+def wrap(model: nn.Module, device: torch.device) -> nn.Module:
+    """Makes gradients the mean over all processes."""
+    if processes() == 1:
+        return model
+    return nn.parallel.DistributedDataParallel(model, [device] if device.type == "cuda" else None)
+
+
+def any_of(flag: bool | Tensor) -> bool:
+    """Whether a flag is raised in any process: all get the same answer."""
+    if processes() == 1:
+        return bool(flag)
+    device = torch.cuda.current_device() if dist.get_backend() == "nccl" else "cpu"
+    raised = torch.tensor(int(flag), device=device)
+    dist.all_reduce(raised, dist.ReduceOp.MAX)
+    return bool(raised)
+
+
+def mean_of(value: Tensor) -> Tensor:
+    """Averages a scalar over the processes."""
+    if processes() > 1:
+        value = value.clone()
+        dist.all_reduce(value)
+    return value / processes()
+
+
+def gather_objects(value: Any) -> list[Any]:
+    """Collects a small value from each process, in the order of their ranks."""
+    if processes() == 1:
+        return [value]
+    found: list[Any] = [None] * processes()
+    dist.all_gather_object(found, value)
+    return found
+
+
+def own_share(values: NDArray[np.int64], views: int) -> NDArray[np.int64]:
+    """Picks this process's part of a batch: some of its images, each in all its views.
+
+    Args:
+        values: one per row, (views · images,): all images in their first view, then all in their second, …
+        views: views per image.
+    """
+    by_view = values.reshape(views, -1)
+    each = by_view.shape[1] // processes()
+    return by_view[:, rank() * each : (rank() + 1) * each].reshape(-1)

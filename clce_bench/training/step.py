@@ -1,0 +1,141 @@
+"""One optimisation step, with everything that a recipe may ask of it."""
+
+import logging
+from typing import Any
+
+import numpy as np
+import torch
+from timm.data import Mixup
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn
+
+from clce_bench.cells import Cell
+from clce_bench.losses import FusedLoss
+from clce_bench.models.classifier import ContrastiveClassifier
+from clce_bench.recipes import Runtime
+from clce_bench.seeds import seed_for
+from clce_bench.training import distributed
+from clce_bench.training.gradient_cache import cached_backward
+from clce_bench.training.optimization import build_optimizer
+
+log = logging.getLogger(__name__)
+
+
+class Diverged(Exception):
+    """The loss is not a finite number. The weights are those before the step."""
+
+
+class Stepper:
+    """Takes optimisation steps.
+
+    Args:
+        model: on its device; the weights of this object are what steps change.
+        loss: takes logits, embeddings, labels and images.
+        cell: its recipe, and the axes of the randomness.
+        runtime: micro-batches, compilation.
+        classes: number of classes, for mixed labels.
+    """
+
+    def __init__(
+        self, model: ContrastiveClassifier, loss: FusedLoss, cell: Cell, runtime: Runtime, classes: int
+    ) -> None:
+        self.model, self.loss, self.cell, recipe = model, loss, cell, cell.recipe
+        self.optimizer = build_optimizer(model, loss, recipe)
+        self.device = next(model.parameters()).device
+        self.precision = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}[recipe.precision]
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "float16")
+        self.average = ModelEmaV3(model, decay=recipe.ema, use_warmup=True) if recipe.ema else None
+        self.micro_batch = runtime.micro_batch if isinstance(runtime.micro_batch, int) else None
+        self.shrinks = runtime.micro_batch == "auto"
+        self.mixup: Mixup | None = None
+        if recipe.mixup or recipe.cutmix:
+            self.mixup = Mixup(recipe.mixup, recipe.cutmix, label_smoothing=recipe.label_smoothing, num_classes=classes)
+        network: nn.Module = distributed.wrap(model, self.device)
+        self.network: Any = torch.compile(network) if runtime.compile else network
+
+    @property
+    def evaluated(self) -> ContrastiveClassifier:
+        """The model whose weights count: the moving average where there is one."""
+        averaged: ContrastiveClassifier = self.average.module if self.average else self.model
+        return averaged
+
+    def step(self, number: int, inputs: Tensor, labels: Tensor, images: Tensor) -> Tensor:
+        """Takes one step.
+
+        Args:
+            number: of the step, from 0; an axis of the randomness.
+            inputs: of the network, (rows, …).
+            labels: (rows,).
+            images: which image each row is a view of, (rows,).
+
+        Returns:
+            The loss before the step, a detached scalar.
+
+        Raises:
+            Diverged: the loss is not finite.
+        """
+        targets = labels
+        if self.mixup:
+            inputs, targets = self._mix(number, inputs, labels)
+
+        def total(_features: Tensor, logits: Tensor | None, embeddings: Tensor | None) -> Tensor:
+            value: Tensor = self.loss(None if logits is None else logits.float(), embeddings, targets, images)
+            if distributed.any_of(not torch.isfinite(value)):
+                raise Diverged(f"the loss was {value.item()}")
+            scaled: Tensor = self.scaler.scale(value)
+            return scaled
+
+        scale = self.scaler.get_scale()
+        value = self._backward(inputs, total) / scale
+        self.scaler.unscale_(self.optimizer)
+        if self.cell.recipe.clip_gradient:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.cell.recipe.clip_gradient)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.average:
+            self.average.update(self.model, step=number)
+        return value
+
+    def _backward(self, inputs: Tensor, total: Any) -> Tensor:
+        state = torch.get_rng_state()
+        while True:
+            self.optimizer.zero_grad()
+            try:
+                with torch.autocast(self.device.type, self.precision, enabled=self.precision is not None):
+                    return cached_backward(self.network, inputs, total, self.micro_batch or len(inputs))
+            except torch.OutOfMemoryError:
+                rows = self.micro_batch or len(inputs)
+                if not self.shrinks or rows == 1:
+                    raise
+            # Outside the handler, which would keep the failed graph alive.
+            self.micro_batch = (rows + 1) // 2
+            log.info("out of memory at %d rows: going on with micro-batches of %d", rows, self.micro_batch)
+            torch.set_rng_state(state)
+
+    def _mix(self, number: int, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        assert self.mixup is not None
+        # timm draws from numpy's global generator.
+        outside = np.random.get_state()
+        np.random.seed(seed_for("mixup", dataset=self.cell.dataset, seed=self.cell.seed, step=number) % 2**32)
+        mixed: tuple[Tensor, Tensor] = self.mixup(inputs.clone(), labels)
+        np.random.set_state(outside)
+        return mixed
+
+    def state(self) -> dict[str, Any]:
+        """Returns everything that the next steps depend on, but for the random numbers."""
+        return {
+            "model": self.model.state_dict(),
+            "loss": self.loss.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "average": self.average.state_dict() if self.average else None,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Goes back to a state."""
+        self.model.load_state_dict(state["model"])
+        self.loss.load_state_dict(state["loss"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        if self.average:
+            self.average.load_state_dict(state["average"])
