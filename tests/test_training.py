@@ -31,9 +31,9 @@ SMALL = {
 }
 
 
-def cells(loss, weight=0.9, **keys):
-    grid = {"name": "main", "dataset": "tiny", "loss": loss, "lambda": weight, "batch_size": 16, "seed": 0}
-    return union(cells_of(parse_experiment({"name": "test", "grids": [grid], **SMALL, **keys}, "test.yaml")))
+def cells(loss, weight=0.9, dataset="tiny", **keys):
+    grid = {"name": "main", "dataset": dataset, "loss": loss, "lambda": weight, "batch_size": 16, "seed": 0}
+    return union(cells_of(parse_experiment({"name": "test", "grids": [grid], **{**SMALL, **keys}}, "test.yaml")))
 
 
 @pytest.fixture(scope="module")

@@ -73,7 +73,9 @@ def _train(job: dict[str, Any], output: Path, runtime: Runtime, device: torch.de
         inputs = StoredInputs(paths["features"].parent, device)
     else:
         inputs = ComputedInputs(cell, dataset, trunk, backbone, device)
-    model = ContrastiveClassifier(tail, backbone["features"], classes, cell.weight, cell.recipe, cell.seed).to(device)
+    scale = (backbone["mean"], backbone["std"]) if cell.backbone.freeze == "none" else None
+    model = ContrastiveClassifier(tail, backbone["features"], classes, cell.weight, cell.recipe, cell.seed, scale)
+    model.to(device)
     if "features" not in paths:
         model.to(memory_format=torch.channels_last)
     loss = FusedLoss(_contrastive(cell), cell.weight, cell.recipe.label_smoothing).to(device)
