@@ -236,7 +236,7 @@ def test_other_processes_prepare_the_same_batches(photos, large, backbone):
     augmentation = {"folder:photos": {"size": 32, "augmentation": {"crop_scale": 0.5}}}
     cell = union(cells_of(parse_experiment({"name": "test", "grids": [grid], "datasets": augmentation}, "")))[0]
     dataset, description = prepared(size=32), read_json(backbone / "backbone.json")
-    trunk, _ = split_backbone(load_backbone(backbone), "none")
+    trunk, _ = split_backbone(load_backbone(backbone, 32), "none")
     batches = [(np.array([first, first + 1]), np.array([0, 3])) for first in range(6)]
     state = torch.get_rng_state()
     here, elsewhere = (

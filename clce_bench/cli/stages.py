@@ -101,7 +101,8 @@ def backbone(job: dict[str, Any], output: Path) -> None:
 @click.command()
 @job_options
 @threads_option
-def features(job: dict[str, Any], output: Path, threads: int) -> None:
+@click.option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where to compute.")
+def features(job: dict[str, Any], output: Path, threads: int, device: str) -> None:
     """Compute the frozen trunk's outputs for all views.
 
     Example: snakemake -n -p shows the command of each job, ready to copy.
@@ -112,7 +113,7 @@ def features(job: dict[str, Any], output: Path, threads: int) -> None:
 
     torch.set_num_threads(threads)
     paths = {name: Path(path) for name, path in job["inputs"].items()}
-    compute_features(job["spec"], paths, output)
+    compute_features(job["spec"], paths, output, device)
 
 
 @click.command()

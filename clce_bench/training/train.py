@@ -67,7 +67,9 @@ def _train(job: dict[str, Any], output: Path, runtime: Runtime, device: torch.de
     labels, classes = training_labels(dataset.items["label"].to_numpy(), rows["train"])
     few_shot = read_json(paths["splits"])["task"] == "few-shot"
     backbone = read_json(paths["backbone"])
-    trunk, tail = split_backbone(load_backbone(paths["backbone"].parent), cell.backbone.freeze)
+    checkpointing = runtime.gradient_checkpointing and cell.backbone.freeze == "none"
+    whole = load_backbone(paths["backbone"].parent, cell.size, cell.recipe.drop_path, checkpointing)
+    trunk, tail = split_backbone(whole, cell.backbone.freeze)
     inputs: Inputs
     if "features" in paths:
         inputs = StoredInputs(paths["features"].parent, device)
