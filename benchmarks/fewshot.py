@@ -7,6 +7,7 @@ docs/benchmarks/.
 """
 
 import time
+import warnings
 from collections.abc import Callable
 from datetime import date
 from importlib.metadata import version
@@ -121,7 +122,8 @@ def _timed(
 def main(episodes: int, looped: int) -> None:
     """Measure, and write docs/benchmarks/fewshot.md."""
     torch.set_num_threads(1)
-    with threadpool_limits(1):
+    # scikit-learn's nearest centroid wants deviations within classes, which one shot has not; printing takes time.
+    with threadpool_limits(1), warnings.catch_warnings(action="ignore"):
         results = measure(episodes, looped)
     lines = [
         "| method | shots | support views | here (episodes/s) | against | episodes/s | faster | accuracy apart |",

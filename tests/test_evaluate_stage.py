@@ -12,6 +12,7 @@ from clce_bench.files import read_json, write_json
 from tests.test_fewshot import draw
 
 CLASSES, EACH, SIZE = 8, 20, 12
+SPEC = {"split": {"fold": 0}, "dataset": "digits", "backbone": {"name": "resnet18", "weights": "random"}}
 
 
 def write_cell(folder, logits=True, episodes=False):
@@ -40,7 +41,7 @@ def write_cell(folder, logits=True, episodes=False):
         np.savez(folder / "episodes.npz", support_2=drawn[0], query_2=drawn[1])
         inputs["episodes"] = "episodes.json"
     np.savez(folder / "embeddings.npz", **arrays)
-    record = {"status": "done", "outputs_sha256": {}, "job": {"spec": {"split": {"fold": 0}}}}
+    record = {"status": "done", "outputs_sha256": {}, "job": {"spec": SPEC}}
     write_json(folder / "cell.json", record)
     evaluate_cell({"inputs": {k: str(folder / v) for k, v in inputs.items()}, "code": "c"}, folder / "metrics.json")
     with np.load(folder / "metrics.npz") as stored:
@@ -108,7 +109,7 @@ def test_geometry_of_many_images_looks_at_the_same_part_for_all_cells(tmp_path, 
 
 
 def test_a_diverged_cell_has_no_metrics(tmp_path):
-    write_json(tmp_path / "cell.json", {"status": "diverged", "outputs_sha256": {"model": "x"}, "job": {}})
+    write_json(tmp_path / "cell.json", {"status": "diverged", "outputs_sha256": {"model": "x"}, "job": {"spec": SPEC}})
     evaluate_cell({"inputs": {"cell": str(tmp_path / "cell.json")}, "code": "c"}, tmp_path / "metrics.json")
     assert read_json(tmp_path / "metrics.json")["metrics"] == {}
     with np.load(tmp_path / "metrics.npz") as arrays:
