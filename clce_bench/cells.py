@@ -38,6 +38,8 @@ class Cell(Section):
         spec: dict[str, Any] = self.model_dump(by_alias=True)
         if self.backbone.freeze == "none":
             del spec["backbone"]["cached_views"]
+        if not self.backbone.small_stem:
+            del spec["backbone"]["small_stem"]
         if self.weight == 0:
             del spec["recipe"]["projection_size"]
         if self.recipe.optimizer == "adamw":
@@ -110,13 +112,22 @@ def union(grids: dict[str, list[Cell]]) -> list[Cell]:
 def _expand(experiment: Experiment, grid: Grid) -> Iterator[Cell]:
     axes = {"fold": grid.fold, "seed": grid.split_seed, "images_per_class": grid.images_per_class}
     splits = list(_alternatives({key: values for key, values in axes.items() if values}))
+    backbones = list(_backbones(experiment, grid))
     for dataset, loss, weight in product(grid.dataset, grid.loss, grid.weight):
         if weight == 0:
             loss = Loss(name="ce")
         for hyperparameters in _hyperparameters(experiment, loss):
             for recipe in _recipes(experiment, grid, dataset, loss):
-                for batch_size, seed, split in product(grid.batch_size, grid.seed, splits):
-                    yield _cell(experiment, dataset, hyperparameters, weight, batch_size, seed, split, recipe)
+                for backbone, batch_size, seed, split in product(backbones, grid.batch_size, grid.seed, splits):
+                    yield _cell(experiment, dataset, backbone, hyperparameters, weight, batch_size, seed, split, recipe)
+
+
+def _backbones(experiment: Experiment, grid: Grid) -> Iterator[Backbone]:
+    for values in grid.backbone or [{}]:
+        try:
+            yield Backbone.model_validate({**experiment.backbone.model_dump(), **values})
+        except ValidationError as error:
+            raise UserError(f"grids: {grid.name}: backbone: {_reason(error)}") from None
 
 
 def _hyperparameters(experiment: Experiment, loss: Loss) -> Iterator[dict[str, Any]]:
@@ -154,6 +165,7 @@ def _alternatives(values: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def _cell(
     experiment: Experiment,
     dataset: str,
+    backbone: Backbone,
     loss: dict[str, Any],
     weight: float,
     batch_size: int,
@@ -165,7 +177,7 @@ def _cell(
     try:
         own_split = Split(**{**prepared.split.model_dump(), **split})
     except ValidationError as error:
-        raise UserError(f"grids: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
+        raise UserError(f"grids: {_reason(error)}") from None
     weight = 0.0 if loss["name"] == "ce" else weight
     if weight == 0 and not recipe.equal_compute:
         recipe = recipe.model_copy(update={"views": 1})
@@ -174,10 +186,14 @@ def _cell(
         size=prepared.size,
         split=own_split,
         augmentation=recipe.augmentation or prepared.augmentation,
-        backbone=experiment.backbone,
+        backbone=backbone,
         loss=loss,
         weight=weight,
         batch_size=batch_size,
         seed=seed,
         recipe=recipe,
     )
+
+
+def _reason(error: ValidationError) -> str:
+    return error.errors()[0]["msg"].removeprefix("Value error, ")

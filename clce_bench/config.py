@@ -75,6 +75,26 @@ class Backbone(Section):
     """The trunk up to and including this module stays fixed; ``none`` trains everything, ``all`` the heads only."""
     cached_views: Annotated[int, Field(ge=1, le=1000)] = 8
     """Augmented views per image of which the frozen trunk's outputs are stored."""
+    small_stem: bool = False
+    """For a ResNet on images of about 32 pixels: a 3×3 stem of stride 1 without pooling. Only with ``weights`` that
+    were trained so: a file, or ``random``."""
+
+    @model_validator(mode="after")
+    def _stem_fits(self) -> "Backbone":
+        if self.small_stem and (self.weights == "timm" or self.weights.startswith("package:")):
+            raise ValueError(f"small_stem: true is not allowed: the weights {self.weights!r} are for another stem.")
+        return self
+
+
+def check_backbone(values: Any) -> Any:
+    """Checks some values of a backbone, to lay over others, and returns them; a name alone is its ``name``.
+
+    Raises:
+        ValueError: an unknown key or a value outside its range.
+    """
+    values = {"name": values} if isinstance(values, str) else values
+    Backbone.model_validate({"weights": "random", **values} if isinstance(values, dict) else values)
+    return values
 
 
 class Loss(Section):
@@ -115,6 +135,8 @@ class Grid(Section):
     batch_size: Annotated[list[Annotated[int, Field(ge=2)]], BeforeValidator(listed), Field(min_length=1)] = [64]
     """Images per step; the contrastive loss sees ``recipe.views`` times as many rows."""
     seed: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(listed), Field(min_length=1)] = [0]
+    backbone: Annotated[list[Annotated[dict[str, Any], BeforeValidator(check_backbone)]], BeforeValidator(listed)] = []
+    """Backbones, each a timm name or values to lay over the experiment's own; that one when not given."""
     fold: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(listed)] = []
     """Folds of the split, to choose settings by cross-validation; the data set's own ``split.fold`` when not given."""
     split_seed: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(listed)] = []

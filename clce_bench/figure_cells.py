@@ -82,7 +82,7 @@ def embedded_cells(cells: list[Cell]) -> list[Cell]:
     """
     groups: dict[tuple[Any, ...], list[Cell]] = {}
     for cell in cells:
-        key = (cell.dataset, str(cell.split.images_per_class), cell.split.fold, cell.batch_size, cell.seed)
+        key = (cell.dataset, cell.backbone.name, cell.split.model_dump_json(), cell.batch_size, cell.seed)
         groups.setdefault(key, []).append(cell)
     if not groups:
         return []

@@ -160,6 +160,17 @@ def _check(cell: Cell, source: DatasetSource) -> None:
     if file and not file.is_file():
         allowed = "Allowed: 'package:NAME', a .safetensors or .pth file, 'timm' or 'random'"
         raise UserError(f"backbone.weights: {file}: there is no such file. {allowed}.")
+    for key, unused in (("drop_path", 0.0), ("layer_decay", 1.0)):
+        if cell.backbone.freeze != "none" and (value := getattr(cell.recipe, key)) != unused:
+            reason = f"the backbone is frozen up to {cell.backbone.freeze!r}"
+            raise UserError(f"recipe.{key}: {value:g} is not allowed: {reason}. Allowed: {unused:g}.")
+    for key in ("mixup", "cutmix"):
+        if (value := getattr(cell.recipe, key)) and (cell.weight > 0 or cell.backbone.freeze != "none"):
+            reason = "mixed images have no one class, and stored features cannot be mixed"
+            raise UserError(
+                f"recipe.{key}: {value:g} is not allowed at λ = {cell.weight:g} with backbone.freeze:"
+                f" {cell.backbone.freeze}: {reason}. Allowed: λ = 0 with freeze: none."
+            )
     if cell.recipe.views > cell.backbone.cached_views and cell.backbone.freeze != "none":
         allowed = f"Allowed: at most backbone.cached_views, {cell.backbone.cached_views}"
         raise UserError(f"recipe.views: {cell.recipe.views} is not allowed. {allowed}.")
@@ -184,13 +195,15 @@ def _add_cell(jobs: dict[str, dict[str, Job]], cell: Cell, source: DatasetSource
     dataset_json = str(RESULTS / "data" / data / "dataset.json")
 
     # One split serves all folds; which of them validates is the cell's business.
-    division = {key: value for key, value in cell.spec["split"].items() if key != "fold"}
+    spec = cell.spec
+    division = {key: value for key, value in spec["split"].items() if key != "fold"}
     split_spec = {"dataset": cell.dataset, "size": cell.size, "split": division}
     split = f"{dataset_directory(cell.dataset)}-{cell.size}px-{digest(split_spec)}"
     jobs["splits"][split] = Job("splits", fingerprint("splits"), split_spec, {"dataset": dataset_json})
     splits_json = str(RESULTS / "splits" / split / "splits.json")
 
-    backbone_spec = cell.backbone.model_dump(include={"name", "weights"})
+    own = spec["backbone"]
+    backbone_spec = {key: own[key] for key in ("name", "weights", "small_stem") if key in own}
     backbone = f"{cell.backbone.name}-{digest(backbone_spec)}"
     file = weights_file(cell.backbone.weights)
     weights = {"weights": str(file)} if file else {}
@@ -199,7 +212,7 @@ def _add_cell(jobs: dict[str, dict[str, Job]], cell: Cell, source: DatasetSource
 
     inputs = {"dataset": dataset_json, "splits": splits_json, "backbone": backbone_json}
     if cell.backbone.freeze != "none":
-        features_spec = {"augmentation": cell.augmentation.model_dump(), "backbone": cell.backbone.model_dump()}
+        features_spec = {"augmentation": cell.augmentation.model_dump(), "backbone": own}
         features = f"{split}/{cell.backbone.name}-{digest(features_spec)}"
         feature_inputs = {"dataset": dataset_json, "splits": splits_json, "backbone": backbone_json}
         jobs["features"][features] = Job("features", fingerprint("features"), features_spec, feature_inputs)
@@ -207,7 +220,7 @@ def _add_cell(jobs: dict[str, dict[str, Job]], cell: Cell, source: DatasetSource
 
     key = cell_key(cell)
     loss = [] if cell.weight == 0 else [loss_path(cell.loss["name"])]
-    jobs["train"][key] = Job("train", fingerprint("train", *loss), cell.spec, inputs)
+    jobs["train"][key] = Job("train", fingerprint("train", *loss), spec, inputs)
 
     test_inputs = {"cell": str(cell.directory / "cell.json"), "dataset": dataset_json, "splits": splits_json}
     if source.task == "few-shot":

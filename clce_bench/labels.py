@@ -47,6 +47,11 @@ def axis_label(axis: str) -> str:
     return known.get(axis, axis.rpartition(".")[2].replace("_", " "))
 
 
+def value_label(value: float | str) -> str:
+    """Writes a value of an axis: numbers without needless digits."""
+    return value if isinstance(value, str) else f"{value:g}"
+
+
 def setting_label(loss: str, weight: float) -> str:
     """Returns a loss's name with its λ, which cross-entropy does not have."""
     return loss_label(loss) if weight == 0 else f"{loss_label(loss)}, λ = {weight:g}"

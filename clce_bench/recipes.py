@@ -10,20 +10,35 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from clce_bench.errors import unknown
 from clce_bench.section import Probability, Section, listed
 
+_RAND = r"rand(-(m|n|mmax|inc)[0-9]+|-(p|mstd)[0-9]+([.][0-9]+)?|-tweights)*"
+POLICY = rf"^({_RAND}|(original|originalr|v0|v0r|3a)(-mstd[0-9]+([.][0-9]+)?)?|cifar10)?$"
+"""What ``auto_augment`` may say."""
+
 
 class Augmentation(Section):
-    """Random changes to an image, torchvision's transforms in this order; the defaults change nothing."""
+    """Random changes to an image, in this order; the defaults change nothing."""
 
     crop_scale: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Smallest area of a random resized crop, as a share of the image."""
+    crop_padding: Annotated[int, Field(ge=0, le=64)] = 0
+    """Black pixels around the image before a crop of its own size, as is usual on CIFAR; 0 moves nothing."""
     rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
     """Largest rotation, in degrees."""
     flip: Probability = 0.0
     """Probability of a horizontal flip."""
+    auto_augment: Annotated[str, Field(pattern=POLICY)] = ""
+    """timm's name of a policy: ``rand-m9-mstd0.5-inc1`` for RandAugment, ``original`` or ``v0`` for AutoAugment's for
+    ImageNet, ``3a`` for that of DeiT III; ``cifar10`` for torchvision's AutoAugment of that name; none when empty."""
     color_jitter: Probability = 0.0
     """Strength of brightness, contrast and saturation changes."""
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Strength of hue changes."""
+    color_jitter_probability: Probability = 1.0
+    """Probability of the changes of colour."""
     grayscale: Probability = 0.0
     """Probability of dropping the colours."""
+    erasing: Probability = 0.0
+    """Probability of noise instead of a rectangle (timm's random erasing, one rectangle of random pixels)."""
 
 
 class Recipe(Section):

@@ -27,7 +27,13 @@ def make_cells(folder, effects, seeds=3, units=80, splits=(0,), noise=0.1, **axe
                 directory = folder / name
                 directory.mkdir(parents=True)
                 np.savez(directory / "metrics.npz", **{"outcome.top1": values, "unit.top1": np.arange(units)})
-                row = {"dataset": "digits", "images_per_class": np.nan, "backbone": "resnet18", "batch_size": 64}
+                row = {
+                    "dataset": "digits",
+                    "images_per_class": np.nan,
+                    "backbone": "resnet18",
+                    "overlap": "no",
+                    "batch_size": 64,
+                }
                 row |= {"lambda": 0.9, "status": "done", "grids": "main", "fold": 0, "validation": accuracy} | axes
                 row |= {"cell": name, "directory": str(directory), "seed": seed, "split_seed": split}
                 row |= {"test_to_train": 0.4, "metric.top1": values.mean(), **dict(setting)}

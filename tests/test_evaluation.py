@@ -1,72 +1,17 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy import stats
 from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import NearestCentroid
 from sklearn.preprocessing import StandardScaler
 
-from clce_bench.data.episodes import EpisodeSet
 from clce_bench.evaluation.compare import compare, grid_rows, metrics_of
-from clce_bench.evaluation.fewshot import nearest_centroid
 from clce_bench.evaluation.probe import INVERSE_STRENGTHS, linear_probe
-from clce_bench.evaluation.statistics import mean_interval, paired_difference
 from clce_bench.evaluation.summary import summary_table, write_summary
 from clce_bench.figures.render import render
 from clce_bench.files import read_json, write_json
 from clce_bench.report.headline import table_rows
 from tests.made_up import change_record, make_up
-
-numbers = st.lists(st.floats(-100, 100), min_size=2, max_size=20).filter(lambda values: np.std(values) > 1e-6)
-
-
-@given(numbers)
-def test_interval_equals_scipys(values):
-    interval = mean_interval(values)
-    low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
-    assert interval.mean == pytest.approx(np.mean(values))
-    assert (interval.low, interval.high) == pytest.approx((low, high))
-
-
-@given(numbers, st.randoms(use_true_random=False))
-def test_paired_difference_equals_scipys(values, random):
-    baseline = [value + random.uniform(-1, 1) for value in values]
-    interval = paired_difference(values, baseline)
-    reference = stats.ttest_rel(values, baseline).confidence_interval(0.95)
-    assert (interval.low, interval.high) == pytest.approx((reference.low, reference.high), rel=1e-6, abs=1e-6)
-
-
-def test_one_value_has_no_interval():
-    interval = mean_interval([3.0])
-    assert (interval.mean, interval.n) == (3.0, 1)
-    assert np.isnan(interval.low)
-    with pytest.raises(ValueError, match="must be of one length"):
-        paired_difference([1, 2], [1])
-
-
-def episodes(rng, labels, count=40, way=4, shot=3, queries=5):
-    rows = np.empty((count, way, shot + queries), dtype=np.int64)
-    for episode in rows:
-        for position, label in enumerate(rng.choice(np.unique(labels), way, replace=False)):
-            episode[position] = rng.choice(np.flatnonzero(labels == label), shot + queries, replace=False)
-    return EpisodeSet(rows[:, :, :shot], rows[:, :, shot:])
-
-
-def test_nearest_centroid_equals_scikit_learns():
-    rng = np.random.default_rng(0)
-    labels = np.repeat(np.arange(6), 12)
-    features = (rng.normal(size=(72, 8)) + 1.5 * np.eye(8)[labels]).astype("float32")
-    drawn = episodes(rng, labels)
-    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
-    expected = []
-    for support, query in zip(*drawn, strict=True):
-        way = np.repeat(np.arange(4), 3)
-        model = NearestCentroid().fit(unit[support.ravel()], way)
-        expected.append(model.score(unit[query.ravel()], np.repeat(np.arange(4), 5)))
-    assert 0.3 < np.mean(expected) < 1
-    np.testing.assert_allclose(nearest_centroid(features, drawn), expected)
 
 
 def test_probe_takes_the_strength_that_validation_prefers():
@@ -163,10 +108,16 @@ def test_a_sweep_of_the_baseline_gives_no_difference():
     rows = pd.DataFrame(
         {
             "dataset": "d",
+            "backbone": "b",
+            "cell": ["a", "b", "c"],
+            "directory": "nowhere",
+            "split_seed": 0,
+            "test_to_train": 0.4,
             "images_per_class": np.nan,
             "batch_size": 8,
             "loss": ["ce", "ce", "tcl"],
             "lambda": [0, 0, 0.9],
+            "overlap": "no",
             "recipe.learning_rate": [0.1, 0.2, 0.1],
             "seed": 0,
             "fold": 0,

@@ -76,7 +76,7 @@ def test_weights_from_a_file_must_fit(tmp_path):
     torch.save({"state_dict": state}, tmp_path / "good.pth")
     for file in ("good.safetensors", "good.pth"):
         prepare_backbone({"name": "resnet18", "weights": str(tmp_path / file)}, tmp_path / "out")
-        stored = load_backbone(tmp_path / "out").state_dict()
+        stored = load_backbone(tmp_path / "out", 64).state_dict()
         assert all(torch.equal(stored[key], state[key]) for key in stored)
     del state["conv1.weight"]
     state["bn1.weight"] = torch.zeros(3)

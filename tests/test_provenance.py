@@ -91,3 +91,12 @@ def test_environment_names_machine_and_packages():
     assert found["packages"]["torch"]
     assert found["cores"] >= 1
     assert found["cpu"]
+
+
+def test_class_lists_concern_the_data_sets_that_read_them(copy):
+    families = {"cifar": "clce_bench.data.cifar:CIFAR_FS", "imagenet": "clce_bench.data.imagenet:TIEREDIMAGENET"}
+    before = fingerprints(copy, **families)
+    path = copy / "clce_bench" / "data" / "imagenet.json"
+    path.write_text(path.read_text().replace("n01530575", "n01531178", 1))
+    after = fingerprints(copy, **families)
+    assert {name for name in before if before[name] != after[name]} == {families["imagenet"]}

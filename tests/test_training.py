@@ -31,9 +31,9 @@ SMALL = {
 }
 
 
-def cells(loss, weight=0.9, **keys):
-    grid = {"name": "main", "dataset": "tiny", "loss": loss, "lambda": weight, "batch_size": 16, "seed": 0}
-    return union(cells_of(parse_experiment({"name": "test", "grids": [grid], **SMALL, **keys}, "test.yaml")))
+def cells(loss, weight=0.9, dataset="tiny", **keys):
+    grid = {"name": "main", "dataset": dataset, "loss": loss, "lambda": weight, "batch_size": 16, "seed": 0}
+    return union(cells_of(parse_experiment({"name": "test", "grids": [grid], **{**SMALL, **keys}}, "test.yaml")))
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def test_features_are_stored_of_what_trains_and_are_those_of_the_trunk(prepared,
         batch = [(rows, np.full(len(rows), view))]
         (one,), (other,) = few.stream(batch), many.stream(batch)
         assert torch.equal(one, other)  # Bit for bit, however many images a split has.
-        trunk, _ = split_backbone(load_backbone(backbone), cell.backbone.freeze)
+        trunk, _ = split_backbone(load_backbone(backbone, 32), cell.backbone.freeze)
         images = Views(dataset, cell.augmentation)(rows[:64].tolist(), [view] * 64)
         with torch.no_grad():
             expected = run_trunk(trunk.to(memory_format=torch.channels_last), images, read_json(inputs["backbone"]))

@@ -21,7 +21,7 @@ experiment_option = click.option(
 @experiment_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def plan(path: Path, as_json: bool) -> None:
-    """Check an experiment file and list its cells.
+    """Check an experiment file, list its cells, and say what is still to be downloaded.
 
     Example: clce-bench plan --experiment experiments/smoke.yaml
     """
@@ -43,7 +43,8 @@ def _list_cells(path: Path, as_json: bool, finished: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from clce_bench.jobs import cell_key, plan_of, status_of
+    from clce_bench.data.needs import needs_of, unprepared
+    from clce_bench.jobs import RESULTS, cell_key, plan_of, status_of
     from clce_bench.loading import load_experiment
 
     plan = plan_of(load_experiment(path))
@@ -60,6 +61,8 @@ def _list_cells(path: Path, as_json: bool, finished: bool) -> None:
     if table.row_count:
         console.print(table)
     console.print(", ".join(f"{count} {state}" for state, count in Counter(state for _, state, _ in states).items()))
+    if finished and (needs := str(needs_of(unprepared(((cell.dataset, cell.size) for cell in plan.cells), RESULTS)))):
+        console.print(needs)
 
 
 @click.command()

@@ -20,7 +20,9 @@ def job_options(command: Callable[..., None]) -> Callable[..., None]:
     return job(output(command))
 
 
-def _read_job(_context: click.Context, _option: click.Parameter, text: str) -> Any:
+def _read_job(_context: click.Context, _option: click.Parameter, text: str | None) -> Any:
+    if text is None:
+        return None
     try:
         value = json.loads(text if text.lstrip().startswith("{") else Path(text).read_text())
     except (OSError, json.JSONDecodeError) as error:
@@ -36,12 +38,22 @@ def _beside(job: dict[str, Any], name: str, file: str) -> Path:
 
 
 @click.command()
-@job_options
-def dataset(job: dict[str, Any], output: Path) -> None:
-    """Decode a data set to arrays.
+@click.option("--job", callback=_read_job, help="JSON that defines the result, or a file of it.")
+@click.option("--output", type=click.Path(path_type=Path), help="Where the result goes.")
+@click.option("--list", "listing", is_flag=True, help="List all data sets instead.")
+@click.option("--json", "as_json", is_flag=True, help="List them as JSON.")
+def dataset(job: dict[str, Any] | None, output: Path | None, listing: bool, as_json: bool) -> None:
+    """Get a data set and prepare its images, or list the data sets.
 
     Example: clce-bench dataset --job '{"spec":{"dataset":"digits","size":64}}' --output /tmp/digits
     """
+    if listing or as_json:
+        from clce_bench.cli.datasets import list_datasets
+
+        list_datasets(as_json)
+        return
+    if job is None or output is None:
+        raise click.UsageError("Give --job and --output, or --list.")
     from clce_bench.data.prepare import prepare_dataset
 
     prepare_dataset(job["spec"], output)
@@ -89,7 +101,8 @@ def backbone(job: dict[str, Any], output: Path) -> None:
 @click.command()
 @job_options
 @threads_option
-def features(job: dict[str, Any], output: Path, threads: int) -> None:
+@click.option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where to compute.")
+def features(job: dict[str, Any], output: Path, threads: int, device: str) -> None:
     """Compute the frozen trunk's outputs for all views.
 
     Example: snakemake -n -p shows the command of each job, ready to copy.
@@ -100,7 +113,7 @@ def features(job: dict[str, Any], output: Path, threads: int) -> None:
 
     torch.set_num_threads(threads)
     paths = {name: Path(path) for name, path in job["inputs"].items()}
-    compute_features(job["spec"], paths, output)
+    compute_features(job["spec"], paths, output, device)
 
 
 @click.command()
@@ -120,7 +133,7 @@ def train(job: dict[str, Any], output: Path, threads: int, runtime: str) -> None
     from clce_bench.training.train import train_cell
 
     own = Runtime.model_validate_json(runtime)
-    status = launch(sys.argv[1:], own.processes)
+    status = launch(sys.argv[1:], own.processes, own.device)
     if status is not None:
         raise SystemExit(status)
     failure = output / "failure.txt"

@@ -1,18 +1,15 @@
-"""Opening files that strangers packed: whole or not at all, and nothing outside the folder."""
+"""Unpacking archives of strangers: whole or not at all, and nothing outside the folder."""
 
 import gzip
 import lzma
 import os
-import pickle
 import shutil
 import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from tempfile import mkdtemp
-from typing import Any
 
 from clce_bench.errors import UserError
 
@@ -21,16 +18,11 @@ MOST_BYTES = 2 * 10**12
 MOST_MEMBERS = 5_000_000
 MOST_RATIO = 100
 """Unpacked over packed size: photographs hardly compress, and text lists stay far below."""
+HARMLESS = 10**7
+"""Bytes that any archive may unpack to, whatever the ratio."""
 
-# What a pickle of numpy arrays in lists and dictionaries refers to, by numpy 1's names and numpy 2's.
-_ALLOWED = {
-    ("_codecs", "encode"),
-    ("numpy", "dtype"),
-    ("numpy", "ndarray"),
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy._core.numeric", "_frombuffer"),
-}
+# RuntimeError: an encrypted zip.
+_BROKEN = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError, RuntimeError)
 
 
 def unpack(archive: Path, into: Path) -> Path:
@@ -50,19 +42,20 @@ def unpack(archive: Path, into: Path) -> Path:
     """
     if into.is_dir():
         return into
-    temporary = Path(mkdtemp(prefix=f".{into.name}.", dir=into.parent))
+    temporary = into.with_name(f".{into.name}.unpacking")
+    shutil.rmtree(temporary, ignore_errors=True)  # Of a run that was killed.
+    temporary.mkdir()
     try:
-        if zipfile.is_zipfile(archive):
+        if archive.suffix == ".zip":
             _unzip(archive, temporary)
         else:
             _untar(archive, temporary)
         inner = temporary / into.name
         (inner if inner.is_dir() else temporary).replace(into)
-    except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError) as error:
+    except _BROKEN as error:
         raise UserError(f"{archive}: cannot be unpacked: {error}. Remove it and run again.") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    into.chmod(0o755)  # Temporary folders are the owner's alone.
     return into
 
 
@@ -72,7 +65,7 @@ class _Limits:
     def __init__(self, archive: Path) -> None:
         self.archive = archive
         self.members = self.bytes = 0
-        self.allowed = min(MOST_BYTES, MOST_RATIO * archive.stat().st_size)
+        self.allowed = min(MOST_BYTES, max(HARMLESS, MOST_RATIO * archive.stat().st_size))
         self.free = shutil.disk_usage(archive.parent).free
 
     def add(self, name: str, size: int) -> None:
@@ -94,28 +87,39 @@ def refused(archive: Path, member: str, why: str) -> UserError:
     return UserError(f"{archive}: refused, nothing was unpacked: {member!r} {why}.")
 
 
+class _Stream(tarfile.TarFile):
+    """Forgets the members that it has passed: those of a million photographs take gigabytes."""
+
+    def next(self) -> tarfile.TarInfo | None:
+        member = super().next()
+        self.members: list[tarfile.TarInfo] = []
+        return member
+
+
 def _untar(archive: Path, into: Path) -> None:
     limits = _Limits(archive)
-
-    def checked(members: Iterable[tarfile.TarInfo]) -> Iterator[tarfile.TarInfo]:
-        for member in members:
-            limits.add(member.name, member.size)
-            if member.issym() or member.islnk():
-                start = PurePosixPath(member.name).parent if member.issym() else PurePosixPath()
-                end = os.path.normpath(start / member.linkname)
-                if PurePosixPath(end).is_absolute() or end.split("/")[0] == "..":
-                    raise refused(archive, member.name, f"links out of the folder, to {member.linkname!r}")
-                if member.issym():
-                    continue  # No data set needs one, and what is not there cannot lead anywhere.
-            elif not (member.isfile() or member.isdir()):
-                raise refused(archive, member.name, "is neither a file nor a folder")
-            yield member
-
-    with tarfile.open(archive) as tar:
+    with _Stream.open(archive) as tar:
         try:
-            tar.extractall(into, checked(tar), filter="data")
+            tar.extractall(into, _checked(tar, limits), filter="data")
         except tarfile.FilterError as error:
             raise refused(archive, error.tarinfo.name, f"is not safe: {error}") from None
+        while tar.fileobj and tar.fileobj.read(1 << 20):
+            pass  # Up to the checksum that a compressed file ends with.
+
+
+def _checked(tar: tarfile.TarFile, limits: _Limits) -> Iterator[tarfile.TarInfo]:
+    while (member := tar.next()) is not None:
+        limits.add(member.name, member.size)
+        if member.issym() or member.islnk():
+            # Links inside the folder are left out: no data set needs them, and what is not there leads nowhere.
+            start = PurePosixPath(member.name).parent if member.issym() else PurePosixPath()
+            end = PurePosixPath(os.path.normpath(start / member.linkname))
+            if end.is_absolute() or ".." in end.parts:
+                raise refused(limits.archive, member.name, f"links out of the folder, to {member.linkname!r}")
+        elif member.isfile() or member.isdir():
+            yield member
+        else:
+            raise refused(limits.archive, member.name, "is neither a file nor a folder")
 
 
 def _unzip(archive: Path, into: Path) -> None:
@@ -127,25 +131,3 @@ def _unzip(archive: Path, into: Path) -> None:
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise refused(archive, member.filename, "is neither a file nor a folder")
         pack.extractall(into)
-
-
-class _ArraysOnly(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not a numpy array")
-        return super().find_class(module, name)
-
-
-def load_pickle(path: Path) -> Any:
-    """Opens a pickle of numpy arrays, numbers, texts, lists and dictionaries, without running code from it.
-
-    Texts that Python 2 wrote are read as Latin-1, as numpy's arrays need.
-
-    Raises:
-        UserError: it is not a pickle, or it asks for anything else.
-    """
-    with path.open("rb") as file:
-        try:
-            return _ArraysOnly(file, encoding="latin1").load()
-        except (pickle.UnpicklingError, EOFError, ValueError, TypeError, IndexError, KeyError) as error:
-            raise UserError(f"{path}: refused: {error}.") from None

@@ -1,8 +1,13 @@
 """Augmented views: view ``v`` of image ``i`` is the same picture wherever it is asked for."""
 
-from collections.abc import Sequence
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.functional import pil_to_tensor
@@ -19,17 +24,53 @@ SUPPORT_VIEWS = 5
 
 
 def build_transform(augmentation: Augmentation, size: int) -> v2.Transform:
-    """Builds torchvision's transform for PIL images; it draws from torch's global generator."""
+    """Builds the transform from PIL images to uint8 tensors (3, size, size).
+
+    It draws from torch's global generator, and with a policy or erasing also from Python's and numpy's.
+    """
     jitter = augmentation.color_jitter
-    return v2.Compose(
-        [
-            v2.RandomRotation(augmentation.rotation, v2.InterpolationMode.BILINEAR, fill=255),
-            v2.RandomResizedCrop(size, scale=(augmentation.crop_scale, 1.0)),
-            v2.RandomHorizontalFlip(augmentation.flip),
-            v2.ColorJitter(jitter, jitter, jitter),
-            v2.RandomGrayscale(augmentation.grayscale),
-        ]
-    )
+    colours = v2.ColorJitter(jitter, jitter, jitter, augmentation.hue)
+    steps: list[Any] = [
+        v2.RandomRotation(augmentation.rotation, v2.InterpolationMode.BILINEAR, fill=255),
+        v2.RandomResizedCrop(size, scale=(augmentation.crop_scale, 1.0)),
+        v2.RandomCrop(size, padding=augmentation.crop_padding) if augmentation.crop_padding else None,
+        v2.RandomHorizontalFlip(augmentation.flip),
+        _policy(augmentation.auto_augment, size) if augmentation.auto_augment else None,
+        v2.RandomApply([colours], p) if (p := augmentation.color_jitter_probability) < 1 else colours,
+        v2.RandomGrayscale(augmentation.grayscale),
+        pil_to_tensor,
+        _Erasing(augmentation.erasing) if augmentation.erasing else None,
+    ]
+    return v2.Compose([step for step in steps if step is not None])
+
+
+def _policy(name: str, size: int) -> Any:
+    if name == "cifar10":
+        return v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10)
+    from timm.data.auto_augment import auto_augment_transform, rand_augment_transform
+    from timm.data.constants import IMAGENET_DEFAULT_MEAN
+
+    # As timm's own training script sets them.
+    grey = tuple(round(255 * value) for value in IMAGENET_DEFAULT_MEAN)
+    options = {"translate_const": int(size * 0.45), "img_mean": grey, "interpolation": Image.Resampling.BICUBIC}
+    build = rand_augment_transform if name.startswith("rand") else auto_augment_transform
+    return build(name, options)
+
+
+class _Erasing:
+    """timm's random erasing. It works on normalised pixels, so the noise goes there and back, cut off at 0 and 255."""
+
+    def __init__(self, probability: float) -> None:
+        from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+        from timm.data.random_erasing import RandomErasing
+
+        self.erase = RandomErasing(probability, mode="pixel", device="cpu")
+        self.mean = 255 * torch.tensor(IMAGENET_DEFAULT_MEAN).view(3, 1, 1)
+        self.std = 255 * torch.tensor(IMAGENET_DEFAULT_STD).view(3, 1, 1)
+
+    def __call__(self, image: Tensor) -> Tensor:
+        noisy: Tensor = self.erase((image - self.mean) / self.std)
+        return (noisy * self.std + self.mean).round().clamp(0, 255).to(torch.uint8)
 
 
 class Views:
@@ -44,18 +85,36 @@ class Views:
         self.dataset = dataset
         self.name, self.size = dataset.description["name"], dataset.description["size"]
         self.transform = build_transform(augmentation, self.size)
+        self.seeds_python = bool(augmentation.auto_augment or augmentation.erasing)
 
     def __call__(self, rows: Sequence[int], views: Sequence[int]) -> Tensor:
         """Returns view ``views[k]`` of image ``rows[k]`` for all k: uint8, (k, 3, size, size)."""
         if self.dataset.files is None and all(view == CLEAN for view in views):
             return torch.from_numpy(self.dataset.pixels[list(rows)]).permute(0, 3, 1, 2)
-        return torch.stack([self._one(int(row), int(view)) for row, view in zip(rows, views, strict=True)])
+        with _random_state_kept(self.seeds_python):
+            return torch.stack([self._one(int(row), int(view)) for row, view in zip(rows, views, strict=True)])
 
     def _one(self, row: int, view: int) -> Tensor:
         image = self.dataset.image(row)
         if view == CLEAN:
             return torch.as_tensor(pil_to_tensor(resized(image, self.size)))
-        # torchvision's transforms take no generator; a forked global one with a derived seed does the same.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_for("view", dataset=self.name, image=row, view=view))
-            return torch.as_tensor(pil_to_tensor(self.transform(image)))
+        seed = seed_for("view", dataset=self.name, image=row, view=view)
+        # Not torch.manual_seed: it seeds every kind of device, which takes as long as the transforms.
+        torch.default_generator.manual_seed(seed)
+        if self.seeds_python:
+            random.seed(seed)
+            np.random.seed(seed % 2**32)
+        return torch.as_tensor(self.transform(image))
+
+
+@contextmanager
+def _random_state_kept(python_too: bool) -> Iterator[None]:
+    """Restores the global generators afterwards: transforms take none of their own, so each view seeds them."""
+    states = (random.getstate(), np.random.get_state()) if python_too else None
+    with torch.random.fork_rng(devices=[]):
+        try:
+            yield
+        finally:
+            if states:
+                random.setstate(states[0])
+                np.random.set_state(states[1])

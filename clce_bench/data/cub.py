@@ -49,7 +49,6 @@ CUB = Dataset(
     source="California Institute of Technology",
     licence="see the page; the photographs belong to their photographers",
     citation="Wah et al., The Caltech-UCSD Birds-200-2011 dataset, CNS-TR-2011-001, 2011",
-    overlap="",
     files=(FILE,),
     page=PAGE,
     class_count=200,

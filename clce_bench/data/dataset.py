@@ -60,7 +60,6 @@ class Dataset:
         source: where the images come from.
         licence: their licence.
         citation: whom to credit.
-        overlap: whether ImageNet pre-training has seen these images, and which classes.
         files: what is downloaded, or placed by hand; empty when a package brings the images.
         uses: other data sets whose files it reads as well.
         page: where a person reads about the data set and gets what cannot be downloaded.
@@ -78,7 +77,6 @@ class Dataset:
     source: str
     licence: str
     citation: str
-    overlap: str
     files: tuple[File, ...] = ()
     uses: tuple[str, ...] = ()
     page: str = ""

@@ -36,7 +36,6 @@ DIGITS = Dataset(
     source="scikit-learn's load_digits, the test part of UCI's Optical Recognition of Handwritten Digits",
     licence="BSD-3-Clause (scikit-learn), CC BY 4.0 (UCI)",
     citation="Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI repository, 1998",
-    overlap="none: ImageNet has no handwritten digits",
     class_count=10,
     image_count=1797,
 )

@@ -93,7 +93,6 @@ FASHION_MNIST = Dataset(
     source="Zalando Research; Debian's package dataset-fashion-mnist where there is one",
     licence="MIT",
     citation="Xiao, Rasul and Vollgraf, Fashion-MNIST: a novel image dataset for benchmarking, arXiv 1708.07747, 2017",
-    overlap="partly: ImageNet has photographs of clothes, shoes and bags, not these images",
     files=FILES,
     page=PAGE,
     class_count=10,

@@ -44,15 +44,34 @@ def obtain(name: str, files: Sequence[File], page: str) -> Path:
         UserError: a file needs an account, no mirror delivers it, it has another checksum, or the disk is full.
     """
     folder = data_folder() / name
-    by_hand = [file for file in files if not file.urls and not (folder / file.name).exists()]
-    if by_hand:
-        raise UserError(_how_to_get(by_hand, folder, page))
+    check_placed(name, files, page)
     with exclusive(folder):
         for file in files:
             if not (folder / file.name).exists():
                 _download(file, folder, page)
             _verify(file, folder)
     return folder
+
+
+def check_placed(name: str, files: Sequence[File], page: str) -> None:
+    """Checks that files which cannot be downloaded are there, packed or unpacked.
+
+    Raises:
+        UserError: some are not; the message lists all of them, where to get and where to put them.
+    """
+    folder = data_folder() / name
+    missing = [file for file in files if not (file.urls or is_there(file, folder))]
+    if missing:
+        listing = "\n".join(
+            f"  {file.name} ({readable(file.size)}{', ' * bool(file.checksum)}{file.checksum})" for file in missing
+        )
+        need = f"{folder}: files are missing that need an account or a licence"
+        raise UserError(f"{need}:\n{listing}\nGet them at {page} and put them there.")
+
+
+def is_there(file: File, folder: Path) -> bool:
+    """Tells whether a file, or what it unpacks to, lies in a folder."""
+    return (folder / file.name).exists() or (file.unpacked != "" and (folder / file.unpacked).is_dir())
 
 
 def obtain_unpacked(name: str, archive: File, page: str) -> Path:
@@ -104,14 +123,6 @@ def readable(size: int) -> str:
     return f"{amount:.3g} {units[0]}"
 
 
-def _how_to_get(files: Sequence[File], folder: Path, page: str) -> str:
-    files_listed = "\n".join(
-        f"  {file.name} ({readable(file.size)}{', ' * bool(file.checksum)}{file.checksum})" for file in files
-    )
-    need = f"{folder}: files are missing that need an account or a licence"
-    return f"{need}:\n{files_listed}\nGet them at {page} and put them there."
-
-
 def _download(file: File, folder: Path, page: str) -> None:
     import pooch
     from requests import RequestException
@@ -120,24 +131,24 @@ def _download(file: File, folder: Path, page: str) -> None:
     pooch.get_logger().setLevel("WARNING")
     part = folder / f"{file.name}.part"
     _check_room(folder, file.size - (part.stat().st_size if part.exists() else 0))
+
+    def resume(url: str, temporary: str, _pooch: object) -> None:
+        if not file.checksum:
+            part.unlink(missing_ok=True)  # Nothing would tell whether the two halves belong together.
+        _append(url, part)
+        part.replace(temporary)
+
     failures = []
     for url in file.urls:
+        _log.info("%s: downloading %s from %s", folder.name, readable(file.size), url)
         for _ in range(ATTEMPTS):
-            _log.info("%s: downloading %s from %s", folder.name, readable(file.size), url)
-
-            def resume(url: str, temporary: str, _pooch: object) -> None:
-                # Without a checksum nothing would tell whether the two halves belong together.
-                if not file.checksum:
-                    part.unlink(missing_ok=True)
-                _append(url, part)
-                part.replace(temporary)
-
             try:
                 pooch.retrieve(url, file.checksum or None, file.name, folder, downloader=resume)
             except (RequestException, HTTPError) as error:
                 failures.append(f"{url}: {error}")
             except ValueError:
                 failures.append(f"{url}: what it sent is not the file with {file.checksum}.")
+                break
             else:
                 return
     reasons = "\n".join(f"  {failure}" for failure in dict.fromkeys(failures))
@@ -160,13 +171,12 @@ def _append(url: str, part: Path) -> None:
         start = start if response.status_code == requests.codes.partial_content else 0
         length = response.headers.get("Content-Length")
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-        with (
-            part.open("ab" if start else "wb") as output,
-            Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as progress,
-        ):
+        screen = Console(stderr=True)
+        progress = Progress(*columns, TimeRemainingColumn(), console=screen, disable=not screen.is_terminal)
+        with part.open("ab" if start else "wb") as output, progress:
             task = progress.add_task(part.stem, total=start + int(length) if length else None, completed=start)
             # Raw, because some servers declare a .gz file as a compressed transfer, which must not be undone.
-            for chunk in response.raw.stream(1 << 20, decode_content=False):
+            for chunk in response.raw.stream(1 << 16, decode_content=False):
                 output.write(chunk)
                 progress.advance(task, len(chunk))
 

@@ -64,7 +64,6 @@ FLOWERS102 = Dataset(
     source="Visual Geometry Group, University of Oxford",
     licence="none stated",
     citation="Nilsback and Zisserman, Automated flower classification over a large number of classes, ICVGIP 2008",
-    overlap="",
     files=(ARCHIVE, *LISTS),
     page=PAGE,
     class_count=102,

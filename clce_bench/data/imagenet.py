@@ -16,7 +16,7 @@ from typing import Any
 
 from clce_bench.data.archives import unpack
 from clce_bench.data.dataset import Dataset, File, Images
-from clce_bench.data.fetch import data_folder, exclusive, obtain, obtain_unpacked
+from clce_bench.data.fetch import check_placed, data_folder, exclusive, obtain, obtain_unpacked
 from clce_bench.data.lists import parts_of_classes
 from clce_bench.errors import UserError
 
@@ -62,9 +62,8 @@ def read_imagenet(size: int, wanted: Collection[str] | None = None) -> Images:
     Raises:
         UserError: files are missing, and where to get and where to put them; or they are not those of ImageNet.
     """
-    folder = data_folder() / "imagenet"
-    needed = [TRAIN] if _class_folders(folder / "val") else [TRAIN, VALIDATION, DEVKIT]
-    obtain("imagenet", [file for file in needed if not (folder / file.unpacked).is_dir()], PAGE)
+    labelled = _class_folders(data_folder() / "imagenet" / VALIDATION.unpacked)
+    check_placed("imagenet", [TRAIN] if labelled else [TRAIN, VALIDATION, DEVKIT], PAGE)
     training = {path: path.parent.name for path in _training()}
     both = [
         (path, label, part)
@@ -197,7 +196,6 @@ IMAGENET = Dataset(
     source="ImageNet Large Scale Visual Recognition Challenge 2012",
     licence="non-commercial research and education, by agreement with ImageNet",
     citation="Russakovsky et al., ImageNet large scale visual recognition challenge, IJCV 2015",
-    overlap="",
     files=(TRAIN, VALIDATION, DEVKIT),
     page=PAGE,
     class_count=1000,

@@ -74,7 +74,6 @@ INATURALIST2017 = Dataset(
     source="iNaturalist competition at FGVC4",
     licence="non-commercial research and education; each photograph has a licence of its own",
     citation="Van Horn et al., The iNaturalist species classification and detection dataset, CVPR 2018",
-    overlap="",
     files=(IMAGES, ANNOTATIONS),
     page=PAGE,
     class_count=5089,

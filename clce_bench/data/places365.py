@@ -70,7 +70,6 @@ PLACES365 = Dataset(
     source="Massachusetts Institute of Technology",
     licence="see the page; the photographs belong to their owners",
     citation="Zhou et al., Places: a 10 million image database for scene recognition, TPAMI 2018",
-    overlap="",
     files=(TRAIN, VALIDATION, LISTS),
     page=PAGE,
     class_count=365,

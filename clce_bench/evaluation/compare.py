@@ -43,11 +43,11 @@ def compare(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
 
     Returns:
         One row per setting: the axes, hyper-parameters that vary among cells of the same axes, ``mean``, ``low``,
-        ``high``, ``n`` (finished runs), ``diverged``, ``units`` (test images or episodes behind the interval); against
-        cross-entropy on the same images, backbone, batch size, splits, folds and seeds: ``difference``,
-        ``difference_low``, ``difference_high``, ``pairs``, ``p``, ``p_holm`` (over this table), ``effect_size``, and
-        percentiles of the plain bootstrap, ``bootstrap_low``, ``bootstrap_high``. Accuracies are in per cent,
-        differences in points; other metrics are as they are.
+        ``high``, ``n`` (finished runs), ``diverged``, ``overlap`` (with the pre-training), ``units`` (test images or
+        episodes behind the interval); against cross-entropy on the same images, backbone, batch size, splits, folds
+        and seeds: ``difference``, ``difference_low``, ``difference_high``, ``pairs``, ``p``, ``p_holm`` (over this
+        table), ``effect_size``, and percentiles of the plain bootstrap, ``bootstrap_low``, ``bootstrap_high``.
+        Accuracies are in per cent, differences in points; other metrics are as they are.
     """
     varying = varying_columns(rows)
     table = []
@@ -56,12 +56,13 @@ def compare(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
         mean, low, high, n, _ = own.interval
         entry = {**setting, "mean": mean, "low": low, "high": high, "n": n, "units": own.units}
         entry["diverged"] = int((members["status"] == "diverged").sum())
+        entry["overlap"] = members["overlap"].iloc[0]
         baseline = _baseline(rows, setting, metric)
         if setting["loss"] != "ce" and baseline is not None:
             difference = contrast([(1.0, members), (-1.0, baseline)], metric)
             entry |= _difference(difference) | _percentiles(difference)
         table.append(entry)
-    columns = [*AXES, *varying, "mean", "low", "high", "n", "diverged", *_DIFFERENCE, *_OTHER]
+    columns = [*AXES, *varying, "overlap", "mean", "low", "high", "n", "diverged", *_DIFFERENCE, *_OTHER]
     frame = pd.DataFrame(table).reindex(columns=columns)
     frame["p_holm"] = holm(frame["p"])
     order = frame["loss"].map(lambda name: LOSS_ORDER.index(name) if name in LOSS_ORDER else len(LOSS_ORDER))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from clce_bench.data.episodes import EpisodeSet, load_episodes
+from clce_bench.data.overlap import overlap_of
 from clce_bench.data.prepared import rows_by_part
 from clce_bench.evaluation import classification, geometry
 from clce_bench.evaluation.fewshot import logistic_regression, nearest_centroid, normalise
@@ -44,13 +45,15 @@ def evaluate_cell(job: dict[str, Any], output: Path) -> None:
     started, clock = now(), time.perf_counter()
     paths = {name: Path(path) for name, path in job["inputs"].items()}
     record = read_json(paths["cell"])
+    spec = record["job"]["spec"]
     measured = Measured({}, {})
     if record["status"] == "done":
         with threadpool_limits(limits=1), np.load(paths["cell"].parent / "embeddings.npz") as stored:
-            measured = measure(dict(stored), paths, record["job"]["spec"]["split"]["fold"])
+            measured = measure(dict(stored), paths, spec["split"]["fold"])
     result = {
         "status": record["status"],
         "metrics": measured.metrics,
+        "overlap": overlap_of(spec["backbone"]["name"], spec["backbone"]["weights"], spec["dataset"])._asdict(),
         "cell_sha256": record["outputs_sha256"],
         "code": job["code"],
         "started": started,
@@ -152,12 +155,13 @@ def embedding_geometry(features: NDArray[np.float32], labels: NDArray[np.int64])
         features: of the test images.
         labels: their classes, numbered from 0.
     """
+    classes = int(labels.max()) + 1
     if len(features) > GEOMETRY_IMAGES:
         rng = np.random.default_rng(seed_for("geometry", images=len(features)))
         chosen = np.sort(rng.choice(len(features), GEOMETRY_IMAGES, replace=False))
         features, labels = features[chosen], labels[chosen]
     unit = normalise(features)
-    pairs = geometry.pairs(unit, labels, int(labels.max()) + 1)
+    pairs = geometry.pairs(unit, labels, classes)
     variances = geometry.principal_variances(features)
     metrics = {
         "alignment": pairs.alignment,

@@ -70,12 +70,12 @@ def silhouette(unit: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
 
     Args:
         unit: L2-normalised, (images, d).
-        labels: the class of each image, in [0, classes).
+        labels: the class of each image, any integers.
 
     Returns:
         A value in [−1, 1]; images that are alone in their class count as 0.
     """
-    sizes = np.bincount(labels)
+    _, labels, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     sums = np.zeros((len(sizes), unit.shape[1]))
     np.add.at(sums, labels, unit)
     rows = np.arange(len(unit))

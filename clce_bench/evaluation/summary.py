@@ -7,6 +7,7 @@ import pandas as pd
 
 from clce_bench.cells import Cell
 from clce_bench.config import Experiment
+from clce_bench.data.overlap import overlap_of
 from clce_bench.evaluation.answers import write_answers
 from clce_bench.files import read_json, staged
 from clce_bench.jobs import Plan, cell_key, evaluation_of, plan_of, status_of
@@ -35,7 +36,8 @@ def summary_table(plan: Plan) -> pd.DataFrame:
     """Builds the table of all cells of an experiment.
 
     Returns:
-        One row per cell: ``cell``, ``grids`` (names joined by blanks), the axes, ``loss.…`` and ``recipe.…``,
+        One row per cell: ``cell``, ``grids`` (names joined by blanks), the axes, ``overlap`` (of the data set with
+        the backbone's pre-training), ``loss.…`` and ``recipe.…``,
         ``status``, ``reason``, ``metric.…``, ``validation`` (accuracy at the end), times, memory and machine.
     """
     grids_of = {
@@ -50,6 +52,7 @@ def _axes(cell: Cell, grids: str) -> dict[str, Any]:
         "directory": str(cell.directory),
         "grids": grids,
         **cell.axes,
+        "overlap": overlap_of(cell.backbone.name, cell.backbone.weights, cell.dataset).verdict,
         "test_to_train": cell.split.test_to_train,
     }
 

@@ -22,6 +22,7 @@ def comparison_table(table: pd.DataFrame) -> pd.DataFrame:
         row = {
             "data set": data_label(record["dataset"], record["images_per_class"]),
             "backbone": record["backbone"],
+            "overlap": record["overlap"],
             "batch": f"{record['batch_size']}",
             "loss": loss_label(record["loss"]),
             "λ": f"{record['lambda']:g}",

@@ -4,27 +4,26 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 
-from clce_bench.evaluation.compare import DATA, compare
+from clce_bench.evaluation.compare import compare
 from clce_bench.figures.source import Drawing, Source
-from clce_bench.figures.style import data_names, keep_to_percent, legend_below, loss_style
-from clce_bench.figures.training_curve import by_epoch, curves
+from clce_bench.figures.style import data_names, keep_to_percent, legend_below, loss_style, panel_title
+from clce_bench.figures.training_curve import PANEL, by_epoch, curves
 from clce_bench.labels import metric_label
 
 
 def draw(source: Source) -> Drawing:
     """Draws a row per data set and batch size: validation accuracy while training, test accuracy at the end."""
     rows, metric = source.rows, source.metrics[0]
-    panel = [*DATA, "batch_size"]
     course = by_epoch(source).assign(panel="validation while training")
     end = _end(rows, metric).assign(panel=metric_label(metric))
-    groups = list(course.groupby(panel, dropna=False))
+    groups = list(course.groupby(PANEL, dropna=False))
     figure, panels = plt.subplots(len(groups), 2, figsize=(9, 0.4 + 3.3 * len(groups)), squeeze=False)
     for (left, right), (key, group) in zip(panels, groups, strict=True):
         curves(left, group, "elapsed")
-        own = end[(end[panel].fillna(-1) == pd.Series(key, index=panel).fillna(-1)).all(axis=1)]
+        own = end[(end[PANEL].fillna(-1) == pd.Series(key, index=PANEL).fillna(-1)).all(axis=1)]
         _points(right, own)
         for axes in (left, right):
-            axes.set_title(f"{data_names(group)}, batch {key[-1]}", fontsize=10)
+            axes.set_title(panel_title(group, course), fontsize=10)
         left.set_ylabel("validation accuracy (%)")
         right.set_ylabel(f"{metric_label(metric)} at the end")
         left.set_xlabel("seconds of training so far")
@@ -43,7 +42,7 @@ def draw(source: Source) -> Drawing:
 
 
 def _end(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
-    keys = [*DATA, "batch_size", "loss", "lambda"]
+    keys = [*PANEL, "loss", "lambda"]
     seconds = rows.groupby(keys, dropna=False, as_index=False).agg(elapsed=("train_seconds", "mean"))
     table = compare(rows, metric)
     return table[[*keys, "mean", "low", "high", "n"]].merge(seconds, on=keys)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from clce_bench.evaluation.compare import AXES, DATA, compare
 from clce_bench.figures.source import Drawing, Source
 from clce_bench.figures.style import data_names, keep_to_percent, legend_below, loss_style, zero_line
-from clce_bench.labels import axis_label, metric_label
+from clce_bench.labels import axis_label, metric_label, value_label
 
 MEAN = ("mean", "low", "high")
 _LABELS = {"lambda": "λ, weight of the contrastive loss", "batch_size": "batch size (images)"}
@@ -30,7 +30,7 @@ def accuracy_and_difference(source: Source, axis: str) -> Drawing:
     # Names of networks and the like have no order of their own.
     steps = sorted(rows[axis].dropna().unique().tolist())
     positions, logarithmic = _positions(steps)
-    ticks = [f"{step:g}" if isinstance(step, int | float) else fill(step, 18) for step in steps]
+    ticks = [fill(value_label(step), 18) for step in steps]
     figure, panels = plt.subplots(len(sets), 2, figsize=(9, 0.4 + 3.1 * len(sets)), squeeze=False, sharex=True)
     for (group, metric), (accuracy, gain) in zip(sets, panels, strict=True):
         table = group[group["metric"] == metric]
@@ -97,17 +97,17 @@ def _curves(
     others = [
         name
         for name in table.columns
-        if name != axis and (name in ("batch_size", "lambda") or name.startswith(("loss.", "recipe.")))
+        if name != axis and (name in ("backbone", "batch_size", "lambda") or name.startswith(("loss.", "recipe.")))
     ]
     for name, style in loss_style(losses).items():
         own = table[table["loss"] == name]
         told = [other for other in others if own[other].nunique() > 1]
-        for values, curve in own.groupby(told, dropna=False) if told else [((), own)]:
+        for _, curve in own.groupby(told, dropna=False) if told else [((), own)]:
             if axis == "lambda":
                 # λ = 0 is cross-entropy, the same cells for every loss.
                 curve = pd.concat([_start(table, curve), curve])
             curve = curve.dropna(subset=[mean]).sort_values(axis)
-            label = ", ".join([style["label"], *(f"{axis_label(o)} {v:g}" for o, v in zip(told, values, strict=True))])
+            label = ", ".join([style["label"], *(f"{axis_label(o)} {value_label(curve[o].iloc[0])}" for o in told)])
             places = [positions[value] for value in curve[axis]]
             if curve["level"].all():
                 axes.plot(places, curve[mean], color=style["color"], linestyle=style["linestyle"], label=label)

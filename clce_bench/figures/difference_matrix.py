@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from clce_bench.evaluation.compare import DATA, compare_pairs
 from clce_bench.figures.source import Drawing, Source
-from clce_bench.figures.style import data_names, sentence_figure
+from clce_bench.figures.style import data_names, panel_title, sentence_figure
 from clce_bench.labels import metric_label
 
 SETTINGS = 12
@@ -30,7 +30,7 @@ def draw(source: Source) -> Drawing:
     scale = 2 * float(data["difference"].abs().max()) or 1.0
     for axes, table in zip(panels[0], tables, strict=True):
         _matrix(axes, table, scale)
-        axes.set_title(f"{data_names(table)}, batch {table['batch_size'].iloc[0]}", fontsize=10)
+        axes.set_title(panel_title(table, data), fontsize=10)
     figure.suptitle(f"Row minus column, {metric_label(metric, 'points')}")
     caption = (
         f"{data_names(source.rows)}: {metric_label(metric, 'points')}, row minus column, the mean difference of paired "

@@ -6,7 +6,7 @@ import pandas as pd
 from clce_bench.evaluation.compare import AXES, DATA, compare
 from clce_bench.figures.source import Drawing, Source
 from clce_bench.figures.style import data_names, loss_style, sentence_figure
-from clce_bench.labels import data_label, metric_label, setting_label
+from clce_bench.labels import axis_label, data_label, metric_label, setting_label, value_label
 
 
 def draw(source: Source) -> Drawing:
@@ -29,11 +29,12 @@ def draw(source: Source) -> Drawing:
             style = {**styles[row["loss"]], "linestyle": "none"}
             axes.errorbar(row["difference"], row["position"], xerr=interval, capsize=3, **style)
         axes.set_xlabel(f"difference to CE, {metric_label(metric, 'points')}")
-    several = len(settings[DATA].drop_duplicates()) > 1
+    several, backbones = len(settings[DATA].drop_duplicates()) > 1, settings["backbone"].nunique() > 1
     names = [
         ", ".join(
             [setting_label(row["loss"], row["lambda"]), f"batch {row['batch_size']}"]
-            + [f"{name.partition('.')[2]} {row[name]:g}" for name in varying if row[name] == row[name]]
+            + [f"{axis_label(name)} {value_label(row[name])}" for name in varying if row[name] == row[name]]
+            + [row["backbone"]] * backbones
             + [data_label(*(row[axis] for axis in DATA))] * several
         )
         for row in settings.to_dict("records")

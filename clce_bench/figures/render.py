@@ -1,5 +1,6 @@
-"""The ``figures`` stage: finds the figure by its kind, draws it, writes SVG, PNG, PDF, its data, caption and cells."""
+"""The ``figures`` stage: finds the figure by its kind, draws it, writes it with its data, caption and cells."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ from clce_bench.registry import load
 def render(job: dict[str, Any], output: Path) -> None:
     """Draws one figure.
 
-    Beside the .svg go the .png, the .pdf, a .csv of what is drawn, a .txt with the caption and a .cells.txt with the
-    directories of the cells behind it.
+    Beside the .svg go the .png, the .pdf, a .csv of what is drawn, a .txt with the caption (for Snakemake's report as
+    .rst too) and a .cells.txt with the directories of the cells behind it.
 
     Args:
         job: ``spec``, the figure's options, and ``inputs``: ``summary`` (``history.parquet`` lies beside it) and, for
@@ -42,8 +43,14 @@ def render(job: dict[str, Any], output: Path) -> None:
         drawing.canvas.savefig(folder / f"{stem}.svg", metadata={"Date": None})
         drawing.data.to_csv(folder / f"{stem}.csv", index=False)
         (folder / f"{stem}.txt").write_text(drawing.caption + "\n", encoding="utf-8")
+        (folder / f"{stem}.rst").write_text(_as_rst(drawing.caption) + "\n", encoding="utf-8")
         (folder / f"{stem}.cells.txt").write_text("".join(f"{path}\n" for path in rows["directory"]))
     plt.close(drawing.canvas)
+
+
+def _as_rst(text: str) -> str:
+    """Keeps text what it is in reStructuredText, as Snakemake's report wants its captions."""
+    return re.sub(r"([\\`*_|<>:\[\]])", r"\\\1", text)
 
 
 def _draw(source: Source) -> Drawing:

@@ -88,7 +88,7 @@ class Source:
         found = []
         classes = pd.read_parquet(self.inputs["dataset"].parent / "items.parquet")["class"].to_numpy(dtype=str)
         paths = [path for name, path in self.inputs.items() if name.startswith("embeddings_")]
-        test = rows_by_part(self.inputs["splits"], int(self.rows["fold"].iloc[0]))["test"]
+        test = rows_by_part(self.inputs["splits"], fold=0)["test"]  # The test part is the same for all folds.
         for path in paths:
             row = self.rows[self.rows["cell"] == path.parent.name]
             with np.load(path) as arrays:

@@ -69,6 +69,17 @@ def data_names(rows: pd.DataFrame) -> str:
     return ", ".join(dict.fromkeys(data_label(*data) for data in rows[DATA].sort_values(DATA).to_numpy().tolist()))
 
 
+def panel_title(panel: pd.DataFrame, whole: pd.DataFrame) -> str:
+    """Says what a panel shows: data set and batch size, and the backbone where there are several.
+
+    Args:
+        panel: rows of one data set, backbone and batch size.
+        whole: rows of all panels.
+    """
+    backbone = [str(panel["backbone"].iloc[0])] if whole["backbone"].nunique() > 1 else []
+    return ", ".join([data_names(panel), *backbone, f"batch {panel['batch_size'].iloc[0]}"])
+
+
 def sentence_figure(reason: str) -> Drawing:
     """Returns a figure that says why it shows nothing."""
     canvas = plt.figure(figsize=(7, 1.5))

@@ -8,20 +8,20 @@ from matplotlib.ticker import MaxNLocator
 from clce_bench.evaluation.compare import DATA
 from clce_bench.evaluation.statistics import mean_interval
 from clce_bench.figures.source import Drawing, Source
-from clce_bench.figures.style import data_names, keep_to_percent, legend_below, loss_style
+from clce_bench.figures.style import data_names, keep_to_percent, legend_below, loss_style, panel_title
 from clce_bench.labels import setting_label
 
-_PANEL = [*DATA, "batch_size"]
+PANEL = [*DATA, "backbone", "batch_size"]
 
 
 def draw(source: Source) -> Drawing:
     """Draws a panel per data set and batch size with a curve per loss and λ."""
     data = by_epoch(source)
-    groups = list(data.groupby(_PANEL, dropna=False))
+    groups = list(data.groupby(PANEL, dropna=False))
     figure, panels = plt.subplots(1, len(groups), figsize=(5.2 * len(groups), 3.6), squeeze=False)
-    for axes, ((*_, batch_size), group) in zip(panels[0], groups, strict=True):
+    for axes, (_, group) in zip(panels[0], groups, strict=True):
         curves(axes, group, "epoch")
-        axes.set_title(f"{data_names(group)}, batch {batch_size}", fontsize=10)
+        axes.set_title(panel_title(group, data), fontsize=10)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         keep_to_percent(axes)
@@ -43,9 +43,9 @@ def by_epoch(source: Source) -> pd.DataFrame:
         seconds from the start of training.
     """
     history = source.history[["cell", "epoch", "seconds", "validation"]]
-    timed = history.merge(source.rows[["cell", *_PANEL, "loss", "lambda"]], on="cell")
+    timed = history.merge(source.rows[["cell", *PANEL, "loss", "lambda"]], on="cell")
     records = []
-    keys = [*_PANEL, "loss", "lambda", "epoch"]
+    keys = [*PANEL, "loss", "lambda", "epoch"]
     for key, group in timed.groupby(keys, dropna=False):
         interval = mean_interval(100 * group["validation"])
         records.append({**dict(zip(keys, key, strict=True)), **interval._asdict(), "elapsed": group["seconds"].mean()})

@@ -1,10 +1,8 @@
-"""A timm model cut into a frozen trunk and a trainable tail."""
+"""A timm model as an experiment asks for it, cut into a frozen trunk and a trainable tail."""
 
 import copy
 from pathlib import Path
-from typing import Any
 
-import timm
 import torch
 from safetensors.torch import load_file
 from timm.models._features_fx import get_notrace_functions, get_notrace_modules
@@ -13,21 +11,33 @@ from torchvision.models.feature_extraction import NodePathTracer
 
 from clce_bench.errors import UserError, unknown
 from clce_bench.files import read_json
+from clce_bench.models.create import checkpoint_gradients, empty_backbone, fit_to_size
 
 
-def load_backbone(directory: Path) -> nn.Module:
+def load_backbone(
+    directory: Path, size: int, drop_path: float = 0.0, gradient_checkpointing: bool = False
+) -> nn.Module:
     """Builds the timm model that the ``backbone`` stage stored, without its classifier.
 
     Args:
         directory: what the ``backbone`` stage filled.
+        size: height and width of the images in pixels; position embeddings are resized to it.
+        drop_path: largest rate of stochastic depth.
+        gradient_checkpointing: compute activations again in the backward pass.
 
     Returns:
         A module from normalised images (images, 3, height, width) to features (images, features).
+
+    Raises:
+        UserError: the model cannot take images of this size, has no stochastic depth, or cannot compute again.
     """
-    name = read_json(directory / "backbone.json")["name"]
-    model: Any = timm.create_model(name)
+    description = read_json(directory / "backbone.json")
+    model = empty_backbone(description["name"], description["small_stem"], drop_path)
     model.load_state_dict(load_file(directory / "model.safetensors"))
+    fit_to_size(model, description["name"], size)
     model.reset_classifier(0)
+    if gradient_checkpointing:
+        checkpoint_gradients(model, description["name"])
     backbone: nn.Module = model.eval()
     return backbone
 

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from clce_bench.models.backbone import normalise
 from clce_bench.recipes import Recipe
 from clce_bench.seeds import seed_for
 
@@ -27,11 +28,23 @@ class ContrastiveClassifier(nn.Module):
         weight: λ; at 1 there is no classifier, at 0 no projection head.
         recipe: the cell's recipe.
         seed: the cell's seed.
+        scale: mean and standard deviation per channel, when the tail is a whole backbone and takes images: uint8, or
+            0 to 255, (rows, 3, height, width).
     """
 
-    def __init__(self, tail: nn.Module, features: int, classes: int, weight: float, recipe: Recipe, seed: int) -> None:
+    def __init__(
+        self,
+        tail: nn.Module,
+        features: int,
+        classes: int,
+        weight: float,
+        recipe: Recipe,
+        seed: int,
+        scale: tuple[list[float], list[float]] | None = None,
+    ) -> None:
         super().__init__()
         self.tail = tail
+        self.scale = scale
         self.batch_norm = recipe.batch_norm
         self.classifier: nn.Linear | None = None
         self.projection: nn.Sequential | None = None
@@ -62,6 +75,9 @@ class ContrastiveClassifier(nn.Module):
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Returns features (rows, d), logits (rows, classes) and embeddings (rows, projection_size)."""
+        if self.scale:
+            # Here and not before: floats take four times the memory of a large batch's bytes.
+            inputs = normalise(inputs, *self.scale).contiguous(memory_format=torch.channels_last)
         features: Tensor = self.tail(inputs)
         logits = self.classifier(features) if self.classifier else None
         embeddings = F.normalize(self.projection(features), dim=1) if self.projection else None

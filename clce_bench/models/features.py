@@ -13,7 +13,7 @@ from clce_bench.data.augmentation import CLEAN, SUPPORT_VIEWS, Views
 from clce_bench.data.prepared import PreparedDataset
 from clce_bench.files import read_json, sha256_of, staged, write_json
 from clce_bench.models.backbone import load_backbone, normalise, split_backbone
-from clce_bench.models.device import pick_device
+from clce_bench.models.device import acquired_device
 from clce_bench.recipes import Augmentation
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ def run_trunk(trunk: nn.Module, images: Tensor, description: dict[str, Any]) -> 
     return outputs.float()
 
 
-def compute_features(spec: dict[str, Any], inputs: dict[str, Path], output: Path) -> None:
+def compute_features(spec: dict[str, Any], inputs: dict[str, Path], output: Path, device: str = "auto") -> None:
     """Writes ``features.npy``, ``index.npy`` and ``features.json``.
 
     ``features.npy`` holds float32 outputs, (entries, …): first the clean view of all images that a cell may read, then
@@ -46,14 +46,13 @@ def compute_features(spec: dict[str, Any], inputs: dict[str, Path], output: Path
         spec: ``augmentation`` and ``backbone`` with ``freeze`` and ``cached_views``.
         inputs: the JSON files of ``dataset``, ``splits`` and ``backbone``.
         output: the folder to fill.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
     """
     dataset = PreparedDataset(inputs["dataset"].parent)
     part = pd.read_parquet(inputs["splits"].with_name("splits.parquet"))["part"].to_numpy()
     description = read_json(inputs["backbone"])
-    device = pick_device()
-    trunk, _ = split_backbone(load_backbone(inputs["backbone"].parent), spec["backbone"]["freeze"])
-    # Channels last is about twice as fast for depthwise convolutions on a CPU.
-    trunk.to(device).to(memory_format=torch.channels_last)
+    model = load_backbone(inputs["backbone"].parent, dataset.description["size"])
+    trunk, _ = split_backbone(model, spec["backbone"]["freeze"])
     views = Views(dataset, Augmentation(**spec["augmentation"]))
     count = spec["backbone"]["cached_views"]
     used, pool = part != "unused", part == "train-pool"
@@ -61,7 +60,9 @@ def compute_features(spec: dict[str, Any], inputs: dict[str, Path], output: Path
     index = np.full((1 + count, len(part)), -1, dtype=np.int32)
     stored_rows = [used, *(pool | support if view < SUPPORT_VIEWS else pool for view in range(count))]
     index[np.array(stored_rows)] = np.arange(np.sum(stored_rows))
-    with staged(output, last="features.json") as folder, torch.inference_mode():
+    with acquired_device(device) as place, staged(output, last="features.json") as folder, torch.inference_mode():
+        # Channels last is about twice as fast for depthwise convolutions on a CPU.
+        trunk.to(place).to(memory_format=torch.channels_last)
         stored: np.memmap[Any, Any] | None = None
         for view, rows in enumerate(map(np.flatnonzero, stored_rows), start=CLEAN):
             for start in range(0, len(rows), BATCH):
@@ -69,7 +70,7 @@ def compute_features(spec: dict[str, Any], inputs: dict[str, Path], output: Path
                 # image's features would depend on how many images its split has.
                 chunk = rows[max(0, min(start, len(rows) - BATCH)) :][:BATCH]
                 images = views(chunk.tolist(), [view] * len(chunk))
-                outputs = run_trunk(trunk, images.to(device), description).cpu().numpy()
+                outputs = run_trunk(trunk, images.to(place), description).cpu().numpy()
                 if stored is None:
                     shape = (int(index.max()) + 1, *outputs.shape[1:])
                     stored = np.lib.format.open_memmap(folder / "features.npy", mode="w+", dtype="float32", shape=shape)

@@ -1,7 +1,9 @@
 """The ``backbone`` stage: pre-trained weights from wherever they are, checked and stored as safetensors."""
 
+import logging
 import pickle
 import re
+import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,26 +17,34 @@ from torch import Tensor, nn
 
 from clce_bench.errors import UserError, unknown
 from clce_bench.files import sha256_of, staged, write_json
+from clce_bench.models.create import create_model
 from clce_bench.registry import PACKAGED_WEIGHTS, check_packaged
 from clce_bench.seeds import seed_for
+
+log = logging.getLogger(__name__)
 
 
 def prepare_backbone(spec: dict[str, Any], output: Path) -> None:
     """Writes ``model.safetensors`` (the whole timm model, classifier included) and ``backbone.json``.
 
     Args:
-        spec: ``name`` of a timm model and ``weights``: ``package:NAME``, a file, ``timm`` or ``random``.
+        spec: ``name`` of a timm model, ``weights``: ``package:NAME``, a file, ``timm`` or ``random``, and
+            ``small_stem`` (false when not given).
         output: the folder to fill.
 
     Raises:
         UserError: no such model or weights, or weights that do not fit.
     """
-    name, weights = spec["name"], spec["weights"]
+    name, weights, small_stem = spec["name"], spec["weights"], spec.get("small_stem", False)
     check_packaged(name, weights)
     if not timm.is_model(name):
         raise UserError(f"backbone.name: {unknown('a timm model', name, timm.list_models(), 'See timm.list_models()')}")
     torch.manual_seed(seed_for("backbone", name=name))
-    model: Any = timm.create_model(name, pretrained=weights == "timm")
+    try:
+        model = create_model(name, small_stem, pretrained=weights == "timm")
+    except OSError as error:
+        offline = "Without a network, give a .safetensors or .pth file"
+        raise UserError(f"backbone.weights: timm: {name} cannot be downloaded: {error} {offline}.") from None
     if weights.startswith("package:"):
         state = _packaged(name, weights.removeprefix("package:"), model)
         load_strictly(model, state, f"backbone.weights: {weights}")
@@ -44,6 +54,7 @@ def prepare_backbone(spec: dict[str, Any], output: Path) -> None:
         save_file(model.state_dict(), folder / "model.safetensors")
         description = {
             **spec,
+            "small_stem": small_stem,
             "mean": list(model.pretrained_cfg["mean"]),
             "std": list(model.pretrained_cfg["std"]),
             "features": model.num_features,
@@ -83,6 +94,8 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor], source: str, dr
         source: where they are from, for the message.
         drop_classifier: leave out the classifier on both sides, for weights trained on other classes.
 
+    Position embeddings for another image size are resized by timm. Nothing else may differ, and the log says what did.
+
     Raises:
         UserError: keys are missing, unexpected or of another shape; the message lists them.
     """
@@ -90,9 +103,10 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor], source: str, dr
     given = dict(state)
     if drop_classifier:
         classifier = getattr(model, "pretrained_cfg", {}).get("classifier")
-        for key in (f"{classifier}.weight", f"{classifier}.bias"):
-            if key in own:
-                given[key] = own[key]
+        left_out = [key for key in (f"{classifier}.weight", f"{classifier}.bias") if key in own]
+        given |= {key: own[key] for key in left_out}
+        log.info("%s: the classifier (%s) is not used", source, ", ".join(left_out) or "none")
+    given = _resized(given, model, source)
     problems = {
         "missing": sorted(own.keys() - given.keys()),
         "unexpected": sorted(given.keys() - own.keys()),
@@ -106,6 +120,18 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor], source: str, dr
     if found:
         raise UserError(f"{source}: these weights do not fit the model: {'; '.join(found)}.")
     model.load_state_dict(given)
+
+
+def _resized(state: dict[str, Tensor], model: nn.Module, source: str) -> dict[str, Tensor]:
+    own = model.state_dict()
+    other = [key for key in own.keys() & state.keys() if own[key].shape != state[key].shape]
+    convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+    positions = ("pos_embed", "relative_position_bias_table")
+    if not other or convert is None or own.keys() != state.keys() or not all(key.endswith(positions) for key in other):
+        return state
+    log.info("%s: %s resized to the model's image size", source, ", ".join(sorted(other)))
+    resized: dict[str, Tensor] = convert(state, model)
+    return resized
 
 
 def _packaged(name: str, package: str, model: nn.Module) -> Mapping[str, Tensor]:

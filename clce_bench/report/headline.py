@@ -104,6 +104,7 @@ def table_rows(table: pd.DataFrame, metric: str) -> list[dict[str, str]]:
         row["data set"] = data_label(record["dataset"], record["images_per_class"])
         row |= {title: f"{record[name]:g}" for name, title in fixed.items()}
         row |= {name.partition(".")[2]: "–" if pd.isna(record[name]) else str(record[name]) for name in varying}
+        row["seen in pre-training"] = record["overlap"]
         row["metric"] = label
         row["mean [95 % interval]"] = interval(record["mean"], record["low"], record["high"])
         row["difference to CE [paired 95 %]"] = interval(

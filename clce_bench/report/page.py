@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from clce_bench import __version__
 from clce_bench.config import Experiment
+from clce_bench.data.overlap import overlap_of
 from clce_bench.evaluation.verdicts import Verdict, read_verdicts
 from clce_bench.files import read_json, write_text
 from clce_bench.jobs import Plan, plan_of
@@ -111,7 +112,12 @@ def _datasets(plan: Plan) -> list[dict[str, Any]]:
     for name in sorted({cell.dataset for cell in plan.cells}):
         source = load_dataset(name)
         splits = [read_json(path) for path in _inputs(plan, "splits") if read_json(path)["dataset"] == name]
-        described.append({"name": name, "source": source, "splits": splits})
+        overlap = overlap_of(plan.experiment.backbone.name, plan.experiment.backbone.weights, name)
+        prepared = [read_json(path) for path in _inputs(plan, "dataset") if read_json(path)["name"] == source.images]
+        skipped = [image["id"] for one in prepared for image in one["skipped"]]
+        described.append(
+            {"name": name, "source": source, "splits": splits, "overlap": overlap, "skipped": sorted(set(skipped))}
+        )
     return described
 
 

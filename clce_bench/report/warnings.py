@@ -48,8 +48,6 @@ def _mixed(environments: int) -> str:
 
 
 def _overlap(summary: pd.DataFrame) -> str:
-    if "overlap" not in summary:
-        return ""
     seen = summary[summary["overlap"] != "no"].groupby("overlap")["dataset"].unique()
     parts = [f"{', '.join(sorted(names))} ({verdict})" for verdict, names in seen.items()]
     return f"The backbone's pre-training overlaps with data sets: {'; '.join(parts)}." if parts else ""

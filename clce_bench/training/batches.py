@@ -90,7 +90,10 @@ class ComputedInputs:
         self.workers = cores if workers is None else workers
 
     def stream(self, batches: Iterable[Batch]) -> Iterator[Tensor]:
-        """Yields for each batch the inputs for view ``views[k]`` of image ``rows[k]``, (k, …)."""
+        """Yields for each batch the inputs for view ``views[k]`` of image ``rows[k]``, (k, …).
+
+        Images as they are, uint8 (k, 3, height, width), where no trunk is frozen.
+        """
         loader: DataLoader[Tensor] = DataLoader(
             _ViewBatches(self.views_of),
             sampler=batches,
@@ -100,9 +103,11 @@ class ComputedInputs:
             generator=torch.Generator(),  # Without one of its own, the loader draws from the global one.
         )
         for images in loader:
-            with torch.no_grad():
-                outputs = run_trunk(self.trunk, images.to(self.device, non_blocking=True), self.description)
-            yield outputs
+            values = images.to(self.device, non_blocking=True)
+            if self.views is not None:
+                with torch.no_grad():
+                    values = run_trunk(self.trunk, values, self.description)
+            yield values
 
 
 class _ViewBatches(Dataset[Tensor]):

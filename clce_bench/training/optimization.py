@@ -43,6 +43,8 @@ def parameter_groups(model: ContrastiveClassifier, loss: nn.Module, recipe: Reci
         layers: list[dict[str, Any]] = param_groups_layer_decay(
             model.tail, recipe.weight_decay, no_weight_decay_list=exempt, layer_decay=recipe.layer_decay
         )
+        # The heads are the layer after the backbone's last.
+        layers = [{**group, "lr_scale": group["lr_scale"] * recipe.layer_decay} for group in layers]
         return [*layers, *_decaying_or_not(heads, recipe.weight_decay, set())]
     return _decaying_or_not([model.tail, *heads], recipe.weight_decay, exempt)
 

@@ -20,7 +20,7 @@ from clce_bench.files import canonical_json, read_json, sha256_of, staged, write
 from clce_bench.losses import FusedLoss, create_loss
 from clce_bench.models.backbone import load_backbone, split_backbone
 from clce_bench.models.classifier import ContrastiveClassifier
-from clce_bench.models.device import pick_device
+from clce_bench.models.device import acquired_device
 from clce_bench.provenance import environment, now
 from clce_bench.recipes import Runtime
 from clce_bench.seeds import seed_for
@@ -47,9 +47,9 @@ def train_cell(job: dict[str, Any], output: Path, runtime: Runtime | None = None
             runtime asks for what does not go together.
         Interrupted: the process was asked to end; the next one goes on from there.
     """
-    device = pick_device()
-    with distributed.process_group(device):
-        _train(job, output, runtime or Runtime(), device)
+    own = runtime or Runtime()
+    with acquired_device(own.device) as device, distributed.process_group(device):
+        _train(job, output, own, device)
 
 
 def _train(job: dict[str, Any], output: Path, runtime: Runtime, device: torch.device) -> None:
@@ -68,13 +68,17 @@ def _train(job: dict[str, Any], output: Path, runtime: Runtime, device: torch.de
     labels, classes = training_labels(dataset.items["label"].to_numpy(), rows["train"])
     few_shot = read_json(paths["splits"])["task"] == "few-shot"
     backbone = read_json(paths["backbone"])
-    trunk, tail = split_backbone(load_backbone(paths["backbone"].parent), cell.backbone.freeze)
+    checkpointing = runtime.gradient_checkpointing and cell.backbone.freeze == "none"
+    whole = load_backbone(paths["backbone"].parent, cell.size, cell.recipe.drop_path, checkpointing)
+    trunk, tail = split_backbone(whole, cell.backbone.freeze)
     inputs: Inputs
     if "features" in paths:
         inputs = StoredInputs(paths["features"].parent, device)
     else:
-        inputs = ComputedInputs(cell, dataset, trunk, backbone, device)
-    model = ContrastiveClassifier(tail, backbone["features"], classes, cell.weight, cell.recipe, cell.seed).to(device)
+        inputs = ComputedInputs(cell, dataset, trunk, backbone, device, runtime.workers)
+    scale = (backbone["mean"], backbone["std"]) if cell.backbone.freeze == "none" else None
+    model = ContrastiveClassifier(tail, backbone["features"], classes, cell.weight, cell.recipe, cell.seed, scale)
+    model.to(device)
     if "features" not in paths:
         model.to(memory_format=torch.channels_last)
     loss = FusedLoss(_contrastive(cell), cell.weight, cell.recipe.label_smoothing).to(device)

@@ -12,6 +12,7 @@ rule figures:
         pdf=f"{FOLDER}/figures/{{key}}.pdf",
         data=f"{FOLDER}/figures/{{key}}.csv",
         caption=f"{FOLDER}/figures/{{key}}.txt",
+        rst=f"{FOLDER}/figures/{{key}}.rst",
         cells=f"{FOLDER}/figures/{{key}}.cells.txt",
     log:
         f"results/logs/figures/{PLAN.experiment.name}-{{key}}.log",

@@ -27,7 +27,7 @@ rule features:
         job=job_of("features"),
     shell:
         "clce-bench features --job {params.job:q} --output $(dirname {output.description:q}) --threads {threads} "
-        "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
+        "--device {PLAN.experiment.runtime.device} > {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
 
 
 rule train:

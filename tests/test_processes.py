@@ -1,0 +1,64 @@
+"""Several processes train one cell as one process does."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from clce_bench.data.prepare import prepare_dataset
+from clce_bench.data.splits import make_splits
+from clce_bench.errors import UserError
+from clce_bench.files import read_json
+from clce_bench.recipes import Runtime
+from clce_bench.training import distributed
+from clce_bench.training.train import train_cell
+from tests.conftest import ROOT
+from tests.test_training import cells
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory, backbone):
+    """Digits, so that processes of their own know the data set."""
+    folder = tmp_path_factory.mktemp("digits")
+    keys = {
+        "backbone": {"freeze": "none"},
+        "datasets": {"digits": {"size": 32, "split": {"images_per_class": 4, "test": 0.97}}},
+        "recipe": {"epochs": 1, "optimizer": "sgd", "learning_rate": 0.05, "reference_batch_size": 16},
+    }
+    (cell,) = cells("clce", dataset="digits", **keys)
+    prepare_dataset({"dataset": "digits", "size": 32}, folder / "data")
+    split = {"dataset": "digits", "size": 32, "split": cell.split.model_dump(exclude={"fold"})}
+    make_splits(split, folder / "data" / "items.parquet", folder / "splits")
+    inputs = {
+        "dataset": str(folder / "data" / "dataset.json"),
+        "splits": str(folder / "splits" / "splits.json"),
+        "backbone": str(backbone / "backbone.json"),
+    }
+    return {"spec": cell.spec, "inputs": inputs, "code": "test"}
+
+
+def test_two_processes_train_as_one_does(job, tmp_path):
+    train_cell(job, tmp_path / "one")
+    runtime = {"processes": 2, "micro_batch": 5, "checkpoint_seconds": 0}
+    command = ["train", "--job", json.dumps(job), "--output", str(tmp_path / "two"), "--runtime", json.dumps(runtime)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-m", "clce_bench.cli", *command], env=environment, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+    assert read_json(tmp_path / "two" / "cell.json")["runtime"]["processes"] == 2
+    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_what_processes_cannot_do_is_refused(job, tmp_path, monkeypatch):
+    monkeypatch.setattr(distributed, "rank", lambda: 0)
+    monkeypatch.setattr(distributed, "processes", lambda: 3)
+    with pytest.raises(UserError, match="batch_size: 16 cannot be shared by 3 processes evenly"):
+        train_cell(job, tmp_path)
+    monkeypatch.setattr(distributed, "processes", lambda: 2)
+    with pytest.raises(UserError, match="runtime.micro_batch: 'auto' is not allowed with several processes"):
+        train_cell(job, tmp_path, Runtime(micro_batch="auto"))
