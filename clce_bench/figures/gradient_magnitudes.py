@@ -11,7 +11,7 @@ from clce_bench.figures.source import Drawing, Embedded, Source
 from clce_bench.figures.style import data_names, keep_to_percent, loss_style, say, sentence_figure
 from clce_bench.labels import metric_label
 
-IMAGES = 1024
+IMAGES = 512
 """How many test images are compared at most; of more, every n-th."""
 
 
@@ -79,6 +79,7 @@ def magnitudes(
     from clce_bench.losses.supcon import SupCon
     from clce_bench.losses.tcl import TCL
 
+    torch.set_num_threads(1)  # The job's share of the machine.
     points, labels = torch.from_numpy(embeddings), torch.from_numpy(np.unique(classes, return_inverse=True)[1])
     same = labels[:, None] == labels[None, :]
     positive = same & ~torch.eye(len(labels), dtype=torch.bool)

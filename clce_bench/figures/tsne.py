@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from clce_bench.errors import unknown
 from clce_bench.figures.source import Drawing, Source
@@ -75,4 +76,6 @@ def maps(features: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
     start = PCA(n_components=2, svd_solver="full").fit_transform(units[0])
     start = (start / start[:, 0].std().clip(1e-12) * 1e-4).astype(np.float32)
     perplexity = min(30, (len(start) - 1) / 3)
-    return [TSNE(perplexity=perplexity, init=start, random_state=0).fit_transform(unit) for unit in units]
+    # Threads that wait for each other on a busy machine take many times as long as one.
+    with threadpool_limits(limits=1):
+        return [TSNE(perplexity=perplexity, init=start, random_state=0).fit_transform(unit) for unit in units]
