@@ -4,6 +4,7 @@ The Snakefile asks this module, and so do the verbs that say what would run. Pat
 """
 
 from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -103,8 +104,9 @@ def plan_of(experiment: Experiment) -> Plan:
         spec = {**figure.model_dump(), "axis": axis_of(figure, shown)}
         code = fingerprint("figures", f"clce_bench.figures.{figure.kind}")
         jobs["figures"][figure.name] = Job("figures", code, spec, inputs)
-    for verb in ("summarize", "report", "track"):
-        jobs[verb] = {experiment.name: Job(verb, fingerprint(verb), {})}
+    published = digest((files("clce_bench") / "data_files" / "published.yaml").read_text(encoding="utf-8"))
+    for verb, spec in {"summarize": {"published": published}, "report": {}, "track": {}}.items():
+        jobs[verb] = {experiment.name: Job(verb, fingerprint(verb), spec)}
     return Plan(experiment, grids, cells, jobs)
 
 
