@@ -26,9 +26,10 @@ def create_model(name: str, small_stem: bool = False, **options: Any) -> Any:
         stem: Any = getattr(model, "conv1", None)
         if not (isinstance(model, ResNet) and isinstance(stem, nn.Conv2d)):
             raise UserError(f"backbone.small_stem: true is not allowed for {name}. Allowed: ResNets such as resnet18.")
-        model.conv1 = nn.Conv2d(stem.in_channels, stem.out_channels, kernel_size=3, padding=1, bias=False)
-        nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
-        model.maxpool = nn.Identity()
+        small = nn.Conv2d(stem.in_channels, stem.out_channels, kernel_size=3, padding=1, bias=False)
+        nn.init.kaiming_normal_(small.weight, mode="fan_out", nonlinearity="relu")
+        model.add_module("conv1", small)
+        model.add_module("maxpool", nn.Identity())
     return model
 
 
