@@ -10,7 +10,7 @@ from clce_bench.cli import cli, command_status
 from tests.conftest import ROOT
 
 LIGHT = [
-    ["plan", "--experiment", str(ROOT / "config.yaml")],
+    ["plan", "--no-cost", "--experiment", str(ROOT / "config.yaml")],
     ["status", "--experiment", str(ROOT / "config.yaml")],
     ["status", "--experiment", str(ROOT / "config.yaml"), "--json"],
     ["dataset", "--job", '{"spec":{"dataset":"digits","size":8}}', "--output", "data"],

@@ -47,7 +47,9 @@ def test_processes_get_different_devices_and_wait_for_a_free_one(tmp_path):
 
 
 def test_a_lock_ends_with_its_process_even_while_a_child_of_it_lives(tmp_path):
-    code = HOLD.replace("time.sleep(60)", "import os; child = os.fork(); child and print(child, flush=True); time.sleep(60)")
+    code = HOLD.replace(
+        "time.sleep(60)", "import os; child = os.fork(); child and print(child, flush=True); time.sleep(60)"
+    )
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path), "2"], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "0 1\n"
     child = int(process.stdout.readline())

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from clce_bench.cells import dataset_directory
 from clce_bench.data.dataset import Dataset, File
 from clce_bench.data.fetch import data_folder, is_there, readable
 from clce_bench.registry import load_dataset
@@ -68,7 +69,7 @@ def unprepared(wanted: Iterable[tuple[str, int]], results: Path) -> list[tuple[D
     return [
         (dataset, size)
         for dataset, size in pairs
-        if not (results / "data" / f"{dataset.images}-{size}px" / "dataset.json").exists()
+        if not (results / "data" / f"{dataset_directory(dataset.images)}-{size}px" / "dataset.json").exists()
     ]
 
 

@@ -1,0 +1,143 @@
+"""What a backbone costs per image: operations, memory, sizes. Torch is imported only to count or to measure."""
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from clce_bench.config import Backbone
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What one image costs a backbone that is cut into a frozen trunk and a trainable tail.
+
+    Attributes:
+        parameters: of the whole backbone, without a classifier.
+        trained: of the tail.
+        features: size of the feature.
+        trunk: operations of the trunk; an addition and a multiplication are two.
+        forward: operations of the tail.
+        backward: operations of the tail's backward pass.
+        activations: bytes that the tail keeps for its backward pass, in float32 and without fused attention.
+        stored: bytes of the trunk's output.
+    """
+
+    parameters: int
+    trained: int
+    features: int
+    trunk: float
+    forward: float
+    backward: float
+    activations: int
+    stored: int
+
+
+def count(backbone: Backbone, size: int) -> Profile:
+    """Counts on torch's meta device: no weights, no data, no GPU.
+
+    Args:
+        backbone: name, small stem and frozen part.
+        size: height and width of the images in pixels.
+
+    Raises:
+        UserError: no such model, or one that cannot be cut there or take this size.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from clce_bench.models.backbone import split_backbone
+
+    images = 2  # Batch normalisation of a single image has no variance.
+    with torch.device("meta"):
+        whole = _model(backbone, size)
+        trunk, tail = split_backbone(whole, backbone.freeze)
+        inputs = torch.zeros(images, 3, size, size)
+    parameters = sum(parameter.numel() for parameter in whole.parameters())
+    with FlopCounterMode(display=False) as trunk_counter, torch.no_grad():
+        middle = trunk(inputs)
+    kept: dict[int, torch.Tensor] = {}
+
+    def keep(tensor: "torch.Tensor") -> "torch.Tensor":
+        kept[tensor.untyped_storage()._cdata] = tensor
+        return tensor
+
+    with (
+        FlopCounterMode(display=False) as forward_counter,
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+    ):
+        features = tail.train()(middle)
+    with FlopCounterMode(display=False) as backward_counter:
+        if features.requires_grad:
+            features.sum().backward()
+    own = {parameter.untyped_storage()._cdata for parameter in tail.parameters()}
+    return Profile(
+        parameters=parameters,
+        trained=sum(parameter.numel() for parameter in tail.parameters()),
+        features=features.shape[1],
+        trunk=trunk_counter.get_total_flops() / images,
+        forward=forward_counter.get_total_flops() / images,
+        backward=backward_counter.get_total_flops() / images,
+        activations=sum(tensor.untyped_storage().nbytes() for key, tensor in kept.items() if key not in own) // images,
+        stored=middle[0].numel() * 4,
+    )
+
+
+def measure(backbone: Backbone, size: int, precision: str, device: "torch.device", seconds: float = 3.0) -> float:
+    """Measures how fast this machine trains the tail of a backbone: a GPU, or one core, as a cell gets.
+
+    Args:
+        backbone: name, small stem and frozen part.
+        size: height and width of the images in pixels.
+        precision: ``float32``, ``bfloat16`` or ``float16``.
+        device: where.
+        seconds: for how long, at least.
+
+    Returns:
+        Operations per second, counted as in :func:`count`.
+    """
+    import torch
+
+    from clce_bench.models.backbone import split_backbone
+
+    profile = count(backbone, size)
+    trunk, tail = split_backbone(_model(backbone, size).to(device), backbone.freeze)
+    images = 64 if device.type == "cuda" else 8
+    with torch.no_grad():
+        inputs = trunk(torch.rand(images, 3, size, size, device=device))
+    tail.train()
+    lower, threads = getattr(torch, precision), torch.get_num_threads()
+    torch.set_num_threads(1)
+
+    def step() -> None:
+        with torch.autocast(device.type, lower, enabled=precision != "float32"):
+            features = tail(inputs)
+        if features.requires_grad:
+            features.float().sum().backward()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    step()  # The first one compiles kernels and makes room.
+    steps, started = 0, time.perf_counter()
+    while time.perf_counter() - started < seconds:
+        step()
+        steps += 1
+    torch.set_num_threads(threads)
+    return steps * images * (profile.forward + profile.backward) / (time.perf_counter() - started)
+
+
+def _model(backbone: Backbone, size: int) -> Any:
+    import timm
+
+    from clce_bench.errors import UserError, unknown
+    from clce_bench.models.create import create_model, fit_to_size
+
+    name = backbone.name
+    if not timm.is_model(name):
+        raise UserError(f"backbone.name: {unknown('a timm model', name, timm.list_models(), 'See timm.list_models()')}")
+    model = create_model(name, backbone.small_stem)
+    fit_to_size(model, name, size)
+    model.reset_classifier(0)
+    return model
