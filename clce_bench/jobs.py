@@ -158,6 +158,13 @@ def _check(cell: Cell, source: DatasetSource) -> None:
         if cell.backbone.freeze != "none" and (value := getattr(cell.recipe, key)) != unused:
             reason = f"the backbone is frozen up to {cell.backbone.freeze!r}"
             raise UserError(f"recipe.{key}: {value:g} is not allowed: {reason}. Allowed: {unused:g}.")
+    for key in ("mixup", "cutmix"):
+        if (value := getattr(cell.recipe, key)) and (cell.weight > 0 or cell.backbone.freeze != "none"):
+            reason = "mixed images have no one class, and stored features cannot be mixed"
+            raise UserError(
+                f"recipe.{key}: {value:g} is not allowed at λ = {cell.weight:g} with backbone.freeze:"
+                f" {cell.backbone.freeze}: {reason}. Allowed: λ = 0 with freeze: none."
+            )
     if cell.recipe.views > cell.backbone.cached_views and cell.backbone.freeze != "none":
         allowed = f"Allowed: at most backbone.cached_views, {cell.backbone.cached_views}"
         raise UserError(f"recipe.views: {cell.recipe.views} is not allowed. {allowed}.")

@@ -68,19 +68,21 @@ def python2_pickle(value):
 
 
 def cifar_rows(numbers):
-    """Images of one colour, as rows of 1024 red, 1024 green and 1024 blue values."""
-    return np.array([np.repeat(colour(number), 1024) for number in numbers], dtype=np.uint8)
+    """Images of one colour, as rows of 1024 red, 1024 green and 1024 blue values; one corner tells them apart."""
+    rows = np.array([np.repeat(colour(number), 1024) for number in numbers], dtype=np.uint8)
+    rows[:, -1] = np.arange(len(rows))
+    return rows
 
 
 def cifar10():
     names = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
     members = {"cifar-10-batches-py/batches.meta": {"label_names": names, "num_vis": 3072, "num_cases_per_batch": 2}}
     for number, batch in enumerate([*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]):
-        labels = [number, 9 - number]
+        labels = [number, 9 - number] * 2
         members[f"cifar-10-batches-py/{batch}"] = {
             "labels": labels,
             "data": cifar_rows(labels),
-            "filenames": ["a", "b"],
+            "filenames": list("abcd"),
         }
     packed = {name: python2_pickle(content) for name, content in members.items()}
     return tar("w:gz", {**packed, "cifar-10-batches-py/readme.html": b"<html>"})
@@ -97,12 +99,12 @@ def cifar100(coarse_of, fine_names, coarse_names):
 
 def cub():
     names = ["001.Black_footed_Albatross", "002.Laysan_Albatross"]
-    paths = [f"{name}/{name[4:]}_{number:04d}_{number}.jpg" for name in names for number in range(1, 4)]
+    paths = [f"{name}/{name[4:]}_{number:04d}_{number}.jpg" for name in names for number in range(1, 5)]
     lists = {
         "classes.txt": [f"{number} {name}" for number, name in enumerate(names, 1)],
         "images.txt": [f"{number} {path}" for number, path in enumerate(paths, 1)],
-        "image_class_labels.txt": [f"{number} {1 + (number > 3)}" for number in range(1, 7)],
-        "train_test_split.txt": [f"{number} {number % 2}" for number in range(1, 7)],
+        "image_class_labels.txt": [f"{number} {1 + (number > 4)}" for number in range(1, 9)],
+        "train_test_split.txt": [f"{number} {number % 2}" for number in range(1, 9)],
     }
     members = {f"CUB_200_2011/{name}": lines(rows) for name, rows in lists.items()}
     members |= {f"CUB_200_2011/images/{path}": jpeg(number) for number, path in enumerate(paths)}
@@ -123,13 +125,16 @@ def caltech256():
 
 def flowers102():
     archive = tar("w:gz", {f"jpg/image_{number:05d}.jpg": jpeg(number) for number in range(1, 9)})
-    labels = mat(labels=np.array([[77, 77, 1, 1, 102, 102, 77, 1]], dtype=np.uint8))
-    members = mat(trnid=np.array([[2, 3]]), valid=np.array([[5]]), tstid=np.array([[1, 4, 6, 7, 8]]))
+    labels = mat(labels=np.array([[77, 77, 1, 102, 102, 102, 77, 1]], dtype=np.uint8))
+    members = mat(trnid=np.array([[2, 3, 4]]), valid=np.array([[5]]), tstid=np.array([[1, 6, 7, 8]]))
     return {"102flowers.tgz": archive, "imagelabels.mat": labels, "setid.mat": members}
 
 
 def pets():
-    names = {"trainval": ["Abyssinian_100", "american_bulldog_10"], "test": ["Abyssinian_2", "american_bulldog_201"]}
+    names = {
+        "trainval": ["Abyssinian_100", "Abyssinian_101", "american_bulldog_10", "american_bulldog_11"],
+        "test": ["Abyssinian_2", "american_bulldog_201"],
+    }
     lists = {
         f"annotations/{part}.txt": lines(f"{name} {1 + name.startswith('am')} 1 1" for name in some)
         for part, some in names.items()
@@ -170,6 +175,7 @@ def places365():
         "/a/airfield/00000001.jpg 0",
         "/a/apartment_building/outdoor/00000002.jpg 1",
         "/a/airfield/00000003.jpg 0",
+        "/a/apartment_building/outdoor/00000004.jpg 1",
     ]
     testing = ["Places365_val_00000001.jpg 1", "Places365_val_00000002.jpg 0"]
     lists = {
@@ -190,11 +196,12 @@ def places365():
 
 def imagenet(wnids, per_class=2):
     """The three archives; every class has one validation image, in the order of the classes reversed."""
-    inner = {
-        f"{wnid}.tar": tar("w", {f"{wnid}_{number}.JPEG": jpeg(number) for number in range(per_class)})
-        for wnid in wnids
-    }
-    validation = {f"ILSVRC2012_val_{number:08d}.JPEG": jpeg(number) for number in range(1, len(wnids) + 1)}
+    inner = {}
+    for row, wnid in enumerate(wnids):
+        numbers = [(number, row * per_class + number) for number in range(per_class)]
+        members = {f"{wnid}_{number}.JPEG": jpeg(shade, width=24 + shade // 256) for number, shade in numbers}
+        inner[f"{wnid}.tar"] = tar("w", members)
+    validation = {f"ILSVRC2012_val_{number:08d}.JPEG": jpeg(number, height=30) for number in range(1, len(wnids) + 1)}
     fields = [
         ("ILSVRC2012_ID", object),
         ("WNID", object),
@@ -236,26 +243,27 @@ def idx(values):
 
 
 def fashion_mnist():
+    """Noise, and the first three classes in turn."""
     rng = np.random.default_rng(0)
-    return {
-        f"{part}-{kind}-ubyte.gz": idx(rng.integers(0, 10 if kind == "labels-idx1" else 256, shape))
-        for part, count in (("train", 6), ("t10k", 3))
-        for kind, shape in (("images-idx3", (count, 28, 28)), ("labels-idx1", (count,)))
-    }
+    files = {}
+    for part, count in (("train", 9), ("t10k", 3)):
+        files[f"{part}-images-idx3-ubyte.gz"] = idx(rng.integers(0, 256, (count, 28, 28)))
+        files[f"{part}-labels-idx1-ubyte.gz"] = idx(np.arange(count) % 3)
+    return files
 
 
 def openclipart(folder: Path):
-    """The package's folder with two topics of 20 drawings, and everything that must not be counted."""
+    """The package's folder with two topics of 20 names, and everything that must not be counted."""
 
     def draw(path, number):
         path = folder / path
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(jpeg(number, width=20 + number, kind="PNG"))
 
-    for number in range(18):
+    for number in range(19):
         draw(f"animals/birds/duck_{number}_jane_01.png", number)
-    draw("animals/birds/owls/owl_jane_01.png", 18)
-    draw("animals/birds/owls/owl_jane_02.png", 19)
+    draw("animals/birds/owls/owl_jane_01.png", 50)
+    draw("animals/birds/owls/owl_jane_02.png", 51)
     for number in range(20):
         draw(f"food/fruit/fruit_{number}_jim_.png", 100 + number)
     draw("animals/birds/copy_of_duck.png", 0)  # A copy within the topic.
@@ -266,4 +274,5 @@ def openclipart(folder: Path):
     for number in range(25):
         draw(f"unsorted/duplicates/some_{number}.png", 700 + number)
         draw(f"shapes/stars/star_{number}.png", 800 + number)
+        draw(f"shapes/flowchart/fc{number:02d}.png", 900 + number)  # 25 drawings of one name.
     (folder / "food/fruit/link.png").symlink_to("fruit_3_jim_.png")

@@ -1,6 +1,4 @@
 import io
-import os
-import pickle
 import stat
 import tarfile
 import zipfile
@@ -10,7 +8,7 @@ import numpy as np
 import pytest
 
 from clce_bench.data import archives
-from clce_bench.data.archives import load_pickle, unpack
+from clce_bench.data.archives import unpack
 from clce_bench.errors import UserError
 
 
@@ -155,35 +153,3 @@ def test_a_damaged_archive_is_named():
     content = archive.read_bytes()
     archive.write_bytes(content[:50_000] + bytes(100) + content[50_100:])
     refused(archive, "cannot be unpacked")
-
-
-class Evil:
-    def __reduce__(self):
-        return os.system, ("touch evil",)
-
-
-@pytest.mark.parametrize("value", [Evil(), {"data": Evil()}, [Path("a")], print, np.random.default_rng(0)])
-def test_a_pickle_that_runs_code_is_refused(value):
-    Path("batch").write_bytes(pickle.dumps(value))
-    with pytest.raises(UserError, match="batch: refused: it asks for .* which is not a numpy array"):
-        load_pickle(Path("batch"))
-    assert not Path("evil").exists()
-
-
-@pytest.mark.parametrize("protocol", [0, 2, 5])
-def test_arrays_in_plain_containers_are_read(protocol):
-    value = {"data": np.arange(12, dtype=np.uint8).reshape(3, 4), "labels": [1, 2, 3], "name": b"training batch 1"}
-    Path("batch").write_bytes(pickle.dumps(value, protocol=protocol))
-    found = load_pickle(Path("batch"))
-    assert (found["data"] == value["data"]).all()
-    assert found["labels"] == [1, 2, 3]
-
-
-@pytest.mark.parametrize(
-    "content",
-    [b"", b"no pickle", b"\x80\x02]K\x01s.", b"\x80\x04\x8e" + b"\xff" * 8, pickle.dumps({"a": np.zeros(100)})[:-50]],
-)
-def test_what_is_no_pickle_is_refused(content):
-    Path("batch").write_bytes(content)
-    with pytest.raises(UserError, match="batch: refused"):
-        load_pickle(Path("batch"))

@@ -126,9 +126,27 @@ def test_a_changed_image_makes_the_folder_be_read_again(photos):
     changed = prepared().description
     assert changed["content"] != content["content"]
     assert changed["sha256"]["images.npy"] != content["sha256"]["images.npy"]
-    os.utime(path)  # Looked at again, found the same: what depends on it compares dataset.json.
-    assert plan_for("folder:photos").jobs["dataset"].popitem()[1].param != after.param
-    assert prepared().description == changed
+    os.utime(path)  # Touched, not changed.
+    assert plan_for("folder:photos").jobs["dataset"].popitem()[1].param == after.param
+
+
+def test_a_heavy_folder_is_known_by_sizes_and_times(photos, monkeypatch):
+    monkeypatch.setattr(folder, "LIGHT", 1000)
+    monkeypatch.setattr(folder.Path, "read_bytes", None)  # Must not be read.
+    before = folder.folder_dataset("folder:photos").state
+    assert folder.folder_dataset("folder:photos").state == before
+    os.utime(photos / "cats" / "0.png", (0, 0))
+    assert folder.folder_dataset("folder:photos").state != before
+
+
+def test_skipping_damaged_images_is_part_of_the_job(photos):
+    (stop,) = plan_for("folder:photos").jobs["dataset"].items()
+    (skip,) = plan_for("folder:photos", corrupt="skip").jobs["dataset"].items()
+    assert "corrupt" not in stop[1].spec
+    assert skip[1].spec["corrupt"] == "skip"
+    assert skip[0] == f"{stop[0]}-skip"
+    with pytest.raises(UserError, match="datasets.folder:photos.corrupt: 'ignore' is not allowed"):
+        plan_for("folder:photos", corrupt="ignore")
 
 
 DAMAGES = {
@@ -227,7 +245,7 @@ def test_other_processes_prepare_the_same_batches(photos, large, backbone):
     )
     assert len(here) == len(elsewhere) == 6
     assert all(torch.equal(one, other) for one, other in zip(here, elsewhere, strict=True))
-    assert here[0].is_contiguous(memory_format=torch.channels_last)
+    assert here[0].dtype == torch.uint8
     assert torch.equal(torch.get_rng_state(), state)
 
 

@@ -13,7 +13,7 @@ from clce_bench.evaluation.summary import write_summary
 from clce_bench.figures.differences import draw
 from clce_bench.figures.render import render
 from clce_bench.figures.style import use_style
-from clce_bench.files import write_json
+from clce_bench.files import read_json, write_json
 from clce_bench.jobs import cell_key
 from clce_bench.report.headline import close_run, cost_of_last_run, headline_rows, interval, print_headline
 from clce_bench.report.page import write_report
@@ -73,6 +73,22 @@ def test_report_warns_of_gaps_and_mixed_versions():
     assert "Not all cells are done" in page
     assert "the loss was nan in epoch 1, step 2" in page
     assert "These results mix machines or package versions" in page
+
+
+def test_report_says_what_was_left_out_and_how_images_are_divided():
+    experiment, plan = make_up()
+    write_all(experiment, plan)
+    job = plan.jobs["train"][cell_key(plan.cells[0])]
+    for name, changes in (
+        ("dataset", {"skipped": [{"id": f"bad-{number}", "reason": "truncated"} for number in range(4)]}),
+        ("splits", {"near_copies_of_test": 7}),
+    ):
+        write_json(Path(job.inputs[name]), read_json(Path(job.inputs[name])) | changes)
+    write_report(experiment, plan.folder / "report.html")
+    page = " ".join((plan.folder / "report.html").read_text().split())
+    assert "Left out, since damaged: 4 images (bad-0, bad-1, bad-2, …)." in page
+    assert "7 training images have a near-copy in the official test part." in page
+    assert "Images: 1346 for training, of which each of 5 folds of 269 to 270 can validate, 451 test" in page
 
 
 def test_figures_are_images_with_the_same_bytes_each_time(tmp_path):

@@ -10,9 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from clce_bench.config import Split
 from clce_bench.data import caltech256, cifar, cub, debian, flowers102, imagenet, inaturalist, pets, places365
 from clce_bench.data import fashion_mnist as fashion
 from clce_bench.data import openclipart as clipart
+from clce_bench.data.prepare import prepare_dataset
+from clce_bench.data.prepared import PreparedDataset, rows_by_part
+from clce_bench.data.splits import make_splits
 from clce_bench.errors import UserError
 from clce_bench.registry import DATASETS, load_dataset
 from tests import originals
@@ -48,11 +52,48 @@ def publish(monkeypatch):
         yield put
 
 
+FINE = sorted(name for part in LISTS["cifar"]["cifar-fs"].values() for name in part)
+COARSE = sorted(name for part in LISTS["cifar"]["fc100"].values() for name in part)
+COARSE_OF = {name: COARSE[number // 5] for number, name in enumerate(FINE)}
+
+# Module, archives, and the constants that name them.
+OFFERS = {
+    "cifar10": (cifar, lambda: {"cifar-10-python.tar.gz": originals.cifar10()}, ("CIFAR10_FILE",)),
+    "cifar100": (
+        cifar,
+        lambda: {"cifar-100-python.tar.gz": originals.cifar100(COARSE_OF, FINE, COARSE)},
+        ("CIFAR100_FILE",),
+    ),
+    "cub-200-2011": (cub, lambda: {"CUB_200_2011.tgz": originals.cub()}, ("FILE",)),
+    "caltech256": (caltech256, lambda: {"256_ObjectCategories.tar": originals.caltech256()}, ("FILE",)),
+    "flowers102": (flowers102, originals.flowers102, ("ARCHIVE", "LISTS")),
+    "oxford-iiit-pet": (pets, originals.pets, ("IMAGES", "ANNOTATIONS")),
+    "inaturalist2017": (inaturalist, originals.inaturalist, ("IMAGES", "ANNOTATIONS")),
+    "places365": (places365, originals.places365, ("TRAIN", "VALIDATION", "LISTS")),
+    "fashion-mnist": (fashion, originals.fashion_mnist, ("FILES",)),
+}
+
+
+@pytest.fixture
+def without_debian(monkeypatch):
+    monkeypatch.setattr(debian, "SHARE", Path("no/such/folder"))
+    monkeypatch.setattr(debian.shutil, "which", lambda _: None)
+
+
+@pytest.fixture
+def offer(publish, without_debian):
+    def offered(name):
+        module, archives, constants = OFFERS[name]
+        return publish(module, archives(), **{constant: getattr(module, constant) for constant in constants})
+
+    return offered
+
+
 def counts(images):
     return Counter(zip(images.parts, images.classes, strict=True))
 
 
-def check(images, names=None):
+def check(images):
     """What holds for every data set: equal lengths, unique ids, images that open."""
     assert len(images.ids) == len(images.classes) == len(images.groups) == len(images.pixels)
     assert len(set(images.ids)) == len(images.ids)
@@ -63,38 +104,23 @@ def check(images, names=None):
                 image.load()
 
 
-def first_pixel(images, row):
-    with Image.open(images.pixels[row]) as image:
-        return np.array(image.convert("RGB"))[0, 0]
-
-
-def test_cifar10(publish):
-    server = publish(cifar, {"cifar-10-python.tar.gz": originals.cifar10()}, CIFAR10_FILE=cifar.CIFAR10_FILE)
+def test_cifar10(offer):
+    server = offer("cifar10")
     images = cifar.read_cifar10(16)
     check(images)
-    assert images.pixels.shape == (12, 16, 16, 3)
-    assert images.parts == ["train"] * 10 + ["test"] * 2
-    assert images.classes[:4] == ["airplane", "truck", "automobile", "ship"]
-    assert images.classes[10:] == ["dog", "deer"]
+    assert images.pixels.shape == (24, 16, 16, 3)
+    assert images.parts == ["train"] * 20 + ["test"] * 4
+    assert images.classes[:6] == ["airplane", "truck"] * 2 + ["automobile", "ship"]
+    assert images.classes[20:] == ["dog", "deer"] * 2
     assert [tuple(image[3, 5]) for image in images.pixels] == [
-        colour(label) for number in range(6) for label in (number, 9 - number)
+        colour(label) for number in range(6) for label in (number, 9 - number) * 2
     ]
     cifar.read_cifar10(32)
     assert len(server.requests) == 1
 
 
-FINE = sorted(name for part in LISTS["cifar"]["cifar-fs"].values() for name in part)
-COARSE = sorted(name for part in LISTS["cifar"]["fc100"].values() for name in part)
-COARSE_OF = {name: COARSE[number // 5] for number, name in enumerate(FINE)}
-
-
-@pytest.fixture
-def cifar100(publish):
-    archive = originals.cifar100(COARSE_OF, FINE, COARSE)
-    return publish(cifar, {"cifar-100-python.tar.gz": archive}, CIFAR100_FILE=cifar.CIFAR100_FILE)
-
-
-def test_cifar100(cifar100):
+def test_cifar100(offer):
+    offer("cifar100")
     images = cifar.read_cifar100(32)
     check(images)
     assert counts(images) == {("train", name): 2 for name in FINE} | {("test", name): 1 for name in FINE}
@@ -103,7 +129,8 @@ def test_cifar100(cifar100):
 
 
 @pytest.mark.parametrize(("name", "expected"), [("cifar-fs", (64, 16, 20)), ("fc100", (60, 20, 20))])
-def test_few_shot_sets_of_cifar100_have_the_literatures_classes(cifar100, name, expected):
+def test_few_shot_sets_of_cifar100_have_the_literatures_classes(offer, name, expected):
+    server = offer("cifar100")
     images = load_dataset(name).read(32)
     check(images)
     part_of = dict(zip(images.classes, images.parts, strict=True))
@@ -112,10 +139,11 @@ def test_few_shot_sets_of_cifar100_have_the_literatures_classes(cifar100, name, 
     listed = LISTS["cifar"][name]
     for label, part in part_of.items():
         assert (label if name == "cifar-fs" else COARSE_OF[label]) in listed[part]
-    assert [path for path, _ in cifar100.requests] == ["cifar-100-python.tar.gz"]
+    assert [path for path, _ in server.requests] == ["cifar-100-python.tar.gz"]
 
 
-def test_a_class_split_that_does_not_fit_is_refused(cifar100, monkeypatch):
+def test_a_class_split_that_does_not_fit_is_refused(offer, monkeypatch):
+    offer("cifar100")
     monkeypatch.setitem(cifar.CLASS_COUNTS, "cifar-fs", (63, 17, 20))
     with pytest.raises(UserError, match=r"\(64, 16, 20\) classes for training, validation and test instead of \(63"):
         cifar.read_few_shot("cifar-fs", 32)
@@ -129,25 +157,20 @@ def test_a_foreign_pickle_in_cifars_place_is_named(publish):
         cifar.read_cifar100(32)
 
 
-def test_cub(publish):
-    publish(cub, {"CUB_200_2011.tgz": originals.cub()}, FILE=cub.FILE)
+def test_cub(offer):
+    offer("cub-200-2011")
     images = cub.read_cub(32)
     check(images)
     names = ["001.Black_footed_Albatross", "002.Laysan_Albatross"]
-    assert counts(images) == {
-        ("train", names[0]): 2,
-        ("test", names[0]): 1,
-        ("train", names[1]): 1,
-        ("test", names[1]): 2,
-    }
-    assert images.ids[3] == "002.Laysan_Albatross/Laysan_Albatross_0001_1"
-    assert images.pixels[3] == Path(
+    assert counts(images) == {(part, name): 2 for part in ("train", "test") for name in names}
+    assert images.ids[4] == "002.Laysan_Albatross/Laysan_Albatross_0001_1"
+    assert images.pixels[4] == Path(
         "data/cub-200-2011/CUB_200_2011/images/002.Laysan_Albatross/Laysan_Albatross_0001_1.jpg"
     )
 
 
-def test_caltech256_keeps_the_clutter_and_has_no_parts(publish):
-    publish(caltech256, {"256_ObjectCategories.tar": originals.caltech256()}, FILE=caltech256.FILE)
+def test_caltech256_keeps_the_clutter_and_has_no_parts(offer):
+    offer("caltech256")
     images = caltech256.read_caltech256(32)
     check(images)
     assert Counter(images.classes) == {"001.ak47": 3, "002.american-flag": 3, "257.clutter": 3}
@@ -155,27 +178,27 @@ def test_caltech256_keeps_the_clutter_and_has_no_parts(publish):
     assert images.ids[:3] == ["001.ak47/001_0001", "001.ak47/001_0002", "001.ak47/001_0004"]
 
 
-def test_flowers102(publish):
-    publish(flowers102, originals.flowers102(), ARCHIVE=flowers102.ARCHIVE, LISTS=flowers102.LISTS)
+def test_flowers102(offer):
+    offer("flowers102")
     images = flowers102.read_flowers102(32)
     check(images)
-    assert images.ids[:3] == ["image_00002", "image_00003", "image_00005"]
-    assert images.parts == ["train", "train", "validation"] + ["test"] * 5
+    assert images.ids[:4] == ["image_00002", "image_00003", "image_00004", "image_00005"]
+    assert images.parts == ["train"] * 3 + ["validation"] + ["test"] * 4
     # As on the publisher's page: 77 is the passion flower, 1 the pink primrose, 102 the blackberry lily.
     assert images.classes[:3] == ["passion flower", "pink primrose", "blackberry lily"]
 
 
-def test_pets(publish):
-    publish(pets, originals.pets(), IMAGES=pets.IMAGES, ANNOTATIONS=pets.ANNOTATIONS)
+def test_pets(offer):
+    offer("oxford-iiit-pet")
     images = pets.read_pets(32)
     check(images)
-    assert images.ids == ["Abyssinian_100", "american_bulldog_10", "Abyssinian_2", "american_bulldog_201"]
-    assert images.classes == ["Abyssinian", "american_bulldog"] * 2
-    assert images.parts == ["train", "train", "test", "test"]
+    assert images.ids[3:] == ["american_bulldog_11", "Abyssinian_2", "american_bulldog_201"]
+    assert images.classes == ["Abyssinian"] * 2 + ["american_bulldog"] * 2 + ["Abyssinian", "american_bulldog"]
+    assert images.parts == ["train"] * 4 + ["test"] * 2
 
 
-def test_inaturalist_follows_the_annotations(publish):
-    publish(inaturalist, originals.inaturalist(), IMAGES=inaturalist.IMAGES, ANNOTATIONS=inaturalist.ANNOTATIONS)
+def test_inaturalist_follows_the_annotations(offer):
+    offer("inaturalist2017")
     images = inaturalist.read_inaturalist(32)
     check(images)
     assert images.ids[:2] == ["Plantae/Acer rubrum/Ac1", "Aves/Anas acuta/An0"]
@@ -183,16 +206,14 @@ def test_inaturalist_follows_the_annotations(publish):
     assert images.parts == ["train"] * 4 + ["test"] * 2
 
 
-def test_places365(publish):
-    publish(
-        places365, originals.places365(), TRAIN=places365.TRAIN, VALIDATION=places365.VALIDATION, LISTS=places365.LISTS
-    )
+def test_places365(offer):
+    offer("places365")
     images = places365.read_places365(32)
     check(images)
     outdoor = "a/apartment_building/outdoor"
-    assert images.classes == ["a/airfield", outdoor, "a/airfield", outdoor, "a/airfield"]
-    assert images.parts == ["train"] * 3 + ["test"] * 2
-    assert images.pixels[3] == Path("data/places365/val_256/Places365_val_00000001.jpg")
+    assert images.classes == ["a/airfield", outdoor, "a/airfield", outdoor, outdoor, "a/airfield"]
+    assert images.parts == ["train"] * 4 + ["test"] * 2
+    assert images.pixels[4] == Path("data/places365/val_256/Places365_val_00000001.jpg")
 
 
 @pytest.fixture
@@ -309,27 +330,23 @@ def test_miniimagenet_follows_its_lists(publish, archives_of_imagenet, monkeypat
         imagenet.read_miniimagenet(32)
 
 
-@pytest.fixture
-def without_debian(monkeypatch):
-    monkeypatch.setattr(debian.shutil, "which", lambda _: None)
-
-
 def test_fashion_mnist_from_its_mirror(publish, without_debian):
     archives = originals.fashion_mnist()
     publish(fashion, archives, FILES=fashion.FILES)
     images = fashion.read_fashion_mnist(28)
     check(images)
-    assert images.parts == ["train"] * 6 + ["test"] * 3
-    raw = np.random.default_rng(0).integers(0, 256, (6, 28, 28))
-    assert (images.pixels[:6] == raw[..., None]).all()
+    assert images.parts == ["train"] * 9 + ["test"] * 3
+    raw = np.random.default_rng(0).integers(0, 256, (9, 28, 28))
+    assert (images.pixels[:9] == raw[..., None]).all()
     labels = fashion.read_idx(Path("data/fashion-mnist/t10k-labels-idx1-ubyte.gz"), 1)
-    assert images.classes[6:] == [fashion.CLASSES[label] for label in labels]
+    assert images.classes[9:] == [fashion.CLASSES[label] for label in labels]
 
 
 def test_fashion_mnist_from_debian(monkeypatch):
+    monkeypatch.setattr(debian, "SHARE", Path("no/such/folder"))
     monkeypatch.setattr(debian.shutil, "which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(debian, "_run", pretend_apt("datasets/fashion-mnist", originals.fashion_mnist()))
-    assert len(fashion.read_fashion_mnist(28).ids) == 9
+    assert len(fashion.read_fashion_mnist(28).ids) == 12
     assert {path.name for path in Path("data/fashion-mnist").iterdir()} == {"debian"}
 
 
@@ -357,17 +374,50 @@ def test_openclipart_takes_topics_without_copies(without_debian):
     originals.openclipart(Path("data/openclipart/png"))
     images = clipart.read_openclipart(32)
     check(images)
-    assert Counter(images.classes) == {"animals/birds": 20, "food/fruit": 20}
+    assert Counter(images.classes) == {"animals/birds": 21, "food/fruit": 20}
     assert not any("both" in name or "link" in name for name in images.ids)
     assert len({"animals/birds/copy_of_duck", "animals/birds/duck_0_jane_01"} & set(images.ids)) == 1
     group_of = dict(zip(images.ids, images.groups, strict=True))
     assert group_of["animals/birds/owls/owl_jane_01"] == group_of["animals/birds/owls/owl_jane_02"]
-    assert len(set(images.groups)) == 39
+    assert len(set(images.groups)) == 40
 
 
 def test_openclipart_without_debian_says_what_to_do(without_debian):
     with pytest.raises(UserError, match=r"data/openclipart/png: there is no such folder.* Unpack Debian's package"):
         clipart.read_openclipart(32)
+
+
+@pytest.mark.parametrize("name", OFFERS)
+def test_what_was_downloaded_is_prepared_and_split(offer, name):
+    offer(name)
+    prepare_dataset({"dataset": name, "size": 32}, Path("prepared"))
+    spec = {"dataset": name, "size": 32, "split": Split(folds=2, test=0.3).model_dump()}
+    make_splits(spec, Path("prepared/items.parquet"), Path("splits"))
+    images = load_dataset(name).read(32)
+    items = PreparedDataset(Path("prepared")).items
+    assert items["id"].tolist() == images.ids
+    assert items["class"].tolist() == images.classes
+    rows = rows_by_part(Path("splits/splits.json"), 0)
+    assert sum(len(some) for some in rows.values()) == len(items)
+    assert all(len(some) for some in rows.values())
+    assert set(items["class"][rows["train"]]) == set(images.classes)
+    if images.parts:
+        official = np.array(images.parts)
+        assert (official[rows["test"]] == "test").all()
+        assert len(rows["test"]) == (official == "test").sum()
+
+
+@pytest.mark.parametrize("name", ["cifar-fs", "fc100"])
+def test_few_shot_sets_are_prepared_and_split_by_class(offer, name):
+    offer("cifar100")
+    prepare_dataset({"dataset": name, "size": 32}, Path("prepared"))
+    spec = {"dataset": name, "size": 32, "split": Split().model_dump()}
+    make_splits(spec, Path("prepared/items.parquet"), Path("splits"))
+    items = PreparedDataset(Path("prepared")).items
+    rows = rows_by_part(Path("splits/splits.json"), 0)
+    classes = [set(items["class"][some]) for some in rows.values()]
+    assert tuple(len(some) for some in classes) == cifar.CLASS_COUNTS[name]
+    assert len(set.union(*classes)) == 100
 
 
 @pytest.mark.parametrize("name", sorted(set(DATASETS) - {"tiny", "tiny-fs"}))

@@ -133,7 +133,7 @@ def train(job: dict[str, Any], output: Path, threads: int, runtime: str) -> None
     from clce_bench.training.train import train_cell
 
     own = Runtime.model_validate_json(runtime)
-    status = launch(sys.argv[1:], own.processes)
+    status = launch(sys.argv[1:], own.processes, own.device)
     if status is not None:
         raise SystemExit(status)
     failure = output / "failure.txt"

@@ -1,9 +1,8 @@
-"""Opening files that strangers packed: whole or not at all, and nothing outside the folder."""
+"""Unpacking archives of strangers: whole or not at all, and nothing outside the folder."""
 
 import gzip
 import lzma
 import os
-import pickle
 import shutil
 import stat
 import tarfile
@@ -11,7 +10,6 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from clce_bench.errors import UserError
 
@@ -25,19 +23,6 @@ HARMLESS = 10**7
 
 # RuntimeError: an encrypted zip.
 _BROKEN = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError, RuntimeError)
-
-_NO_PICKLE: tuple[type[Exception], ...] = (pickle.UnpicklingError, EOFError, ValueError, TypeError, LookupError)
-_NO_PICKLE += (AttributeError, ImportError, MemoryError, OverflowError)
-
-# What a pickle of numpy arrays in lists and dictionaries refers to, by numpy 1's names and numpy 2's.
-_ALLOWED = {
-    ("_codecs", "encode"),
-    ("numpy", "dtype"),
-    ("numpy", "ndarray"),
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy._core.numeric", "_frombuffer"),
-}
 
 
 def unpack(archive: Path, into: Path) -> Path:
@@ -146,25 +131,3 @@ def _unzip(archive: Path, into: Path) -> None:
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise refused(archive, member.filename, "is neither a file nor a folder")
         pack.extractall(into)
-
-
-class _ArraysOnly(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not a numpy array")
-        return super().find_class(module, name)
-
-
-def load_pickle(path: Path) -> Any:
-    """Opens a pickle of numpy arrays, numbers, texts, lists and dictionaries, without running code from it.
-
-    Texts that Python 2 wrote are read as Latin-1, as numpy's arrays need.
-
-    Raises:
-        UserError: it is not a pickle, or it asks for anything else.
-    """
-    with path.open("rb") as file:
-        try:
-            return _ArraysOnly(file, encoding="latin1").load()
-        except _NO_PICKLE as error:
-            raise UserError(f"{path}: refused: {error or 'not a pickle'}.") from None

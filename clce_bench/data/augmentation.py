@@ -89,30 +89,30 @@ class Views:
         """Returns view ``views[k]`` of image ``rows[k]`` for all k: uint8, (k, 3, size, size)."""
         if self.dataset.files is None and all(view == CLEAN for view in views):
             return torch.from_numpy(self.dataset.pixels[list(rows)]).permute(0, 3, 1, 2)
-        return torch.stack([self._one(int(row), int(view)) for row, view in zip(rows, views, strict=True)])
+        with _random_state_kept(self.seeds_python):
+            return torch.stack([self._one(int(row), int(view)) for row, view in zip(rows, views, strict=True)])
 
     def _one(self, row: int, view: int) -> Tensor:
         image = self.dataset.image(row)
         if view == CLEAN:
             return torch.as_tensor(pil_to_tensor(resized(image, self.size)))
         seed = seed_for("view", dataset=self.name, image=row, view=view)
-        with _seeded(seed, self.seeds_python):
-            return torch.as_tensor(self.transform(image))
+        # Not torch.manual_seed: it seeds every kind of device, which takes as long as the transforms.
+        torch.default_generator.manual_seed(seed)
+        if self.seeds_python:
+            random.seed(seed)
+            np.random.seed(seed % 2**32)
+        return torch.as_tensor(self.transform(image))
 
 
 @contextmanager
-def _seeded(seed: int, python_too: bool) -> Iterator[None]:
-    """Seeds the global generators for transforms that take none of their own, and restores them."""
+def _random_state_kept(python_too: bool) -> Iterator[None]:
+    """Restores the global generators afterwards: transforms take none of their own, so each view seeds them."""
+    states = (random.getstate(), np.random.get_state()) if python_too else None
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        if not python_too:
-            yield
-            return
-        states = random.getstate(), np.random.get_state()
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
         try:
             yield
         finally:
-            random.setstate(states[0])
-            np.random.set_state(states[1])
+            if states:
+                random.setstate(states[0])
+                np.random.set_state(states[1])

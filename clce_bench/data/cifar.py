@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from clce_bench.data.archives import load_pickle
 from clce_bench.data.dataset import Dataset, File, Images
 from clce_bench.data.fetch import obtain_unpacked
 from clce_bench.data.lists import parts_of_classes
+from clce_bench.data.pickles import load_pickle
 from clce_bench.data.pixels import resized
 from clce_bench.errors import UserError
 

@@ -6,6 +6,9 @@ import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+SHARE = Path("/usr/share")
+"""Where installed packages keep their data."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -14,13 +17,13 @@ def from_debian(package: str, share: str, kept: Path) -> Path | None:
 
     Args:
         package: the Debian package.
-        share: its folder below ``/usr/share``.
+        share: its folder below :data:`SHARE`.
         kept: the folder to make from it when it is not installed.
 
     Returns:
         The folder with the data, or ``None`` where neither the package nor a working apt is at hand.
     """
-    for folder in (Path("/usr/share", share), kept):
+    for folder in (SHARE / share, kept):
         if folder.is_dir():
             return folder
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):

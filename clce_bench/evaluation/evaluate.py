@@ -34,9 +34,10 @@ def evaluate_cell(job: dict[str, Any], output: Path) -> None:
     metrics: dict[str, float] = {}
     if record["status"] == "done":
         with threadpool_limits(limits=1):
-            metrics = (
-                few_shot_metrics(paths) if "episodes" in paths else classification_metrics(paths, spec["split"]["fold"])
-            )
+            if "episodes" in paths:
+                metrics = few_shot_metrics(paths)
+            else:
+                metrics = classification_metrics(paths, spec["split"]["fold"])
     overlap = overlap_of(spec["backbone"]["name"], spec["backbone"]["weights"], spec["dataset"])
     result = {
         "status": record["status"],

@@ -24,7 +24,7 @@ def create_model(name: str, small_stem: bool = False, **options: Any) -> Any:
     model: Any = timm.create_model(name, **options)
     if small_stem:
         stem: Any = getattr(model, "conv1", None)
-        if not (isinstance(model, ResNet) and isinstance(stem, nn.Conv2d)):
+        if not isinstance(stem, nn.Conv2d) or ResNet not in type(model).mro():
             raise UserError(f"backbone.small_stem: true is not allowed for {name}. Allowed: ResNets such as resnet18.")
         small = nn.Conv2d(stem.in_channels, stem.out_channels, kernel_size=3, padding=1, bias=False)
         nn.init.kaiming_normal_(small.weight, mode="fan_out", nonlinearity="relu")

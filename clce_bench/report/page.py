@@ -83,7 +83,11 @@ def _datasets(plan: Plan) -> list[dict[str, Any]]:
         source = load_dataset(name)
         splits = [read_json(path) for path in _inputs(plan, "splits") if read_json(path)["dataset"] == name]
         overlap = overlap_of(plan.experiment.backbone.name, plan.experiment.backbone.weights, name)
-        described.append({"name": name, "source": source, "splits": splits, "overlap": overlap})
+        prepared = [read_json(path) for path in _inputs(plan, "dataset") if read_json(path)["name"] == source.images]
+        skipped = [image["id"] for one in prepared for image in one["skipped"]]
+        described.append(
+            {"name": name, "source": source, "splits": splits, "overlap": overlap, "skipped": sorted(set(skipped))}
+        )
     return described
 
 

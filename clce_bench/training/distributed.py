@@ -14,13 +14,16 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from clce_bench.models.device import acquired_for_processes
 
-def launch(arguments: Sequence[str], processes: int) -> int | None:
-    """Runs a command line of ``clce-bench`` in several processes of this machine.
+
+def launch(arguments: Sequence[str], processes: int, device: str) -> int | None:
+    """Runs a command line of ``clce-bench`` in several processes of this machine, each with a GPU if there are any.
 
     Args:
         arguments: what follows ``clce-bench``.
         processes: how many.
+        device: as in the runtime.
 
     Returns:
         The exit status; ``None`` if this process is to run the command itself: it is alone, or already one of several
@@ -29,7 +32,9 @@ def launch(arguments: Sequence[str], processes: int) -> int | None:
     if processes == 1 or "WORLD_SIZE" in os.environ:
         return None
     run = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    return subprocess.run([*run, "-m", "clce_bench.cli", *arguments]).returncode
+    with acquired_for_processes(device, processes) as variables:
+        command = [*run, "-m", "clce_bench.cli", *arguments]
+        return subprocess.run(command, env={**os.environ, **variables}).returncode
 
 
 @contextmanager

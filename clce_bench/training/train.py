@@ -19,7 +19,7 @@ from clce_bench.files import canonical_json, read_json, sha256_of, staged, write
 from clce_bench.losses import FusedLoss, create_loss
 from clce_bench.models.backbone import load_backbone, split_backbone
 from clce_bench.models.classifier import ContrastiveClassifier
-from clce_bench.models.device import pick_device
+from clce_bench.models.device import acquired_device
 from clce_bench.provenance import environment, now
 from clce_bench.recipes import Runtime
 from clce_bench.seeds import seed_for
@@ -46,9 +46,9 @@ def train_cell(job: dict[str, Any], output: Path, runtime: Runtime | None = None
             runtime asks for what does not go together.
         Interrupted: the process was asked to end; the next one goes on from there.
     """
-    device = pick_device()
-    with distributed.process_group(device):
-        _train(job, output, runtime or Runtime(), device)
+    own = runtime or Runtime()
+    with acquired_device(own.device) as device, distributed.process_group(device):
+        _train(job, output, own, device)
 
 
 def _train(job: dict[str, Any], output: Path, runtime: Runtime, device: torch.device) -> None:
@@ -74,7 +74,7 @@ def _train(job: dict[str, Any], output: Path, runtime: Runtime, device: torch.de
     if "features" in paths:
         inputs = StoredInputs(paths["features"].parent, device)
     else:
-        inputs = ComputedInputs(cell, dataset, trunk, backbone, device)
+        inputs = ComputedInputs(cell, dataset, trunk, backbone, device, runtime.workers)
     scale = (backbone["mean"], backbone["std"]) if cell.backbone.freeze == "none" else None
     model = ContrastiveClassifier(tail, backbone["features"], classes, cell.weight, cell.recipe, cell.seed, scale)
     model.to(device)
