@@ -12,6 +12,7 @@ from clce_bench.cells import Cell
 from clce_bench.cost import FOLDER, CellCost, costs_of
 from clce_bench.files import read_json, write_json
 from clce_bench.jobs import Plan
+from clce_bench.registry import load_dataset
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def measure_here(cells: Iterable[Cell], choice: str = "auto") -> str:
         machine = environment()
         name = str((machine["gpu"] if device.type != "cpu" else None) or machine["cpu"])
         speeds = {
-            kind: measure(cell.backbone, cell.size, cell.recipe.precision, device) for kind, cell in kinds.items()
+            kind: measure(cell, load_dataset(cell.dataset).class_count or 10, device) for kind, cell in kinds.items()
         }
     write_json(FOLDER / "measured.json", {**measured(), name: {**measured().get(name, {}), **speeds}})
     return name

@@ -159,7 +159,7 @@ def test_the_papers_experiments_can_be_planned_without_data(name, count, capsys)
     path = ROOT / "experiments" / f"{name}.yaml"
     assert command_status(["plan", "--experiment", str(path)]) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    for text in (f"{count} cells", f"{count} missing", "PFLOP", "NVIDIA A100 SXM4, at its peak: ", "to download"):
+    for text in (f"{count} cells", f"{count} missing", "EFLOP", "NVIDIA A100 SXM4, at its peak: ", "to download"):
         assert text in printed
     assert command_status(["plan", "--json", "--experiment", str(path)]) == 0
     rows = json.loads(capsys.readouterr().out)

@@ -52,11 +52,11 @@ def print_costs(plan: Plan) -> None:
     for cell in plan.cells:
         groups[cell.dataset, cell.backbone.name].append(costs[cell.name])
     table = Table(
-        "data set", "backbone", "cells", "PFLOP", "weights", "per row", "rows per step", "disk", title="Costs"
+        "data set", "backbone", "cells", "operations", "weights", "per row", "rows per step", "disk", title="Costs"
     )
     for (dataset, backbone), members in sorted(groups.items()):
         largest = max(members, key=lambda cost: cost.memory)
-        operations = f"{sum(cost.flops for cost in members) / 1e15:,.1f}"
+        operations = _operations(sum(cost.flops for cost in members))
         sizes = [readable(size) for size in (largest.weights, largest.row)]
         results = readable(sum(cost.disk for cost in members))
         table.add_row(dataset, backbone, str(len(members)), operations, *sizes, str(largest.rows), results)
@@ -64,15 +64,13 @@ def print_costs(plan: Plan) -> None:
     console.print(table)
     flops, stored = features_cost(plan)
     if stored:
-        console.print(f"Outputs of frozen trunks: {flops / 1e15:,.1f} PFLOP, {readable(stored)} of disk.")
+        console.print(f"Outputs of frozen trunks: {_operations(flops)}, {readable(stored)} of disk.")
     console.print(
         "Memory of the largest cell: weights, gradients and optimiser, and per row that the network sees at once"
         " (runtime.micro_batch) its activations, an upper bound in float32."
     )
     for device, needed in hours(plan, costs).items():
-        console.print(
-            f"{device}: " + ("not known for all of these cells" if needed is None else f"{needed:,.1f} hours")
-        )
+        console.print(f"{device}: {'not known for all of these cells' if needed is None else _duration(needed)}")
 
 
 def print_needs(plan: Plan) -> None:
@@ -80,6 +78,18 @@ def print_needs(plan: Plan) -> None:
     wanted = ((cell.dataset, cell.size) for cell in plan.cells)
     if needs := str(needs_of(unprepared(wanted, RESULTS))):
         _console().print(needs)
+
+
+def _operations(flops: float) -> str:
+    prefix, unit = next((pair for pair in (("E", 1e18), ("P", 1e15), ("T", 1e12)) if flops >= pair[1]), ("G", 1e9))
+    return f"{flops / unit:,.3g} {prefix}FLOP"
+
+
+def _duration(hours: float) -> str:
+    value, unit = next(
+        (pair for pair in ((hours, "hours"), (hours * 60, "minutes")) if pair[0] >= 1), (hours * 3600, "s")
+    )
+    return f"{value:,.1f} {unit}"
 
 
 def _console() -> Console:

@@ -4,10 +4,14 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from clce_bench.cells import Cell
 from clce_bench.config import Backbone
 
 if TYPE_CHECKING:
     import torch
+
+LARGEST_BATCH = 128
+"""Of a measurement, which takes smaller ones where a step is slow."""
 
 
 @dataclass(frozen=True)
@@ -85,13 +89,12 @@ def count(backbone: Backbone, size: int) -> Profile:
     )
 
 
-def measure(backbone: Backbone, size: int, precision: str, device: "torch.device", seconds: float = 3.0) -> float:
-    """Measures how fast this machine trains the tail of a backbone: a GPU, or one core, as a cell gets.
+def measure(cell: Cell, classes: int, device: "torch.device", seconds: float = 3.0) -> float:
+    """Measures how fast a device takes training steps of a cell: a GPU, or one core, as a cell gets.
 
     Args:
-        backbone: name, small stem and frozen part.
-        size: height and width of the images in pixels.
-        precision: ``float32``, ``bfloat16`` or ``float16``.
+        cell: its backbone, image size and precision count; its batch is smaller here.
+        classes: of the classifier.
         device: where.
         seconds: for how long, at least.
 
@@ -99,33 +102,57 @@ def measure(backbone: Backbone, size: int, precision: str, device: "torch.device
         Operations per second, counted as in :func:`count`.
     """
     import torch
+    from torch.utils.flop_counter import FlopCounterMode
 
     from clce_bench.models.backbone import split_backbone
+    from clce_bench.models.classifier import ContrastiveClassifier
 
-    profile = count(backbone, size)
-    trunk, tail = split_backbone(_model(backbone, size).to(device), backbone.freeze)
-    images = 64 if device.type == "cuda" else 8
-    with torch.no_grad():
-        inputs = trunk(torch.rand(images, 3, size, size, device=device))
-    tail.train()
-    lower, threads = getattr(torch, precision), torch.get_num_threads()
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    backbone = _model(cell.backbone, cell.size)
+    trunk, tail = split_backbone(backbone, cell.backbone.freeze)
+    model = ContrastiveClassifier(tail, backbone.num_features, classes, 0.5, cell.recipe, seed=0).to(device).train()
+    if cell.backbone.freeze == "none":
+        model.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(model.parameters())
+    trunk.to(device)
 
-    def step() -> None:
-        with torch.autocast(device.type, lower, enabled=precision != "float32"):
-            features = tail(inputs)
-        if features.requires_grad:
-            features.float().sum().backward()
+    def step(inputs: "torch.Tensor") -> float:
+        started = time.perf_counter()
+        with torch.autocast(device.type, _dtype(cell), enabled=cell.recipe.precision != "float32"):
+            outputs = model(inputs)
+        sum(output.float().sum() for output in outputs[1:]).backward()
+        optimizer.step()
+        optimizer.zero_grad()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
+        return time.perf_counter() - started
 
-    step()  # The first one compiles kernels and makes room.
-    steps, started = 0, time.perf_counter()
-    while time.perf_counter() - started < seconds:
-        step()
+    def images(number: int) -> "torch.Tensor":
+        with torch.no_grad():
+            inputs: torch.Tensor = trunk(torch.rand(number, 3, cell.size, cell.size, device=device))
+        return inputs
+
+    number = 8
+    step(images(number))  # The first one makes room and chooses kernels.
+    while number < LARGEST_BATCH and step(images(number)) < seconds / 10:
+        number *= 2
+    inputs = images(number)
+    with FlopCounterMode(display=False) as counter:
+        step(inputs)
+    steps, spent = 0, 0.0
+    while spent < seconds:
+        spent += step(inputs)
         steps += 1
     torch.set_num_threads(threads)
-    return steps * images * (profile.forward + profile.backward) / (time.perf_counter() - started)
+    operations: int = counter.get_total_flops()
+    return steps * operations / spent
+
+
+def _dtype(cell: Cell) -> "torch.dtype":
+    import torch
+
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[cell.recipe.precision]
 
 
 def _model(backbone: Backbone, size: int) -> Any:
