@@ -102,8 +102,8 @@ def test_drop_path_drops_in_training_only(tmp_path):
     images = torch.randn(64, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(model(images), plain(images))
     assert not torch.allclose(model.train()(images), plain(images))
-    with pytest.raises(UserError, match="drop_path: 0.1 is not allowed: mobilenetv1_100 has no stochastic depth"):
-        load_backbone(stored(tmp_path / "b", "mobilenetv1_100"), 32, drop_path=0.1)
+    with pytest.raises(UserError, match="drop_path: 0.1 is not allowed: dla46_c has no stochastic depth"):
+        load_backbone(stored(tmp_path / "b", "dla46_c"), 32, drop_path=0.1)
 
 
 def test_gradient_checkpointing_changes_no_gradient(tmp_path):

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from clce_bench.cli import cli, command_status
+from clce_bench.errors import Interrupted
 from tests.conftest import ROOT
 
 LIGHT = [
-    ["plan", "--experiment", str(ROOT / "config.yaml")],
+    ["plan", "--no-cost", "--experiment", str(ROOT / "config.yaml")],
     ["status", "--experiment", str(ROOT / "config.yaml")],
     ["status", "--experiment", str(ROOT / "config.yaml"), "--json"],
     ["dataset", "--job", '{"spec":{"dataset":"digits","size":8}}', "--output", "data"],
@@ -98,3 +99,15 @@ def test_status_tells_what_each_cell_is(capsys):
     rows = {row["cell"]: row for row in json.loads(capsys.readouterr().out)}
     assert rows[plan.cells[0].name]["reason"] == "never run"
     assert {row["status"] for name, row in rows.items() if name != plan.cells[0].name} == {"done"}
+
+
+def test_a_training_run_that_was_asked_to_end_has_a_status_of_its_own(tmp_path, monkeypatch, capsys):
+    from clce_bench.training import train
+
+    def interrupted(*_):
+        raise Interrupted("stopped after step 5; the same command goes on from there")
+
+    monkeypatch.setattr(train, "train_cell", interrupted)
+    assert command_status(["train", "--job", "{}", "--output", str(tmp_path / "cell")]) == 75
+    assert "stopped after step 5" in capsys.readouterr().err
+    assert not (tmp_path / "cell" / "failure.txt").exists()

@@ -1,8 +1,6 @@
 """Verbs that concern a whole experiment. Heavy modules are imported by the verb that needs them."""
 
-import json
 import os
-from collections import Counter
 from pathlib import Path
 
 import click
@@ -20,12 +18,27 @@ experiment_option = click.option(
 @click.command()
 @experiment_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def plan(path: Path, as_json: bool) -> None:
-    """Check an experiment file, list its cells, and say what is still to be downloaded.
+@click.option("--cost/--no-cost", default=True, help="Whether to estimate what the cells cost; imports torch once.")
+@click.option("--measure", is_flag=True, help="Measure first how fast this machine is, some seconds per backbone.")
+def plan(path: Path, as_json: bool, cost: bool, measure: bool) -> None:
+    """Check an experiment file, list its cells, and say what they cost and what is still to be downloaded.
 
-    Example: clce-bench plan --experiment experiments/smoke.yaml
+    Example: clce-bench plan --experiment experiments/clce.yaml
     """
-    _list_cells(path, as_json, finished=True)
+    from clce_bench.cli.listing import list_cells, print_costs, print_needs
+    from clce_bench.jobs import plan_of
+    from clce_bench.loading import load_experiment
+
+    found = plan_of(load_experiment(path))
+    if measure:
+        from clce_bench.speed import measure_here
+
+        measure_here(found.cells, found.experiment.runtime.device)
+    list_cells(found, path, as_json, finished=True, cost=cost)
+    if not as_json:
+        if cost:
+            print_costs(found)
+        print_needs(found)
 
 
 @click.command()
@@ -36,33 +49,11 @@ def status(path: Path, as_json: bool) -> None:
 
     Example: clce-bench status
     """
-    _list_cells(path, as_json, finished=False)
-
-
-def _list_cells(path: Path, as_json: bool, finished: bool) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from clce_bench.data.needs import needs_of, unprepared
-    from clce_bench.jobs import RESULTS, cell_key, plan_of, status_of
+    from clce_bench.cli.listing import list_cells
+    from clce_bench.jobs import plan_of
     from clce_bench.loading import load_experiment
 
-    plan = plan_of(load_experiment(path))
-    states = [(cell, *status_of(cell, plan.jobs["train"][cell_key(cell)])) for cell in plan.cells]
-    if as_json:
-        rows = [{"cell": cell.name, "status": state, "reason": why, "spec": cell.spec} for cell, state, why in states]
-        click.echo(json.dumps(rows, indent=2))
-        return
-    table = Table("cell", "data set", "status", "reason", title=f"{path}: {len(plan.cells)} cells")
-    for cell, state, why in states:
-        if finished or state != "done":
-            table.add_row(cell.name, cell.dataset, state, why)
-    console = Console()
-    if table.row_count:
-        console.print(table)
-    console.print(", ".join(f"{count} {state}" for state, count in Counter(state for _, state, _ in states).items()))
-    if finished and (needs := str(needs_of(unprepared(((cell.dataset, cell.size) for cell in plan.cells), RESULTS)))):
-        console.print(needs)
+    list_cells(plan_of(load_experiment(path)), path, as_json, finished=False)
 
 
 @click.command()

@@ -28,8 +28,8 @@ def create_model(name: str, small_stem: bool = False, **options: Any) -> Any:
             raise UserError(f"backbone.small_stem: true is not allowed for {name}. Allowed: ResNets such as resnet18.")
         small = nn.Conv2d(stem.in_channels, stem.out_channels, kernel_size=3, padding=1, bias=False)
         nn.init.kaiming_normal_(small.weight, mode="fan_out", nonlinearity="relu")
-        model.conv1 = small
-        model.maxpool = nn.Identity()
+        model.add_module("conv1", small)
+        model.add_module("maxpool", nn.Identity())
     return model
 
 

@@ -117,7 +117,7 @@ class Stepper:
         # timm draws from numpy's global generator.
         outside = np.random.get_state()
         np.random.seed(seed_for("mixup", dataset=self.cell.dataset, seed=self.cell.seed, step=number) % 2**32)
-        mixed: tuple[Tensor, Tensor] = self.mixup(inputs.clone(), labels)
+        mixed: tuple[Tensor, Tensor] = self.mixup(inputs.to(torch.float32, copy=True), labels)
         np.random.set_state(outside)
         return mixed
 

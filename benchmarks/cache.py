@@ -1,0 +1,93 @@
+"""Training a cell on stored outputs of the frozen trunk, against running the trunk at every step.
+
+The same cell of the default experiment, trained both ways. Writes docs/benchmarks/cache.md.
+
+    python benchmarks/cache.py
+"""
+
+import tempfile
+import time
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import click
+import pandas as pd
+import torch
+import yaml
+
+from clce_bench.data.prepare import prepare_dataset
+from clce_bench.data.splits import make_splits
+from clce_bench.files import read_json
+from clce_bench.jobs import cell_key, plan_of
+from clce_bench.loading import parse_experiment
+from clce_bench.models.features import compute_features
+from clce_bench.models.weights import prepare_backbone
+from clce_bench.training.train import train_cell
+
+ROOT = Path(__file__).parents[1]
+OUTPUT = ROOT / "docs" / "benchmarks" / "cache.md"
+THREADS = 2
+
+
+def prepared_job(folder: Path) -> dict[str, Any]:
+    """Runs all stages before training for CLCE at seed 0, and returns the training job."""
+    experiment = yaml.safe_load((ROOT / "config.yaml").read_text())
+    grid = {"name": "main", "dataset": "openmoji", "loss": "clce", "lambda": 0.9, "batch_size": 64, "seed": 0}
+    keys = {"name": "cache", "grids": [grid], "headline": "main", "figures": [], "claims": []}
+    plan = plan_of(parse_experiment({**experiment, **keys}, "config.yaml"))
+    (cell,) = plan.cells
+    jobs = {verb: next(iter(plan.jobs[verb].values())) for verb in ("dataset", "splits", "backbone", "features")}
+    paths = {
+        name: folder / Path(path).relative_to("results")
+        for name, path in plan.jobs["train"][cell_key(cell)].inputs.items()
+    }
+    prepare_dataset(jobs["dataset"].spec, paths["dataset"].parent)
+    make_splits(jobs["splits"].spec, paths["dataset"].with_name("items.parquet"), paths["splits"].parent)
+    prepare_backbone(jobs["backbone"].spec, paths["backbone"].parent)
+    compute_features(jobs["features"].spec, paths, paths["features"].parent)
+    return {"spec": cell.spec, "inputs": {name: str(path) for name, path in paths.items()}, "code": "benchmark"}
+
+
+def train(job: dict[str, Any], output: Path) -> tuple[float, pd.DataFrame]:
+    """Returns the seconds of a training run and its history."""
+    start = time.perf_counter()
+    train_cell(job, output)
+    return time.perf_counter() - start, pd.read_csv(output / "history.csv")
+
+
+@click.command()
+def main() -> None:
+    """Measure, and write docs/benchmarks/cache.md."""
+    torch.set_num_threads(THREADS)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        start = time.perf_counter()
+        job = prepared_job(folder)
+        preparing = time.perf_counter() - start
+        stored, history = train(job, folder / "stored")
+        without = {**job, "inputs": {key: path for key, path in job["inputs"].items() if key != "features"}}
+        computed, same = train(without, folder / "computed")
+        size = Path(job["inputs"]["features"]).with_name("features.npy").stat().st_size / 2**20
+        images = read_json(Path(job["inputs"]["splits"]))["images"]
+    difference = (history["validation"] - same["validation"]).abs().max()
+    rows = {
+        "training on stored outputs (s)": f"{stored:.1f}",
+        "training that runs the trunk (s)": f"{computed:.1f}",
+        "ratio": f"{computed / stored:.1f}",
+        "preparing everything, once for all cells (s)": f"{preparing:.1f}",
+        "stored outputs of 8 views (MiB)": f"{size:,.0f}",
+        "largest difference of a validation accuracy (points)": f"{100 * difference:.2f}",
+    }
+    about = (
+        f"A CLCE cell of the default experiment ({images['train-pool']} images of 96 px in the pool, EfficientNet-Lite0"
+        f" frozen up to its last stage), {THREADS} CPU cores, {date.today()}."
+    )
+    table = "\n".join(["| | |", "| --- | ---: |", *(f"| {name} | {value} |" for name, value in rows.items())])
+    text = f"# Stored outputs of the frozen trunk\n\n{about}\n\n{table}\n\nMeasured by `python benchmarks/cache.py`.\n"
+    OUTPUT.write_text(text)
+    click.echo(text)
+
+
+if __name__ == "__main__":
+    main()
