@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 from clce_bench.errors import UserError, unknown
@@ -89,15 +90,13 @@ def check_hyperparameters(values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         if name == "positives" and value not in ("outside", "inside"):
             raise ValueError(f"positives: {value!r} is not allowed. Allowed: 'outside', 'inside'.")
-        if name == "temperature" and not _number(value, above=0):
-            raise ValueError(f"temperature: {value!r} is not allowed. Allowed: a finite number above 0.")
+        if name == "temperature" and not _number(value, least=1e-6):
+            raise ValueError(f"temperature: {value!r} is not allowed. Allowed: a finite number of at least 1e-6.")
         if name == "tau_plus" and not (_number(value, least=0) and value < 1):
             raise ValueError(f"tau_plus: {value!r} is not allowed. Allowed: a number from 0 to below 1.")
         if name in ("beta", "k1", "k2") and not _number(value, least=0):
             raise ValueError(f"{name}: {value!r} is not allowed. Allowed: a finite number of at least 0.")
 
 
-def _number(value: Any, above: float | None = None, least: float | None = None) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < float("inf"):
-        return False
-    return (above is None or value > above) and (least is None or value >= least)
+def _number(value: Any, least: float) -> bool:
+    return not isinstance(value, bool) and isinstance(value, Real) and least <= float(value) < float("inf")

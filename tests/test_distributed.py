@@ -9,7 +9,7 @@ from clce_bench.losses import create_loss
 from clce_bench.training.gradient_cache import cached_backward
 
 NAMES = ["supcon", "schane", "clce", "tcl", "ntxent", "hcl"]
-SIZES = {2: [7, 5], 4: [5, 3, 1, 3]}
+SIZES = {2: [7, 5], 4: [7, 0, 1, 4]}
 
 
 def batch():
@@ -31,7 +31,7 @@ def worker(rank, sizes, folder, micro_batch):
     for name in NAMES:
         model = nn.parallel.DistributedDataParallel(encoder())
         loss = create_loss(name, gather=True)
-        value = cached_backward(model, inputs, lambda rows, loss=loss: loss(rows, labels), micro_batch)
+        value = cached_backward(model, inputs, lambda rows, loss=loss: loss(rows, labels.short()), micro_batch)
         dist.all_reduce(value)
         each = create_loss(name, gather=True, reduction="none")(model(inputs).detach(), labels)
         gathered = [None] * len(sizes)

@@ -1,6 +1,10 @@
 """Every loss against a loop over pairs in plain Python floats, written from the papers' formulas."""
 
+import copy
 import math
+import pickle
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -289,6 +293,89 @@ def test_half_precision_inputs_are_summed_in_single(case, dtype):
     assert value.item() == pytest.approx(loss(embeddings.double(), labels).item(), rel=1e-4)
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_backward_inside_autocast_is_computed_in_single(case):
+    embeddings, labels = random_embeddings(64, 20, dimensions=16).float(), torch.arange(64) % 8
+    loss = make(case, temperature=0.02)
+
+    def inside(*batch):
+        return loss(*batch)
+
+    _, expected = value_and_gradient(inside, embeddings, labels)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        _, gradient = value_and_gradient(inside, embeddings, labels)
+    assert torch.equal(gradient, expected)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("temperature", [0.02, 0.05])
+def test_gradients_stay_exact_when_classes_are_far_apart(case, temperature):
+    labels = torch.arange(32) % 4
+    centres = random_embeddings(4, 21, dimensions=32)
+    embeddings = centres[labels] + 0.1 * random_embeddings(32, 22, dimensions=32)
+    loss = make(case, temperature=temperature)
+    _, expected = value_and_gradient(loss, embeddings, labels)
+    _, gradient = value_and_gradient(loss, embeddings.float(), labels)
+    # Below 1e-30, float32 has no digits left for products of such numbers.
+    assert (gradient.double() - expected).norm() < 1e-3 * expected.norm() + 1e-30
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int16, torch.int32, torch.uint16])
+def test_labels_may_be_integers_of_any_width(dtype):
+    embeddings, labels, logits = random_embeddings(16, 23), torch.arange(16) % 4, random_embeddings(16, 24)
+    for weight in (0.0, 0.5):
+        fused = FusedLoss(create_loss("clce"), weight)
+        assert fused(logits, embeddings, labels.to(dtype)) == fused(logits, embeddings, labels)
+
+
+def test_an_empty_batch_costs_nothing():
+    value, gradient = value_and_gradient(create_loss("clce"), torch.zeros(0, 8), torch.zeros(0, dtype=torch.int64))
+    assert value == 0
+    assert gradient.shape == (0, 8)
+
+
+def test_losses_survive_copying_and_say_what_they_are():
+    embeddings, labels = random_embeddings(8, 25), torch.arange(8) % 2
+    loss = create_loss("clce", temperature=0.3)
+    for other in (copy.deepcopy(loss), pickle.loads(pickle.dumps(loss))):
+        assert other(embeddings, labels) == loss(embeddings, labels)
+    assert repr(loss) == "CLCE(reduction='mean', gather=False, temperature=0.3, beta=1.0)"
+
+
+class Learnt(ContrastiveLoss):
+    def __init__(self):
+        super().__init__()
+        self.temperature = torch.nn.Parameter(torch.tensor(0.1))
+
+    def per_anchor(self, pairs):
+        return pairs.logsumexp((P, 1 / self.temperature))[0]
+
+
+def test_a_temperature_that_is_to_be_learnt_is_refused():
+    with pytest.raises(TypeError, match="a temperature cannot be learnt"):
+        Learnt()(random_embeddings(8, 26), torch.arange(8) % 2)
+
+
+MEMORY = """
+import resource, torch
+from clce_bench.losses import create_loss
+torch.set_num_threads(1)
+loss = create_loss("clce")
+def peak(rows):
+    embeddings = torch.randn(rows, 8, requires_grad=True)
+    loss(embeddings, torch.arange(rows) % 100).backward()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak(1024)
+print((peak(12288) - before) / 1024)
+"""
+
+
+def test_memory_does_not_grow_with_the_pairs():
+    """One float32 matrix of all pairs would take 576 MiB."""
+    done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 60
+
+
 def test_order_of_rows_and_length_do_not_matter():
     embeddings, labels = random_embeddings(16, 5), torch.arange(16) % 4
     order = torch.randperm(16, generator=torch.Generator().manual_seed(0))
@@ -329,14 +416,16 @@ def test_functional_gradient_equals_backward(case):
     torch.testing.assert_close(functional, value_and_gradient(loss, embeddings, labels)[1])
 
 
-def test_compiled_loss_equals_the_plain_one():
-    embeddings, labels = random_embeddings(16, 15).float(), random_labels(16, 4)
-    loss = create_loss("clce")
+@pytest.mark.parametrize("case", ["clce", "tcl"])
+def test_compiled_loss_equals_the_plain_one(case):
+    loss = make(case)
     compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
-    for result, plain in zip(
-        value_and_gradient(compiled, embeddings, labels), value_and_gradient(loss, embeddings, labels), strict=True
-    ):
-        torch.testing.assert_close(result, plain)
+    for rows in (16, 24, 31):
+        embeddings, labels = random_embeddings(rows, 15).float(), random_labels(rows, 4)
+        for result, plain in zip(
+            value_and_gradient(compiled, embeddings, labels), value_and_gradient(loss, embeddings, labels), strict=True
+        ):
+            torch.testing.assert_close(result, plain)
 
 
 def test_second_derivatives_are_refused():
@@ -394,7 +483,7 @@ def test_fusion_weighs_cross_entropy_and_contrast():
 
 
 def test_bad_hyperparameters_are_named():
-    with pytest.raises(ValueError, match=r"temperature: 0 is not allowed\. Allowed: a finite number above 0"):
+    with pytest.raises(ValueError, match=r"temperature: 0 is not allowed\. Allowed: a finite number of at least 1e-6"):
         create_loss("clce", temperature=0)
     with pytest.raises(ValueError, match="weight: 1.5 is not allowed"):
         FusedLoss(create_loss("clce"), 1.5)

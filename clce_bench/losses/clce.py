@@ -2,7 +2,7 @@
 
 from typing import Unpack
 
-import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from clce_bench.hyperparameters import check_hyperparameters
@@ -23,6 +23,7 @@ class CLCE(ContrastiveLoss):
     Args:
         temperature: τ, scale of the similarities, > 0.
         beta: β, hardness of the weighting, ≥ 0; 0 weighs all negatives alike.
+        options: ``reduction`` and ``gather``.
     """
 
     def __init__(self, temperature: float = 0.5, beta: float = 1.0, **options: Unpack[Options]) -> None:
@@ -36,4 +37,4 @@ class CLCE(ContrastiveLoss):
         tau, beta = self.temperature, self.beta
         positives, weighted, weights = pairs.logsumexp((P, 1 / tau), (N, (1 + beta) / tau), (N, beta / tau))
         hard = weighted - weights + pairs.log_count(N)
-        return pairs.log_count(P) - positives + torch.logaddexp(positives, hard)
+        return pairs.log_count(P) + F.softplus(hard - positives)

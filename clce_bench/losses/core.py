@@ -45,6 +45,11 @@ class ContrastiveLoss(nn.Module, ABC):
         if self.reduction not in ("mean", "none"):
             raise ValueError(f"reduction: {self.reduction!r} is not allowed. Allowed: 'mean', 'none'.")
 
+    def extra_repr(self) -> str:
+        """Lists hyper-parameters and options, for ``print(loss)``."""
+        shown = {name: value for name, value in vars(self).items() if not name.startswith("_") and name != "training"}
+        return ", ".join(f"{name}={value!r}" for name, value in shown.items())
+
     @abstractmethod
     def per_anchor(self, pairs: Pairs) -> Tensor:
         """Returns the loss of each anchor, (anchors,); values of anchors without a positive are ignored."""
@@ -63,6 +68,7 @@ class ContrastiveLoss(nn.Module, ABC):
             ValueError: the shapes or types do not fit.
         """
         _check(embeddings, labels)
+        labels = labels.long()
         with torch.autocast(embeddings.device.type, enabled=False):
             batch = Gathered(normalise(embeddings), labels, self.gather)
             order = batch.labels.argsort(stable=True)
@@ -87,7 +93,7 @@ class ContrastiveLoss(nn.Module, ABC):
 
         Returns:
             (rows, rows): negative for pairs drawn together, positive for pairs driven apart; 0 on the diagonal and for
-            anchors without a positive. Takes memory for all pairs.
+            anchors without a positive. Takes memory for all pairs; of this process's rows only.
         """
         _check(embeddings, labels)
         rows = normalise(embeddings)
@@ -104,7 +110,7 @@ def normalise(embeddings: Tensor) -> Tensor:
     Args:
         embeddings: (rows, dimensions), any float type.
     """
-    # Nothing is divided by less than this, so that a gradient in half precision stays finite.
+    # Shorter rows count as empty: their gradient, which grows as they shrink, could not be represented.
     smallest = max(torch.finfo(embeddings.dtype).tiny, 1e-12)
     rows = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
     # Dividing by the largest entry first keeps squares from overflowing; a unit vector does not depend on it.

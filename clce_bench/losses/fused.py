@@ -15,7 +15,8 @@ class FusedLoss(nn.Module):
         label_smoothing: of cross-entropy, in [0, 1).
 
     Raises:
-        ValueError: λ is outside [0, 1], there is no contrastive loss at λ > 0, or it is not reduced to a scalar.
+        ValueError: λ or the smoothing is out of range, there is no contrastive loss at λ > 0, or it is not reduced to a
+            scalar.
     """
 
     def __init__(self, contrastive: nn.Module | None, weight: float, label_smoothing: float = 0.0) -> None:
@@ -24,6 +25,8 @@ class FusedLoss(nn.Module):
             raise ValueError(f"weight: {weight!r} is not allowed. Allowed: a number from 0 to 1.")
         if contrastive is None and weight > 0:
             raise ValueError(f"weight: {weight!r} is not allowed without a contrastive loss. Allowed: 0.")
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"label_smoothing: {label_smoothing!r} is not allowed. Allowed: from 0 to below 1.")
         if getattr(contrastive, "reduction", "mean") == "none":
             raise ValueError("reduction: 'none' is not allowed in a fused loss. Allowed: 'mean'.")
         self.contrastive = contrastive
@@ -50,18 +53,25 @@ class FusedLoss(nn.Module):
                 take the labels.
 
         Returns:
-            A scalar.
+            A scalar. Cross-entropy is the mean over this process's rows: where processes gather, give each the same
+            number of rows.
+
+        Raises:
+            ValueError: logits or embeddings are missing.
         """
         if self.weight == 0 or self.contrastive is None:
-            assert logits is not None
             return self._cross_entropy(logits, labels)
-        assert embeddings is not None
+        if embeddings is None:
+            raise ValueError(f"embeddings: None is not allowed at λ = {self.weight:g}.")
         by_image = images is not None and getattr(self.contrastive, "self_supervised", False)
         contrastive: Tensor = self.contrastive(embeddings, images if by_image else labels)
         if self.weight == 1:
             return contrastive
-        assert logits is not None
         return (1 - self.weight) * self._cross_entropy(logits, labels) + self.weight * contrastive
 
-    def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(logits, labels, label_smoothing=0.0 if labels.ndim > 1 else self.label_smoothing)
+    def _cross_entropy(self, logits: Tensor | None, labels: Tensor) -> Tensor:
+        if logits is None:
+            raise ValueError(f"logits: None is not allowed at λ = {self.weight:g}.")
+        if labels.ndim > 1:
+            return F.cross_entropy(logits, labels)
+        return F.cross_entropy(logits, labels.long(), label_smoothing=self.label_smoothing)

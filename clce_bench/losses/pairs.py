@@ -35,11 +35,14 @@ class Pairs(ABC):
         """Returns the mean similarity to the positives, (anchors,); 0 where there are none."""
 
     @abstractmethod
-    def logsumexp(self, *terms: tuple[Mask, float]) -> tuple[Tensor, ...]:
+    def logsumexp(self, *terms: tuple[Mask, float | Tensor]) -> tuple[Tensor, ...]:
         """Returns log Σ_{j ∈ mask} exp(coefficient · s_ij) for each (mask, coefficient), each (anchors,).
 
         Ask for all that a loss needs in one call: they are computed together. An empty sum gives a very negative
-        number with a zero gradient.
+        number with a zero gradient. Gradients flow to the embeddings, not to the coefficients.
+
+        Raises:
+            TypeError: a coefficient requires a gradient.
         """
 
     def log_count(self, mask: Mask) -> Tensor:
@@ -70,7 +73,7 @@ class TiledPairs(Pairs):
 
     def count(self, mask: Mask) -> Tensor:
         """Returns the number of rows in the mask for each anchor, (anchors,), integer."""
-        return self._members - 1 if mask is P else len(self.rows) - self._members
+        return self._members - 1 if mask is P else self.rows.shape[0] - self._members
 
     def mean_positive(self) -> Tensor:
         """Returns the mean similarity to the positives, (anchors,); 0 where there are none."""
@@ -79,8 +82,10 @@ class TiledPairs(Pairs):
         own, sums = self._of_anchors(self.rows), class_sums[self._of_anchors(self._first)]
         return (own * (sums - own)).sum(dim=1) / self.count(P).clamp(min=1)
 
-    def logsumexp(self, *terms: tuple[Mask, float]) -> tuple[Tensor, ...]:
+    def logsumexp(self, *terms: tuple[Mask, float | Tensor]) -> tuple[Tensor, ...]:
         """Returns log Σ_{j ∈ mask} exp(coefficient · s_ij) for each (mask, coefficient), each (anchors,)."""
+        if any(isinstance(coefficient, Tensor) and coefficient.requires_grad for _, coefficient in terms):
+            raise TypeError("logsumexp: coefficients have no gradient here: a temperature cannot be learnt.")
         positives, coefficients = [mask is P for mask, _ in terms], [float(coefficient) for _, coefficient in terms]
         return tuple(pair_logsumexp(self.rows, self.labels, self.own, positives, coefficients).unbind())
 
@@ -107,7 +112,7 @@ class DensePairs(Pairs):
         """Returns the mean similarity to the positives, (rows,); 0 where there are none."""
         return (self.similarity * self._masks[P]).sum(dim=1) / self.count(P).clamp(min=1)
 
-    def logsumexp(self, *terms: tuple[Mask, float]) -> tuple[Tensor, ...]:
+    def logsumexp(self, *terms: tuple[Mask, float | Tensor]) -> tuple[Tensor, ...]:
         """Returns log Σ_{j ∈ mask} exp(coefficient · s_ij) for each (mask, coefficient), each (rows,)."""
         return tuple(
             torch.logsumexp((self.similarity * coefficient).masked_fill(~self._masks[mask], NOTHING), dim=1)

@@ -22,6 +22,7 @@ class SCHaNe(ContrastiveLoss):
     Args:
         temperature: τ, scale of the similarities, > 0.
         beta: β, hardness of the weighting, ≥ 0; 0 weighs all negatives alike.
+        options: ``reduction`` and ``gather``.
     """
 
     def __init__(self, temperature: float = 0.5, beta: float = 1.0, **options: Unpack[Options]) -> None:

@@ -3,6 +3,7 @@
 from typing import Literal, Unpack
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from clce_bench.hyperparameters import check_hyperparameters
@@ -41,6 +42,6 @@ class SupCon(ContrastiveLoss):
         """Returns the loss of each anchor, (anchors,)."""
         tau = self.temperature
         positives, negatives = pairs.logsumexp((P, 1 / tau), (N, 1 / tau))
-        outside = self.positives == "outside"
-        attraction = pairs.mean_positive() / tau if outside else positives - pairs.log_count(P)
-        return torch.logaddexp(positives, negatives) - attraction
+        if self.positives == "inside":
+            return pairs.log_count(P) + F.softplus(negatives - positives)
+        return torch.logaddexp(positives, negatives) - pairs.mean_positive() / tau

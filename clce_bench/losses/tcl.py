@@ -23,6 +23,7 @@ class TCL(ContrastiveLoss):
         temperature: τ, scale of the similarities, > 0.
         k1: weight of the term that strengthens the gradient from hard positives, ≥ 0.
         k2: weight of the negatives, ≥ 0; ``k1=0, k2=1`` is SupCon.
+        options: ``reduction`` and ``gather``.
     """
 
     def __init__(

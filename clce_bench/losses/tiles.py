@@ -169,7 +169,7 @@ def _blocks(labels: Tensor) -> list[tuple[slice, int, int]]:
 
 @_forward.register_fake
 def _(rows: Tensor, labels: Tensor, own: Tensor | None, positives: list[bool], coefficients: list[float]) -> Tensor:
-    return rows.new_empty(len(coefficients), len(rows if own is None else own))
+    return rows.new_empty(len(coefficients), (rows if own is None else own).shape[0])
 
 
 @_backward.register_fake
@@ -193,13 +193,10 @@ class _LogSumExp(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         results, rows, labels, own = ctx.saved_tensors
-        return (
-            _Gradient.apply(gradient, results, rows, labels, own, ctx.positives, ctx.coefficients),
-            None,
-            None,
-            None,
-            None,
-        )
+        # The caller may be inside autocast.
+        with torch.autocast(gradient.device.type, enabled=False):
+            passed = _Gradient.apply(gradient, results, rows, labels, own, ctx.positives, ctx.coefficients)
+        return passed, None, None, None, None
 
 
 class _Gradient(torch.autograd.Function):

@@ -6,13 +6,15 @@ respect to the embeddings, then embed each piece again and pass its part of that
 2101.06983).
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from clce_bench.training.random_state import RandomState
 
 
 def cached_backward(encoder: nn.Module, inputs: Tensor, loss: Callable[..., Tensor], micro_batch: int) -> Tensor:
@@ -26,8 +28,9 @@ def cached_backward(encoder: nn.Module, inputs: Tensor, loss: Callable[..., Tens
     >>> encoder.weight.grad.shape
     torch.Size([8, 16])
 
-    Dropout and stochastic depth draw the same numbers both times. With ``DistributedDataParallel`` gradients are
-    exchanged once, with the last micro-batch; a loss with ``gather=True`` then sees the batches of all processes.
+    Dropout and stochastic depth draw the same numbers both times, from torch's generators. With
+    ``DistributedDataParallel`` gradients are exchanged once, with the last micro-batch; a loss with ``gather=True``
+    then sees the batches of all processes.
 
     Args:
         encoder: returns a tensor, or a tuple of tensors and ``None``, each with one row per input.
@@ -39,6 +42,7 @@ def cached_backward(encoder: nn.Module, inputs: Tensor, loss: Callable[..., Tens
         The loss, detached.
 
     Raises:
+        TypeError: the encoder returns something else.
         ValueError: the encoder has batch normalisation in training mode, whose statistics would be those of the
             micro-batches, or ``micro_batch`` is below 1.
     """
@@ -53,14 +57,14 @@ def cached_backward(encoder: nn.Module, inputs: Tensor, loss: Callable[..., Tens
     states, outputs = [], []
     with torch.no_grad():
         for piece in pieces:
-            states.append(_RandomState(inputs.device))
+            states.append(RandomState(inputs.device))
             outputs.append(_as_tuple(encoder(piece)))
-    # Autocast remembers weights that were cast without a graph.
-    torch.clear_autocast_cache()
-    whole = [None if parts[0] is None else torch.cat(parts).requires_grad_() for parts in zip(*outputs, strict=True)]
+    whole = [_joined(parts) for parts in zip(*outputs, strict=True)]
     del outputs
     value = loss(*whole)
     torch.autograd.backward(value)
+    # Processes wait for each other's gradients, of outputs that the loss does not read too.
+    exchanging = hasattr(encoder, "no_sync")
     starts = range(0, len(inputs), micro_batch)
     for start, piece, state in zip(starts, pieces, states, strict=True):
         last = start == starts[-1]
@@ -69,35 +73,37 @@ def cached_backward(encoder: nn.Module, inputs: Tensor, loss: Callable[..., Tens
             used = [
                 (output, full)
                 for output, full in zip(again, whole, strict=True)
-                if full is not None and output.requires_grad
+                if output is not None
+                and full is not None
+                and output.requires_grad
+                and (full.grad is not None or exchanging)
             ]
             shares = [
                 torch.zeros_like(output) if full.grad is None else full.grad[start : start + len(piece)]
                 for output, full in used
             ]
-            torch.autograd.backward([output for output, _ in used], shares)
+            if used:
+                torch.autograd.backward([output for output, _ in used], shares)
     return value.detach()
 
 
-class _RandomState:
-    """The state of torch's global generators, on the CPU and on the inputs' device."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.devices = [device] if device.type == "cuda" else []
-        self.cpu = torch.get_rng_state()
-        self.cuda = [torch.cuda.get_rng_state(device) for device in self.devices]
-
-    @contextmanager
-    def replayed(self) -> Iterator[None]:
-        with torch.random.fork_rng(self.devices):
-            torch.set_rng_state(self.cpu)
-            for device, state in zip(self.devices, self.cuda, strict=True):
-                torch.cuda.set_rng_state(state, device)
-            yield
+def _as_tuple(outputs: Any) -> tuple[Tensor | None, ...]:
+    several: tuple[Any, ...] = outputs if isinstance(outputs, tuple) else (outputs,)
+    for output in several:
+        if not (output is None or (isinstance(output, Tensor) and output.ndim > 0)):
+            raise TypeError(
+                f"encoder: returned {type(output).__name__}. Allowed: a tensor with one row per input, or a tuple of"
+                " such tensors and None."
+            )
+    return several
 
 
-def _as_tuple(outputs: Any) -> tuple[Any, ...]:
-    return outputs if isinstance(outputs, tuple) else (outputs,)
+def _joined(parts: tuple[Tensor | None, ...]) -> Tensor | None:
+    found = [part for part in parts if part is not None]
+    if not found:
+        return None
+    whole = torch.cat(found)
+    return whole.requires_grad_() if whole.is_floating_point() else whole
 
 
 def _without_exchange(encoder: nn.Module) -> AbstractContextManager[Any]:

@@ -19,6 +19,7 @@ from clce_bench.training.batches import Inputs, epoch_batches
 from clce_bench.training.checkpoint import Checkpoints, stop_signals
 from clce_bench.training.optimization import learning_rate, set_learning_rate
 from clce_bench.training.progress import Progress
+from clce_bench.training.random_state import RandomState
 from clce_bench.training.step import Diverged, Stepper
 
 log = logging.getLogger(__name__)
@@ -157,7 +158,7 @@ def _checkpoint(stepper: Stepper, checkpoints: Checkpoints, training: Training, 
     ending = distributed.any_of(stop)
     if not (ending or distributed.any_of(checkpoints.due and distributed.rank() == 0)):
         return
-    random = distributed.gather_objects(_random_state(stepper.device))
+    random = distributed.gather_objects(RandomState(stepper.device).states)
     if distributed.rank() == 0:
         checkpoints.save(training.step, {**stepper.state(), "training": asdict(training), "random": random})
     checkpoints.last = time.monotonic()
@@ -173,12 +174,5 @@ def _resume(stepper: Stepper, checkpoints: Checkpoints) -> Training:
     training = Training(**state["training"])
     training.history = [Epoch(**epoch) for epoch in state["training"]["history"]]
     training.resumed += 1
-    random = state["random"][distributed.rank()]
-    torch.set_rng_state(random[0])
-    if len(random) > 1:
-        torch.cuda.set_rng_state(random[1], stepper.device)
+    RandomState(stepper.device, state["random"][distributed.rank()]).restore()
     return training
-
-
-def _random_state(device: torch.device) -> list[Tensor]:
-    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]

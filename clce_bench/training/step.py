@@ -17,6 +17,7 @@ from clce_bench.seeds import seed_for
 from clce_bench.training import distributed
 from clce_bench.training.gradient_cache import cached_backward
 from clce_bench.training.optimization import build_optimizer
+from clce_bench.training.random_state import RandomState
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +98,7 @@ class Stepper:
         return value
 
     def _backward(self, inputs: Tensor, total: Any) -> Tensor:
-        state = torch.get_rng_state()
+        state = RandomState(self.device)
         while True:
             self.optimizer.zero_grad()
             try:
@@ -110,7 +111,7 @@ class Stepper:
             # Outside the handler, which would keep the failed graph alive.
             self.micro_batch = (rows + 1) // 2
             log.info("out of memory at %d rows: going on with micro-batches of %d", rows, self.micro_batch)
-            torch.set_rng_state(state)
+            state.restore()
 
     def _mix(self, number: int, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         assert self.mixup is not None
