@@ -3,7 +3,7 @@ import random
 import subprocess
 import sys
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clce_bench.cells import Cell, cells_of, union
@@ -37,6 +37,7 @@ def test_duplicates_collapse_over_grids():
     )
 
 
+@settings(deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_order_never_matters(shuffler: random.Random):
     axes = {"loss": ["ce", "supcon", "clce"], "lambda": [0.5, 0.9, 1.0], "batch_size": [16, 64], "seed": [0, 1]}

@@ -31,6 +31,13 @@ def _read_job(_context: click.Context, _option: click.Parameter, text: str | Non
 
 
 threads_option = click.option("--threads", default=1, show_default=True, help="Cores to use.")
+runtime_option = click.option(
+    "--runtime",
+    default="{}",
+    envvar="CLCE_BENCH_RUNTIME",
+    show_envvar=True,
+    help="JSON: the runtime section of an experiment file.",
+)
 
 
 def _beside(job: dict[str, Any], name: str, file: str) -> Path:
@@ -101,8 +108,8 @@ def backbone(job: dict[str, Any], output: Path) -> None:
 @click.command()
 @job_options
 @threads_option
-@click.option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where to compute.")
-def features(job: dict[str, Any], output: Path, threads: int, device: str) -> None:
+@runtime_option
+def features(job: dict[str, Any], output: Path, threads: int, runtime: str) -> None:
     """Compute the frozen trunk's outputs for all views.
 
     Example: snakemake -n -p shows the command of each job, ready to copy.
@@ -110,16 +117,17 @@ def features(job: dict[str, Any], output: Path, threads: int, device: str) -> No
     import torch
 
     from clce_bench.models.features import compute_features
+    from clce_bench.recipes import Runtime
 
     torch.set_num_threads(threads)
     paths = {name: Path(path) for name, path in job["inputs"].items()}
-    compute_features(job["spec"], paths, output, device)
+    compute_features(job["spec"], paths, output, Runtime.model_validate_json(runtime).device)
 
 
 @click.command()
 @job_options
 @threads_option
-@click.option("--runtime", default="{}", help="JSON: the runtime section of an experiment file.")
+@runtime_option
 def train(job: dict[str, Any], output: Path, threads: int, runtime: str) -> None:
     """Train one cell. A run that was killed goes on from its last checkpoint.
 

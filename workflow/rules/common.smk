@@ -3,9 +3,6 @@ import shlex
 import sys
 from pathlib import Path
 
-# Jobs call clce-bench, which lies beside the Python that reads this file, whether its environment is active or not.
-shell.prefix(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
-
 # Losses of the user's own lie in the folder from which the workflow runs.
 sys.path.insert(0, os.getcwd())
 
@@ -19,7 +16,15 @@ except UserError as error:
 
 PLAN.prepare()
 FOLDER = str(PLAN.folder)
-RUNTIME = PLAN.experiment.runtime.model_dump_json()
+
+# Jobs call clce-bench, which lies beside the Python that reads this file, whether its environment is active or not. How
+# they run is told by a variable: as a parameter of a rule it would run them again when it changes.
+RUNTIME = (
+    PLAN.experiment.runtime.model_dump_json().replace("{", "{{").replace("}", "}}")
+)
+shell.prefix(
+    f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; export CLCE_BENCH_RUNTIME={shlex.quote(RUNTIME)}; "
+)
 
 
 def job_of(verb, wildcard="key"):

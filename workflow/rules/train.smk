@@ -27,7 +27,7 @@ rule features:
         job=job_of("features"),
     shell:
         "clce-bench features --job {params.job:q} --output $(dirname {output.description:q}) --threads {threads} "
-        "--device {PLAN.experiment.runtime.device} > {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
+        "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
 
 
 rule train:
@@ -45,4 +45,4 @@ rule train:
         job=job_of("train"),
     shell:
         "clce-bench train --job {params.job:q} --output $(dirname {output.cell:q}) --threads {threads} "
-        "--runtime {RUNTIME:q} > {log:q} 2>&1 || {{ status=$?; tail -n 3 {log:q} >&2; exit $status; }}"
+        "> {log:q} 2>&1 || {{ status=$?; tail -n 3 {log:q} >&2; exit $status; }}"
