@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from clce_bench.config import Experiment
 from clce_bench.evaluation.claims import verdict_on
@@ -24,18 +25,20 @@ def write_answers(experiment: Experiment, summary: pd.DataFrame, output: Path) -
         output: the experiment's folder.
     """
     comparisons: dict[str, list[pd.DataFrame]] = {"comparisons": [], "pairs": [], "variance": []}
-    for grid in experiment.grids:
-        rows = grid_rows(summary, grid.name)
-        accuracies = metrics_of(rows)
-        for metric in [*accuracies, *metrics_of(rows, accuracy=False)]:
-            found = {"comparisons": add_published(compare(rows, metric), metric)}
-            if metric in accuracies:
-                found |= {"pairs": compare_pairs(rows, metric), "variance": variance_of_differences(rows, metric)}
-            for name, table in found.items():
-                table.insert(0, "grid", grid.name)
-                table.insert(1, "metric", metric)
-                comparisons[name].append(table)
-    verdicts = [verdict_on(claim, summary) for claim in experiment.claims]
+    # Many small products: threads would cost more than they bring.
+    with threadpool_limits(limits=1):
+        for grid in experiment.grids:
+            rows = grid_rows(summary, grid.name)
+            accuracies = metrics_of(rows)
+            for metric in [*accuracies, *metrics_of(rows, accuracy=False)]:
+                found = {"comparisons": add_published(compare(rows, metric), metric)}
+                if metric in accuracies:
+                    found |= {"pairs": compare_pairs(rows, metric), "variance": variance_of_differences(rows, metric)}
+                for name, table in found.items():
+                    table.insert(0, "grid", grid.name)
+                    table.insert(1, "metric", metric)
+                    comparisons[name].append(table)
+        verdicts = [verdict_on(claim, summary) for claim in experiment.claims]
     write_tables(comparisons["comparisons"], comparisons["variance"], verdicts, output / "tables")
     with staged(output, last="verdicts.json") as folder:
         for name, parts in comparisons.items():

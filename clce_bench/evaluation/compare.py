@@ -157,7 +157,7 @@ def _difference(difference: Contrast) -> dict[str, float]:
 
 
 def _percentiles(difference: Contrast) -> dict[str, float]:
-    if len(difference.tables) != 1 or difference.runs < 2:
+    if len(difference.tables) != 1 or min(difference.runs, difference.units) < 2:
         return {}
     (table,) = difference.tables.values()
     low, high = np.quantile(hierarchical_bootstrap(table), [0.025, 0.975])

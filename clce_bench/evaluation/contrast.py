@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -75,22 +76,34 @@ def contrast(terms: Sequence[tuple[float, pd.DataFrame]], metric: str) -> Contra
         The weighted sum on the runs that all settings have with a result; without runs when there are none.
     """
     scale = 100.0 if is_accuracy(metric) else 1.0
-    settings = [rows.dropna(subset=[metric]).set_index(RUN) for _, rows in terms]
-    shared = settings[0].index
-    for rows in settings[1:]:
-        shared = shared.intersection(rows.index)
-    shared = shared.sort_values()
+    weights, settings = [weight for weight, _ in terms], [_runs(rows, metric) for _, rows in terms]
+    shared = sorted(set(settings[0]).intersection(*settings[1:]))
     found: dict[int, list[NDArray[np.float64]]] = {}
     for run in shared:
-        parts = [unit_outcomes(str(rows.at[run, "directory"]), metric) for rows in settings]
+        members = [runs[run] for runs in settings]
+        parts = [unit_outcomes(member.directory, metric) for member in members]
         if any(part is None for part in parts) or len({len(part) for part in parts if part is not None}) > 1:
-            parts = [np.array([rows.at[run, metric]]) for rows in settings]
-        total = sum(weight * part for (weight, _), part in zip(terms, parts, strict=True) if part is not None)
-        found.setdefault(int(run[0]), []).append(scale * np.asarray(total))
+            parts = [np.array([member.value]) for member in members]
+        total = sum(weight * part for weight, part in zip(weights, parts, strict=True) if part is not None)
+        found.setdefault(run[0], []).append(scale * np.asarray(total))
     tables = {split: _stacked(rows) for split, rows in found.items()}
-    cells = sorted({name for rows in settings for name in rows.loc[shared, "cell"]})
-    ratio = float(settings[0].loc[shared, "test_to_train"].mean()) if len(shared) else np.nan
+    cells = sorted({runs[run].cell for runs in settings for run in shared})
+    ratio = float(np.mean([settings[0][run].test_to_train for run in shared])) if shared else np.nan
     return Contrast(tables, ratio, tuple(cells))
+
+
+class _Member(NamedTuple):
+    value: float
+    directory: str
+    cell: str
+    test_to_train: float
+
+
+def _runs(rows: pd.DataFrame, metric: str) -> dict[tuple[int, int, int], _Member]:
+    finished = rows[rows[metric].notna()]
+    columns = [finished[name].tolist() for name in (metric, "directory", "cell", "test_to_train")]
+    keys = zip(*(finished[axis].tolist() for axis in RUN), strict=True)
+    return {run: _Member(*values) for run, *values in zip(keys, *columns, strict=True)}
 
 
 def unit_outcomes(directory: str, metric: str) -> NDArray[np.float64] | None:
