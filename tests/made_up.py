@@ -58,6 +58,7 @@ def make_up(**changes):
             "started": "2026-01-01T00:00:00.000+00:00",
             "seconds": 3.5,
             "peak_memory_mib": 100,
+            "waiting_for_data": 0.02,
             "environment": {
                 "python": "3.11.0",
                 "platform": "Test",

@@ -19,6 +19,7 @@ from clce_bench.jobs import plan_of
 from clce_bench.loading import load_experiment, parse_experiment
 from clce_bench.models import profile
 from clce_bench.registry import load_dataset
+from clce_bench.report.tables import cost_table
 from clce_bench.speed import devices, estimated_against_actual, hours, measure_here, measured, workload
 from tests.conftest import ROOT
 from tests.made_up import change_record, make_up
@@ -150,8 +151,12 @@ def test_estimates_are_set_against_what_cells_took():
     assert first.hours == pytest.approx(costs[plan.cells[0].name].flops / 1e9 / 3600)
     assert (first.cell, first.device, first.actual_hours) == (plan.cells[0].name, "a processor", 2.0)
     assert first.actual_memory == 512 * 2**20
+    (row,) = cost_table([first]).rows
+    assert (row["device"], row["hours taken"], row["largest memory taken (MiB)"]) == ("a processor", "2", "512")
+    assert row["hours expected"] == f"{first.hours:.3g}"
     write_json(FOLDER / "measured.json", {})
     assert estimated_against_actual(plan)[0].hours is None
+    assert cost_table(estimated_against_actual(plan)).rows[0]["hours expected"] == "not measured"
 
 
 @pytest.mark.parametrize(("name", "count"), [("clce", 444), ("tcl", 78)])

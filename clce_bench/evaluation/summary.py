@@ -66,6 +66,7 @@ def _outcome(cell: Cell, plan: Plan) -> dict[str, Any]:
             "started": record["started"],
             "train_seconds": record["seconds"],
             "peak_memory_mib": record["peak_memory_mib"],
+            "waiting_for_data": record["waiting_for_data"],
             "device": record["environment"]["gpu"] or record["environment"]["cpu"],
             "torch": record["environment"]["packages"].get("torch"),
         }

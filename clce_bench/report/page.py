@@ -19,8 +19,9 @@ from clce_bench.jobs import Plan, plan_of
 from clce_bench.provenance import now
 from clce_bench.registry import load_dataset
 from clce_bench.report.headline import cost_of_last_run, headline_rows
-from clce_bench.report.tables import Link, Table, cell_table, tables_of
+from clce_bench.report.tables import Link, Table, cell_table, cost_table, tables_of
 from clce_bench.report.warnings import warnings_of
+from clce_bench.speed import estimated_against_actual
 
 LARGEST_SVG = 1_000_000
 """Bytes above which the page shows a figure's PNG."""
@@ -48,6 +49,7 @@ def write_report(experiment: Experiment, output: Path) -> None:
         tables=[table for grid in experiment.grids for table in tables_of(grid.name, comparisons)],
         files=[path.name for path in _files(output.parent)],
         cells=cell_table(summary, output.parent, plan.folder / "runs.html"),
+        costs=cost_table(estimated_against_actual(plan)),
         total=len(summary),
         counts=summary["status"].value_counts().to_dict(),
         seconds=_seconds(summary),

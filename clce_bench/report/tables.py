@@ -9,6 +9,7 @@ import pandas as pd
 from clce_bench.evaluation.compare import AXES, metrics_of
 from clce_bench.evaluation.tables import comparison_table
 from clce_bench.labels import data_label, is_accuracy, is_main, loss_label, metric_label
+from clce_bench.speed import Actual
 
 ROWS = 200
 """How many rows of a table the page shows at most; the rest is in the files beside it."""
@@ -114,9 +115,31 @@ def cell_table(summary: pd.DataFrame, folder: Path, runs: Path) -> Table:
             row[title] = _number(record.get(name), 100)
         row["training (s)"] = _number(record.get("train_seconds"))
         row["evaluation (s)"] = _number(record.get("evaluate_seconds"))
+        row["waiting for data (%)"] = _number(record.get("waiting_for_data"), 100)
         row["peak memory (MiB)"] = _number(record.get("peak_memory_mib"), digits=0)
         table.append(row)
     return Table("All cells", table, max(0, len(summary) - ROWS), "summary.csv")
+
+
+def cost_table(found: list[Actual]) -> Table:
+    """Sets what training was expected to cost against what it took, per device."""
+    rows = []
+    for device in sorted({one.device for one in found}):
+        own = [one for one in found if one.device == device]
+        timed = [one for one in own if one.hours is not None]
+        expected, taken = sum(one.hours or 0 for one in timed), sum(one.actual_hours for one in timed)
+        rows.append(
+            {
+                "device": device,
+                "cells": len(own),
+                "operations (10¹²)": f"{sum(one.flops for one in own) / 1e12:,.1f}",
+                "hours expected": f"{expected:.3g}" if timed else "not measured",
+                "hours taken": f"{taken if timed else sum(one.actual_hours for one in own):.3g}",
+                "largest memory expected (MiB)": f"{max(one.memory for one in own) / 2**20:,.0f}",
+                "largest memory taken (MiB)": f"{max(one.actual_memory for one in own) / 2**20:,.0f}",
+            }
+        )
+    return Table("Cost of training: expected and taken", rows)
 
 
 def _number(value: float | None, factor: float = 1, digits: int = 1) -> str:
