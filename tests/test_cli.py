@@ -41,14 +41,14 @@ def test_later_light_verbs_import_neither_torch_nor_mlflow():
         "from clce_bench.report.page import write_report\n"
         "experiment, plan = make_up()\n"
         "write_summary(experiment, plan.folder)\n"
-        "[render(job.spec, plan.folder / 'summary.parquet', plan.folder / 'figures' / f'{name}.svg')"
+        "[render({'spec': job.spec, 'inputs': job.inputs}, plan.folder / 'figures' / f'{name}.svg')"
         " for name, job in plan.jobs['figures'].items()]\n"
         "write_report(experiment, plan.folder / 'report.html')\n"
         "print(sorted({'torch', 'mlflow', 'timm'} & set(sys.modules)))"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
-    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+    assert done.stdout.splitlines()[-1:] == ["[]"], done.stderr
 
 
 def test_training_and_evaluation_never_import_mlflow():

@@ -51,7 +51,7 @@ def test_two_processes_train_as_one_does(job, tmp_path):
     assert read_json(tmp_path / "two" / "cell.json")["runtime"]["processes"] == 2
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
     for name, value in one.items():
-        torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-4)
 
 
 def test_what_processes_cannot_do_is_refused(job, tmp_path, monkeypatch):

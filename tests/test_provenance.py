@@ -63,7 +63,7 @@ def test_the_report_and_tracking_concern_no_training(copy):
 
 
 def test_the_template_belongs_to_the_report(copy):
-    assert changed(copy, "report/page.html", "<h2>Headline</h2>", "<h2>Result</h2>") == {"report"}
+    assert changed(copy, "report/page.html", "<p>No results yet.</p>", "<p>No results.</p>") == {"report"}
 
 
 def test_a_users_loss_depends_on_what_it_builds_on(copy):
