@@ -30,6 +30,7 @@ SIZES = (512, 2048, 8192, 16384)
 LOSSES = ("supcon", "supcon inside", "schane", "clce", "tcl", "ntxent", "hcl")
 REFERENCE = "pytorch-metric-learning SupConLoss"
 DIMENSIONS, CLASSES, THREADS = 128, 100, 2
+FLOOR = {"seconds": 0.0, "MiB": 2.0}
 SECONDS = 0.5
 """A measurement repeats for about this long."""
 
@@ -109,8 +110,11 @@ def table(results: pd.DataFrame) -> str:
         lines.append(f"| {rows} | {REFERENCE} | {reference.seconds * 1e3:.1f} | {reference.MiB:.0f} | | | | |")
         for loss in LOSSES:
             own, dense = by_loss.loc[loss], by_loss.loc[f"dense {loss}"]
-            ratios = [other[key] / max(own[key], 1e-9) for other in (reference, dense) for key in ("seconds", "MiB")]
-            shown = " | ".join(f"{ratio:.1f} ×" for ratio in ratios)
+            ratios = [(other, key) for other in (reference, dense) for key in ("seconds", "MiB")]
+            # The peak of a process is known to a mebibyte or so.
+            shown = " | ".join(
+                "–" if own[key] < FLOOR[key] else f"{other[key] / own[key]:.1f} ×" for other, key in ratios
+            )
             lines.append(f"| {rows} | {loss} | {own.seconds * 1e3:.1f} | {own.MiB:.1f} | {shown} |")
     return "\n".join(lines)
 
