@@ -28,7 +28,8 @@ def draw(source: Source) -> Drawing:
             interval = [[row["difference"] - row["difference_low"]], [row["difference_high"] - row["difference"]]]
             style = {**styles[row["loss"]], "linestyle": "none"}
             axes.errorbar(row["difference"], row["position"], xerr=interval, capsize=3, **style)
-        axes.set_xlabel(f"difference to CE, {metric_label(metric, 'points')}")
+        axes.set_title(metric_label(metric, "points"), fontsize=10)
+        axes.set_xlabel("difference to CE")
     several, backbones = len(settings[DATA].drop_duplicates()) > 1, settings["backbone"].nunique() > 1
     names = [
         ", ".join(

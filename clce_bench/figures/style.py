@@ -1,5 +1,6 @@
 """The look that all figures share: one colour and one marker per loss, everywhere."""
 
+import math
 from itertools import cycle
 from textwrap import fill
 from typing import Any
@@ -10,7 +11,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from clce_bench.evaluation.compare import DATA
 from clce_bench.figures.source import Drawing
 from clce_bench.labels import data_label, loss_label
 
@@ -65,8 +65,14 @@ def loss_style(losses: list[str]) -> dict[str, dict[str, Any]]:
 
 
 def data_names(rows: pd.DataFrame) -> str:
-    """Lists what the cells train on."""
-    return ", ".join(dict.fromkeys(data_label(*data) for data in rows[DATA].sort_values(DATA).to_numpy().tolist()))
+    """Lists what the cells train on, or counts the data sets where they would not fit a title."""
+    names = []
+    for dataset, members in rows.groupby("dataset"):
+        counts = sorted(members["images_per_class"].dropna().unique())
+        name = data_label(str(dataset), math.nan)
+        names += [name] if members["images_per_class"].isna().any() else []
+        names += [f"{name}, {', '.join(f'{count:g}' for count in counts)} per class"] if counts else []
+    return "; ".join(names) if len(names) <= 3 else f"{rows['dataset'].nunique()} data sets"
 
 
 def panel_title(panel: pd.DataFrame, whole: pd.DataFrame) -> str:
