@@ -30,7 +30,7 @@ def write_answers(experiment: Experiment, summary: pd.DataFrame, output: Path) -
         for grid in experiment.grids:
             rows = grid_rows(summary, grid.name)
             accuracies = metrics_of(rows)
-            for metric in [*accuracies, *metrics_of(rows, accuracy=False)]:
+            for metric in dict.fromkeys([*accuracies, *metrics_of(rows, accuracy=False)]):
                 found = {"comparisons": add_published(compare(rows, metric), metric)}
                 if metric in accuracies:
                     found |= {"pairs": compare_pairs(rows, metric), "variance": variance_of_differences(rows, metric)}
