@@ -34,7 +34,10 @@ def message(**changes):
         ({"grids": [{**GRID, "batch_size": 1}]}, "grids[0].batch_size: 1 is not allowed."),
         ({"grids": [{**GRID, "recipe": {"epochs": 0}}]}, "grids[0].recipe.epochs: 0 is not allowed."),
         ({"losses": {"clce": {"temprature": 1}}}, "'temprature' is not a key of 'clce'. Did you mean 'temperature'?"),
-        ({"losses": {"clce": {"temperature": -1}}}, "temperature: -1.0 is not allowed. Allowed: a finite number of at least"),
+        (
+            {"losses": {"clce": {"temperature": -1}}},
+            "temperature: -1.0 is not allowed. Allowed: a finite number of at least",
+        ),
         ({"losses": {"ce": {"temperature": 1}}}, "'temperature' is not a key of 'ce'."),
         ({"losses": {"tcl": {"k1": "many"}}}, "k1: 'many' is not allowed."),
         ({"grids": [{**GRID, "loss": "no_such_package.loss:Mine"}]}, "no_such_package.loss: there is no such Python"),

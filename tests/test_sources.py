@@ -387,6 +387,43 @@ def test_openclipart_without_debian_says_what_to_do(without_debian):
         clipart.read_openclipart(32)
 
 
+def prepare_and_split(name):
+    """Runs the two stages; returns the table of images and the rows of each part."""
+    prepare_dataset({"dataset": name, "size": 32}, Path("prepared"))
+    spec = {"dataset": name, "size": 32, "split": Split(folds=2).model_dump()}
+    make_splits(spec, Path("prepared/items.parquet"), Path("splits"))
+    dataset, rows = PreparedDataset(Path("prepared")), rows_by_part(Path("splits/splits.json"), 0)
+    assert all(len(some) for some in rows.values())
+    assert dataset.image(int(rows["train"][0])).mode == "RGB"
+    return dataset.items, rows
+
+
+def test_imagenet_is_prepared_and_split(archives_of_imagenet):
+    archives_of_imagenet(LISTS["imagenet"]["imagenet100"][:4])
+    for name in ("imagenet", "imagenet100"):
+        items, rows = prepare_and_split(name)
+        assert [len(some) for some in rows.values()] == [4, 4, 4]
+        assert items["id"].iloc[rows["test"]].str.contains("val").all()
+
+
+def test_imagenets_few_shot_sets_are_prepared_and_split_by_class(publish, archives_of_imagenet, monkeypatch):
+    wnids = LISTS["imagenet"]["imagenet100"]
+    tiered = [wnid for part in LISTS["imagenet"]["tieredimagenet"].values() for wnid in part]
+    archives_of_imagenet(sorted({*wnids, *tiered}))
+    split = {"train": wnids[:64], "val": wnids[64:80], "test": wnids[80:]}
+    publish(imagenet, originals.miniimagenet(split), MINI_LISTS=imagenet.MINI_LISTS)
+    monkeypatch.setattr(imagenet, "MINI_IMAGES_PER_CLASS", 2)
+    for name, counted in (("miniimagenet", [64, 16, 20]), ("tieredimagenet", [351, 97, 160])):
+        items, rows = prepare_and_split(name)
+        assert [items["class"].iloc[some].nunique() for some in rows.values()] == counted
+
+
+def test_openclipart_is_prepared_and_split(without_debian):
+    originals.openclipart(Path("data/openclipart/png"))
+    items, rows = prepare_and_split("openclipart")
+    assert sum(len(some) for some in rows.values()) == len(items) == 41
+
+
 @pytest.mark.parametrize("name", OFFERS)
 def test_what_was_downloaded_is_prepared_and_split(offer, name):
     offer(name)
