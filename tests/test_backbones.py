@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-import tests.shrunk  # noqa: F401
 from clce_bench.cells import cells_of, union
 from clce_bench.data.prepare import prepare_dataset
 from clce_bench.data.splits import make_splits
@@ -22,6 +21,7 @@ from clce_bench.models.backbone import load_backbone
 from clce_bench.models.weights import prepare_backbone
 from clce_bench.recipes import Runtime, presets
 from clce_bench.training.train import train_cell
+from tests import shrunk
 
 IMAGES = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
@@ -32,7 +32,7 @@ def stored(folder, name, **spec):
 
 
 def test_the_feature_of_beit3_is_the_normalised_mean_of_the_patch_tokens(tmp_path):
-    model = load_backbone(stored(tmp_path, "beit3_shrunk"), 32)
+    model = load_backbone(stored(tmp_path, shrunk.beit3_shrunk.__name__), 32)
     with torch.no_grad():
         model.fc_norm.weight.uniform_(0.5, 1.5)
         model.fc_norm.bias.uniform_(-1, 1)

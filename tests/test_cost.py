@@ -8,7 +8,6 @@ from functools import partial
 import pytest
 import torch
 
-import tests.shrunk  # noqa: F401
 from clce_bench.cells import cells_of, union
 from clce_bench.cli import command_status
 from clce_bench.config import Backbone
@@ -21,10 +20,11 @@ from clce_bench.models import profile
 from clce_bench.registry import load_dataset
 from clce_bench.report.tables import cost_table
 from clce_bench.speed import devices, estimated_against_actual, hours, measure_here, measured, workload
+from tests import shrunk
 from tests.conftest import ROOT
 from tests.made_up import change_record, make_up
 
-SHRUNK = Backbone(name="beit3_shrunk", weights="random")
+SHRUNK = Backbone(name=shrunk.beit3_shrunk.__name__, weights="random")
 
 
 def test_operations_of_beit3_are_those_counted_by_hand():

@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import pytest
-import torch
 from safetensors.torch import load_file
 
 from clce_bench.data.prepare import prepare_dataset
@@ -51,7 +50,8 @@ def test_two_processes_train_as_one_does(job, tmp_path):
     assert read_json(tmp_path / "two" / "cell.json")["runtime"]["processes"] == 2
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
     for name, value in one.items():
-        torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-4)
+        # Sums in another order differ by rounding, which single weights near 0 show most.
+        assert (two[name] - value).double().norm() <= 1e-4 * value.double().norm() + 1e-6, name
 
 
 def test_what_processes_cannot_do_is_refused(job, tmp_path, monkeypatch):
