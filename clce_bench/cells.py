@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 from clce_bench.config import Backbone, Dataset, Experiment, Grid, Loss, Split
 from clce_bench.errors import UserError
 from clce_bench.files import canonical_json, digest
+from clce_bench.hazards import apply_hazards
 from clce_bench.hyperparameters import as_default, hyperparameters_of
 from clce_bench.recipes import Augmentation, Recipe
 from clce_bench.registry import loss_path
@@ -31,6 +32,8 @@ class Cell(Section):
     batch_size: int
     seed: int
     recipe: Recipe
+    hazards: list[str] = []
+    """Rules that this cell breaks on purpose, see :mod:`clce_bench.hazards`."""
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -44,8 +47,9 @@ class Cell(Section):
             del spec["recipe"]["projection_size"]
         if self.recipe.optimizer == "adamw":
             del spec["recipe"]["momentum"]
-        # They have done their part when the cell was made.
-        del spec["recipe"]["augmentation"], spec["recipe"]["equal_compute"]
+        del spec["recipe"]["augmentation"]  # It has done its part when the cell was made.
+        if not self.hazards:
+            del spec["hazards"]
         if self.split.images_per_class is None:
             del spec["split"]["images_per_class"]
         return spec
@@ -55,7 +59,8 @@ class Cell(Section):
         """Name of the cell's directory: readable axes and a hash of the rest."""
         loss = re.sub(r"[^A-Za-z0-9.]+", ".", self.loss["name"])
         few = f"_n{self.split.images_per_class}" if self.split.images_per_class else ""
-        return f"{loss}_bs{self.batch_size}_lam{self.weight:g}{few}_s{self.seed}-{digest(self.spec)}"
+        broken = f"_hazards-{'+'.join(self.hazards)}" if self.hazards else ""
+        return f"{loss}_bs{self.batch_size}_lam{self.weight:g}{few}{broken}_s{self.seed}-{digest(self.spec)}"
 
     @property
     def directory(self) -> Path:
@@ -79,6 +84,7 @@ class Cell(Section):
             **{f"loss.{key}": value for key, value in self.loss.items() if key != "name"},
             **{f"recipe.{key}": _scalar(value) for key, value in self.spec["recipe"].items()},
             "recipe.augmentation": ", ".join(f"{key} {value}" for key, value in changes.items()) or "none",
+            "hazards": ", ".join(self.hazards),
         }
 
 
@@ -119,7 +125,9 @@ def _expand(experiment: Experiment, grid: Grid) -> Iterator[Cell]:
         for hyperparameters in _hyperparameters(experiment, loss):
             for recipe in _recipes(experiment, grid, dataset, loss):
                 for backbone, batch_size, seed, split in product(backbones, grid.batch_size, grid.seed, splits):
-                    yield _cell(experiment, dataset, backbone, hyperparameters, weight, batch_size, seed, split, recipe)
+                    yield _cell(
+                        experiment, grid, dataset, backbone, hyperparameters, weight, batch_size, seed, split, recipe
+                    )
 
 
 def _backbones(experiment: Experiment, grid: Grid) -> Iterator[Backbone]:
@@ -164,6 +172,7 @@ def _alternatives(values: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _cell(
     experiment: Experiment,
+    grid: Grid,
     dataset: str,
     backbone: Backbone,
     loss: dict[str, Any],
@@ -179,19 +188,20 @@ def _cell(
     except ValidationError as error:
         raise UserError(f"grids: {_reason(error)}") from None
     weight = 0.0 if loss["name"] == "ce" else weight
-    if weight == 0 and not recipe.equal_compute:
-        recipe = recipe.model_copy(update={"views": 1})
+    augmentation = recipe.augmentation or prepared.augmentation
+    applied = apply_hazards(grid.hazards, loss["name"], weight, recipe, augmentation)
     return Cell(
         dataset=dataset,
         size=prepared.size,
         split=own_split,
-        augmentation=recipe.augmentation or prepared.augmentation,
+        augmentation=applied.augmentation,
         backbone=backbone,
         loss=loss,
         weight=weight,
         batch_size=batch_size,
         seed=seed,
-        recipe=recipe,
+        recipe=applied.recipe,
+        hazards=applied.hazards,
     )
 
 

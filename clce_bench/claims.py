@@ -33,7 +33,7 @@ class Claim(Section):
     where: Selector = {}
     """Holds for both sides."""
     grids: Annotated[list[str], BeforeValidator(listed)] = []
-    """Grids whose cells speak to it; all when not given."""
+    """Grids whose cells speak to it; all without hazards when not given."""
     metric: Annotated[list[str], BeforeValidator(listed)] = []
     """Names in ``metrics.json``; each that both sides have is a comparison of its own."""
     over: str = ""

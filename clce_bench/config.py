@@ -2,11 +2,12 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from clce_bench.claims import Claim, expand_claims
 from clce_bench.errors import UserError, unknown
 from clce_bench.figure_options import Figure
+from clce_bench.hazards import known_hazards
 from clce_bench.hyperparameters import check_loss
 from clce_bench.recipes import Augmentation, Recipe, RecipeValues, Runtime, expand_preset
 from clce_bench.registry import canonical_dataset, dataset_path
@@ -144,6 +145,8 @@ class Grid(Section):
     images_per_class: Annotated[list[Annotated[int, Field(ge=1)]], BeforeValidator(listed)] = []
     """Training images per class; the data set's own ``split.images_per_class`` when not given."""
     recipe: RecipeValues = {}
+    hazards: Annotated[list[str], BeforeValidator(listed), AfterValidator(known_hazards)] = []
+    """Rules that its cells break on purpose, all at once, to measure what that does: docs/audit.md."""
 
     @field_validator("dataset")
     @classmethod
@@ -214,6 +217,17 @@ class Experiment(Section):
         for key, name in used:
             if name and name not in names:
                 raise ValueError(f"{key}: {unknown('a grid', name, names)}")
+        hazards = {grid.name: grid.hazards for grid in self.grids}
+        together = [(f"claims: {claim.id}: grids", claim.grids) for claim in self.claims]
+        together += [(f"figures: {one.name}: grid", one.grid) for one in self.figures if one.kind != "audit"]
+        for key, members in together:
+            if any(hazards[name] != hazards[members[0]] for name in members):
+                raise ValueError(
+                    f"{key}: these grids differ in their hazards; only figures of kind 'audit' compare those."
+                )
+        for figure in self.figures:
+            if figure.kind == "audit" and hazards[figure.grid[0]]:
+                raise ValueError(f"figures: {figure.name}: grid: the first grid of an audit must have no hazards.")
         figures = [figure.name for figure in self.figures]
         for name in figures:
             if figures.count(name) > 1:

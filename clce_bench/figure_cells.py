@@ -105,7 +105,7 @@ def _lacking(figure: Figure, cells: list[Cell]) -> str:
     varying = varying_axes(cells)
     panels = embedded_cells(cells)
     match figure.kind:
-        case "differences" if len(losses) < 2 or "ce" not in losses:
+        case "audit" | "differences" if len(losses) < 2 or "ce" not in losses:
             return "it needs cross-entropy and another loss."
         case "difference_matrix" if len(_settings(cells)) < 2:
             return "it needs at least two losses or values of λ."

@@ -8,6 +8,7 @@ from clce_bench.section import Name, Section, listed
 
 Kind = Literal[
     "accuracy_cost",
+    "audit",
     "axis_curve",
     "batch_size_curve",
     "cosine_distributions",
@@ -22,6 +23,9 @@ Kind = Literal[
 
 EMBEDDINGS = ("cosine_distributions", "gradient_magnitudes", "tsne")
 """Kinds that are drawn from the cells' embeddings, not only from the summary."""
+
+TABLED = ("audit",)
+"""Kinds whose numbers are a table too, in ``tables/`` and on the page."""
 
 # Options that only some kinds have, and who has them.
 _KINDS_WITH = {

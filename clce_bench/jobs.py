@@ -15,6 +15,7 @@ from clce_bench.errors import UserError
 from clce_bench.figure_cells import axis_of, cells_of_figure, embedded_cells
 from clce_bench.figure_options import EMBEDDINGS
 from clce_bench.files import canonical_json, digest, read_json, write_if_changed, write_json
+from clce_bench.hazards import PROCESSES
 from clce_bench.provenance import fingerprint, now
 from clce_bench.registry import check_packaged, dataset_path, load_dataset, loss_path
 
@@ -173,6 +174,11 @@ def _check(cell: Cell, source: DatasetSource) -> None:
                 f"recipe.{key}: {value:g} is not allowed at λ = {cell.weight:g} with backbone.freeze:"
                 f" {cell.backbone.freeze}: {reason}. Allowed: λ = 0 with freeze: none."
             )
+    if "leaky-split" in cell.hazards and source.task == "few-shot":
+        raise UserError(f"hazards: leaky-split is not allowed on {cell.dataset}: its parts have no class in common.")
+    if "per-process-negatives" in cell.hazards and cell.batch_size % PROCESSES:
+        allowed = f"Allowed with per-process-negatives: multiples of {PROCESSES}"
+        raise UserError(f"grids: batch_size: {cell.batch_size} is not allowed. {allowed}.")
     if cell.recipe.views > cell.backbone.cached_views and cell.backbone.freeze != "none":
         allowed = f"Allowed: at most backbone.cached_views, {cell.backbone.cached_views}"
         raise UserError(f"recipe.views: {cell.recipe.views} is not allowed. {allowed}.")
@@ -200,6 +206,8 @@ def _add_cell(jobs: dict[str, dict[str, Job]], cell: Cell, source: DatasetSource
     spec = cell.spec
     division = {key: value for key, value in spec["split"].items() if key != "fold"}
     split_spec = {"dataset": cell.dataset, "size": cell.size, "split": division}
+    if "leaky-split" in cell.hazards:
+        split_spec["hazards"] = ["leaky-split"]
     split = f"{dataset_directory(cell.dataset)}-{cell.size}px-{digest(split_spec)}"
     jobs["splits"][split] = Job("splits", fingerprint("splits"), split_spec, {"dataset": dataset_json})
     splits_json = str(RESULTS / "splits" / split / "splits.json")

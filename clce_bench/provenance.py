@@ -42,6 +42,7 @@ _DESCRIPTIONS = {
             "errors",
             "figure_options",
             "files",
+            "hazards",
             "hyperparameters",
             "jobs",
             "loading",

@@ -32,6 +32,7 @@ def make_cells(folder, effects, seeds=3, units=80, splits=(0,), noise=0.1, **axe
                     "images_per_class": np.nan,
                     "backbone": "resnet18",
                     "overlap": "no",
+                    "hazards": "",
                     "batch_size": 64,
                 }
                 row |= {"lambda": 0.9, "status": "done", "grids": "main", "fold": 0, "validation": accuracy} | axes

@@ -61,6 +61,7 @@ def test_report_shows_headline_figures_tables_and_cells(capsys):
     assert not re.search(r'href="(https?:|/)', page)
     assert "UCI repository" in page
     assert "These results mix" not in page
+    assert "breaks rules" not in page
     printed_path = print_headline(experiment)
     printed = capsys.readouterr().out
     assert printed_path == plan.folder / "report.html"

@@ -13,6 +13,10 @@ from clce_bench.data.decode import DamagedImage, open_image
 from clce_bench.errors import UserError
 from clce_bench.files import read_json
 
+TRAINING = ("train-pool", "train-pool and test")
+"""Parts of a split that train or validate; the second one exists in leaky splits only (docs/audit.md)."""
+TESTING = ("test", "train-pool and test")
+
 
 class PreparedDataset:
     """Pixels, labels and groups, read when first asked for.
@@ -83,9 +87,9 @@ def rows_by_part(splits: Path, fold: int) -> dict[str, NDArray[np.int64]]:
     if fold > max(folds.max(), 0):
         reason = f"there are folds 0 to {folds.max()}" if folds.max() >= 0 else "the official validation part validates"
         raise UserError(f"split.fold: {fold} is not allowed: {reason}.")
-    pool, validating = part == "train-pool", folds == fold
+    pool, validating = np.isin(part, TRAINING), folds == fold
     return {
         "train": np.flatnonzero(pool & ~validating),
         "validation": np.flatnonzero(validating | (part == "validation")),
-        "test": np.flatnonzero(part == "test"),
+        "test": np.flatnonzero(np.isin(part, TESTING)),
     }

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from clce_bench.config import Split
 from clce_bench.data.dataset import Dataset
+from clce_bench.data.prepared import TRAINING
 from clce_bench.errors import UserError
 from clce_bench.files import sha256_of, staged, write_json
 from clce_bench.registry import load_dataset
 from clce_bench.seeds import seed_for
 
-POOL = "train-pool"
-PARTS = (POOL, "validation", "test", "unused")
+POOL, LEAKED = TRAINING
+PARTS = (POOL, "validation", "test", "unused", LEAKED)
 
 
 def make_splits(spec: dict[str, Any], items: Path, output: Path) -> None:
@@ -28,7 +29,8 @@ def make_splits(spec: dict[str, Any], items: Path, output: Path) -> None:
     no fold. A re-split of another data set's images uses none of that set's parts.
 
     Args:
-        spec: ``dataset``, ``size`` and ``split``, the values of :class:`clce_bench.config.Split` but for ``fold``.
+        spec: ``dataset``, ``size`` and ``split``, the values of :class:`clce_bench.config.Split` but for ``fold``;
+            ``hazards`` if there are any.
         items: the data set's ``items.parquet``.
         output: the folder to fill.
 
@@ -37,7 +39,8 @@ def make_splits(spec: dict[str, Any], items: Path, output: Path) -> None:
     """
     dataset: Dataset = load_dataset(spec["dataset"])
     frame = pd.read_parquet(items)
-    frame["part"], frame["fold"] = divide(frame, dataset, Split.model_validate(spec["split"]))
+    leaky = "leaky-split" in spec.get("hazards", [])
+    frame["part"], frame["fold"] = divide(frame, dataset, Split.model_validate(spec["split"]), leaky)
     with staged(output, last="splits.json") as folder:
         frame[["id", "part", "fold"]].to_parquet(folder / "splits.parquet", index=False)
         pool, test = frame["part"] == POOL, frame["part"] == "test"
@@ -53,19 +56,22 @@ def make_splits(spec: dict[str, Any], items: Path, output: Path) -> None:
         write_json(folder / "splits.json", description)
 
 
-def divide(items: pd.DataFrame, dataset: Dataset, split: Split) -> tuple[NDArray[Any], NDArray[np.int64]]:
+def divide(
+    items: pd.DataFrame, dataset: Dataset, split: Split, leaky: bool = False
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Gives each image its part and its fold.
 
     Args:
         items: a row per image: ``label``, ``class``, ``group`` and ``part``, the official part or nothing.
         dataset: says whether images or classes are divided, and whether the official parts are its own.
         split: the shares.
+        leaky: a hazard: draw the training part anew from all images, test images and near-copies of them included.
 
     Returns:
         Part, one of :data:`PARTS`, and fold, −1 for images that never validate or train; each (images,).
 
     Raises:
-        UserError: there are too few classes, or ``images_per_class`` leaves nothing out.
+        UserError: there are too few classes, ``images_per_class`` leaves nothing out, or official parts cannot leak.
     """
     rng = np.random.default_rng(seed_for("split", dataset=dataset.name, split=split.seed))
     deal = divide_classes if dataset.task == "few-shot" else divide_images
@@ -73,11 +79,21 @@ def divide(items: pd.DataFrame, dataset: Dataset, split: Split) -> tuple[NDArray
     parts = np.full(len(items), POOL, dtype=object)
     if dataset.name == dataset.images and items["part"].notna().all():
         parts = np.where(items["part"] == "train", POOL, items["part"].to_numpy(object))
+    if leaky and (dataset.task == "few-shot" or {"test", "validation"} & set(parts)):
+        allowed = "Allowed: on data sets for classification whose parts are drawn here"
+        raise UserError(f"hazards: leaky-split is not allowed: {dataset.name} has parts of its own. {allowed}.")
     if "test" not in parts:
         pool = np.flatnonzero(parts == POOL)
         testing = deal(labels[pool], groups[pool], [1 - split.test, split.test], rng) == 1
         parts[pool[testing]] = "test"
-    pool = np.flatnonzero(parts == POOL)
+    if leaky:
+        # Drawn like the test part and independently of it. The test part is that of the honest split.
+        groups = np.arange(len(items))
+        chance = np.random.Generator(np.random.PCG64(seed_for("leaky split", dataset=dataset.name, split=split.seed)))
+        training = deal(labels, groups, [1 - split.test, split.test], chance) == 0
+        tested = parts == "test"
+        parts = np.where(training, np.where(tested, LEAKED, POOL), np.where(tested, "test", "unused")).astype(object)
+    pool = np.flatnonzero(np.isin(parts, TRAINING))
     folds = np.full(len(items), -1)
     if "validation" not in parts:
         folds[pool] = deal(labels[pool], groups[pool], [1 / split.folds] * split.folds, rng)
@@ -92,7 +108,8 @@ def divide(items: pd.DataFrame, dataset: Dataset, split: Split) -> tuple[NDArray
                 f"split.images_per_class: {split.images_per_class} is not allowed: it would leave nothing out; the "
                 f"largest class of {dataset.name} has {largest} images to train on and to validate with."
             )
-        parts[pool[~kept]], folds[pool[~kept]] = "unused", -1
+        dropped = pool[~kept]
+        parts[dropped], folds[dropped] = np.where(parts[dropped] == LEAKED, "test", "unused"), -1
     if dataset.task == "classification":
         _check_classes(items["class"].to_numpy(), parts, folds, dataset.name)
     return parts, folds
@@ -102,7 +119,7 @@ def _check_classes(classes: NDArray[Any], parts: NDArray[Any], folds: NDArray[np
     """Refuses a split in which a class has nothing to train on when one of the folds validates."""
     names, numbers = np.unique(classes, return_inverse=True)
     for fold in range(max(folds.max(), 0) + 1):
-        training = np.bincount(numbers[(parts == POOL) & (folds != fold)], minlength=len(names))
+        training = np.bincount(numbers[np.isin(parts, TRAINING) & (folds != fold)], minlength=len(names))
         if not training.all():
             few = f"the class {names[training.argmin()]!r} has too few distinct images"
             raise UserError(f"{name}: {few}: in fold {fold} none is left to train on. Near-copies stay together.")

@@ -7,13 +7,15 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from clce_bench.config import Experiment
+from clce_bench.evaluation.audit import audit_of, audit_text
 from clce_bench.evaluation.claims import verdict_on
 from clce_bench.evaluation.compare import compare, compare_pairs, grid_rows, metrics_of, variance_of_differences
 from clce_bench.evaluation.published import add_published
 from clce_bench.evaluation.tables import comparison_table, variance_table, verdict_table, write_table
 from clce_bench.evaluation.verdicts import Verdict, write_verdicts
+from clce_bench.figure_options import TABLED, Figure
 from clce_bench.files import staged
-from clce_bench.labels import is_accuracy, metric_label
+from clce_bench.labels import is_accuracy, is_main, metric_label
 
 
 def write_answers(experiment: Experiment, summary: pd.DataFrame, output: Path) -> None:
@@ -39,7 +41,10 @@ def write_answers(experiment: Experiment, summary: pd.DataFrame, output: Path) -
                     table.insert(1, "metric", metric)
                     comparisons[name].append(table)
         verdicts = [verdict_on(claim, summary) for claim in experiment.claims]
-    write_tables(comparisons["comparisons"], comparisons["variance"], verdicts, output / "tables")
+        figures = {
+            figure.name: _figure_table(figure, summary) for figure in experiment.figures if figure.kind in TABLED
+        }
+    write_tables(comparisons["comparisons"], comparisons["variance"], verdicts, figures, output / "tables")
     with staged(output, last="verdicts.json") as folder:
         for name, parts in comparisons.items():
             known = [part for part in parts if len(part)]
@@ -51,8 +56,19 @@ def write_answers(experiment: Experiment, summary: pd.DataFrame, output: Path) -
         write_verdicts(folder / "verdicts.json", verdicts)
 
 
+def _figure_table(figure: Figure, summary: pd.DataFrame) -> pd.DataFrame:
+    """Gives the numbers of a figure as text, of its first metric."""
+    rows = pd.concat([grid_rows(summary, grid) for grid in figure.grid]).drop_duplicates("cell")
+    metrics = [f"metric.{name}" for name in figure.metrics] or [name for name in metrics_of(rows) if is_main(name)]
+    return audit_text(audit_of(rows, figure.grid, metrics[0])) if metrics else pd.DataFrame()
+
+
 def write_tables(
-    comparisons: list[pd.DataFrame], variance: list[pd.DataFrame], verdicts: list[Verdict], output: Path
+    comparisons: list[pd.DataFrame],
+    variance: list[pd.DataFrame],
+    verdicts: list[Verdict],
+    figures: dict[str, pd.DataFrame],
+    output: Path,
 ) -> None:
     """Writes a table per accuracy and grid, one of each grid's other metrics, one of the variance, one of the verdicts.
 
@@ -60,6 +76,7 @@ def write_tables(
         comparisons: one per grid and metric, with these as columns.
         variance: likewise.
         verdicts: in the order of the experiment file.
+        figures: text of the figures that have a table, by name.
         output: the folder of the tables; emptied first.
     """
     shutil.rmtree(output, ignore_errors=True)
@@ -79,4 +96,6 @@ def write_tables(
         if known:
             title = "Where the variance of the difference to CE comes from"
             write_table(variance_table(pd.concat(known)), folder / "variance", title)
+        for name, table in figures.items():
+            write_table(table, folder / name, name)
         write_table(verdict_table(verdicts), folder / "claims", "Claims of the papers")

@@ -37,6 +37,8 @@ def verdict_on(claim: Claim, summary: pd.DataFrame) -> Verdict:
     rows = _select(summary, claim.where)
     if claim.grids:
         rows = rows[[not set(claim.grids).isdisjoint(names.split()) for names in rows["grids"]]]
+    else:
+        rows = rows[rows["hazards"] == ""]
     first, second = _select(rows, claim.first), _select(rows, claim.second)
     for side, selector in ((first, claim.first), (second, claim.second)):
         if side.empty:

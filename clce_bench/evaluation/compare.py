@@ -12,10 +12,10 @@ from clce_bench.evaluation.statistics import crossed_components, hierarchical_bo
 from clce_bench.labels import is_accuracy, loss_label
 
 DATA = ["dataset", "images_per_class"]
-AXES = [*DATA, "backbone", "batch_size", "loss", "lambda"]
+AXES = [*DATA, "backbone", "batch_size", "loss", "lambda", "hazards"]
 LOSS_ORDER = ["ce", "supcon", "schane", "clce", "tcl", "ntxent", "hcl"]
 _DIFFERENCE = ["difference", "difference_low", "difference_high", "pairs", "p", "p_holm", "effect_size"]
-_OTHER = ["units", "bootstrap_low", "bootstrap_high"]
+_OTHER = ["units", "bootstrap_low", "bootstrap_high", "pooled_low", "pooled_high"]
 
 
 def grid_rows(summary: pd.DataFrame, grid: str) -> pd.DataFrame:
@@ -46,7 +46,8 @@ def compare(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
         ``high``, ``n`` (finished runs), ``diverged``, ``overlap`` (with the pre-training), ``units`` (test images or
         episodes behind the interval); against cross-entropy on the same images, backbone, batch size, splits, folds
         and seeds: ``difference``, ``difference_low``, ``difference_high``, ``pairs``, ``p``, ``p_holm`` (over this
-        table), ``effect_size``, and percentiles of the plain bootstrap, ``bootstrap_low``, ``bootstrap_high``.
+        table), ``effect_size``, percentiles of the plain bootstrap, ``bootstrap_low``, ``bootstrap_high``, and the ends
+        of the interval that takes all units of all runs for independent, ``pooled_low``, ``pooled_high``.
         Accuracies are in per cent, differences in points; other metrics are as they are.
     """
     varying = varying_columns(rows)
@@ -57,10 +58,11 @@ def compare(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
         entry = {**setting, "mean": mean, "low": low, "high": high, "n": n, "units": own.units}
         entry["diverged"] = int((members["status"] == "diverged").sum())
         entry["overlap"] = members["overlap"].iloc[0]
-        baseline = _baseline(rows, setting, metric)
+        baseline = baseline_of(rows, setting, metric)
         if setting["loss"] != "ce" and baseline is not None:
             difference = contrast([(1.0, members), (-1.0, baseline)], metric)
             entry |= _difference(difference) | _percentiles(difference)
+            entry |= dict(zip(("pooled_low", "pooled_high"), difference.pooled[1:3], strict=True))
         table.append(entry)
     columns = [*AXES, *varying, "overlap", "mean", "low", "high", "n", "diverged", *_DIFFERENCE, *_OTHER]
     frame = pd.DataFrame(table).reindex(columns=columns)
@@ -111,7 +113,7 @@ def variance_of_differences(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     """
     table = []
     for setting, members in settings_of(rows):
-        baseline = _baseline(rows, setting, metric)
+        baseline = baseline_of(rows, setting, metric)
         if setting["loss"] == "ce" or baseline is None:
             continue
         parts = _components(contrast([(1.0, members), (-1.0, baseline)], metric))
@@ -148,7 +150,7 @@ def setting_label(setting: dict[str, Any], rows: pd.DataFrame) -> str:
     for name, value in setting.items():
         if name.startswith(("loss.", "recipe.")) and not pd.isna(value):
             label += f", {name.partition('.')[2]} = {value}"
-    return label
+    return f"{label}, hazards: {setting['hazards']}" if setting["hazards"] else label
 
 
 def _difference(difference: Contrast) -> dict[str, float]:
@@ -176,7 +178,8 @@ def _components(difference: Contrast) -> dict[str, float]:
     return dict(zip(names, (np.array([split, *within]) / len(tables)).tolist(), strict=True))
 
 
-def _baseline(rows: pd.DataFrame, setting: dict[str, Any], metric: str) -> pd.DataFrame | None:
+def baseline_of(rows: pd.DataFrame, setting: dict[str, Any], metric: str) -> pd.DataFrame | None:
+    """Finds the cross-entropy cells that a setting is compared with; ``None`` if there are none or several kinds."""
     same = rows[rows["loss"] == "ce"]
     for axis in (*DATA, "backbone", "batch_size"):
         same = same[same[axis].isna() if pd.isna(setting[axis]) else same[axis] == setting[axis]]

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from clce_bench.evaluation.statistics import Interval, crossed_interval, effect_size, split_interval
+from clce_bench.evaluation.statistics import Interval, crossed_interval, effect_size, mean_interval, split_interval
 from clce_bench.labels import is_accuracy
 
 RUN = ["split_seed", "fold", "seed"]
@@ -54,6 +54,11 @@ class Contrast:
             means = [table.mean() for table in self.tables.values()]
             return split_interval(means, self.test_to_train, self.runs)
         return crossed_interval(next(iter(self.tables.values()), np.empty((0, 1))))
+
+    @property
+    def pooled(self) -> Interval:
+        """The interval that pooling all units of all runs gives: a hazard, since they are not independent."""
+        return mean_interval(np.concatenate([table.ravel() for table in self.tables.values()] or [np.empty(0)]))
 
     def shifted(self, by: float) -> "Contrast":
         """Adds a constant to every value, so that ``p`` asks whether the mean differs from its negative."""

@@ -26,6 +26,7 @@ def comparison_table(table: pd.DataFrame) -> pd.DataFrame:
             "batch": f"{record['batch_size']}",
             "loss": loss_label(record["loss"]),
             "λ": f"{record['lambda']:g}",
+            **({"hazards": record["hazards"]} if (table["hazards"] != "").any() else {}),
             **{name.partition(".")[2]: "" if pd.isna(record[name]) else str(record[name]) for name in varying},
             "ours [95 %]": with_interval(record["mean"], record["low"], record["high"]),
             "n": f"{record['n']}" + (f" + {record['diverged']} diverged" if record["diverged"] else ""),

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -13,6 +14,7 @@ from clce_bench.figure_options import Figure
 from clce_bench.figures.source import Drawing, Source
 from clce_bench.figures.style import sentence_figure, use_style
 from clce_bench.files import staged
+from clce_bench.hazards import known_hazards
 from clce_bench.registry import load
 
 
@@ -35,7 +37,7 @@ def render(job: dict[str, Any], output: Path) -> None:
     rows = rows[[matches(record, options.where) for record in rows.to_dict("records")]]
     history = pd.read_parquet(inputs["summary"].with_name("history.parquet"))
     source = Source(options, rows, history[history["cell"].isin(rows["cell"])], inputs)
-    drawing = _draw(source)
+    drawing = _with_hazards(_draw(source), rows)
     with staged(output.parent, last=output.name) as folder:
         stem = output.stem
         drawing.canvas.savefig(folder / f"{stem}.png")
@@ -46,6 +48,16 @@ def render(job: dict[str, Any], output: Path) -> None:
         (folder / f"{stem}.rst").write_text(_as_rst(drawing.caption) + "\n", encoding="utf-8")
         (folder / f"{stem}.cells.txt").write_text("".join(f"{path}\n" for path in rows["directory"]))
     plt.close(drawing.canvas)
+
+
+def _with_hazards(drawing: Drawing, rows: pd.DataFrame) -> Drawing:
+    """Says in title and caption which rules the cells break on purpose, if any do."""
+    names = known_hazards({name for hazards in rows["hazards"] for name in hazards.split(", ") if name})
+    if not names:
+        return drawing
+    text = f"With hazards, on purpose: {', '.join(names)}"
+    drawing.canvas.suptitle("\n".join(filter(None, [drawing.canvas.get_suptitle(), fill(text, 80)])))
+    return drawing._replace(caption=f"{drawing.caption} {text}.")
 
 
 def _as_rst(text: str) -> str:

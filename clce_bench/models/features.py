@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from clce_bench.data.augmentation import CLEAN, SUPPORT_VIEWS, Views
-from clce_bench.data.prepared import PreparedDataset
+from clce_bench.data.prepared import TRAINING, PreparedDataset
 from clce_bench.files import read_json, sha256_of, staged, write_json
 from clce_bench.models.backbone import load_backbone, normalise, split_backbone
 from clce_bench.models.device import acquired_device
@@ -55,7 +55,7 @@ def compute_features(spec: dict[str, Any], inputs: dict[str, Path], output: Path
     trunk, _ = split_backbone(model, spec["backbone"]["freeze"])
     views = Views(dataset, Augmentation(**spec["augmentation"]))
     count = spec["backbone"]["cached_views"]
-    used, pool = part != "unused", part == "train-pool"
+    used, pool = part != "unused", np.isin(part, TRAINING)
     support = part == "test" if read_json(inputs["splits"])["task"] == "few-shot" else np.zeros_like(pool)
     index = np.full((1 + count, len(part)), -1, dtype=np.int32)
     stored_rows = [used, *(pool | support if view < SUPPORT_VIEWS else pool for view in range(count))]

@@ -17,6 +17,7 @@ from clce_bench.files import read_json, write_json
 from clce_bench.jobs import Plan, evaluation_of, plan_of
 from clce_bench.labels import data_label, is_main, loss_label, metric_label
 from clce_bench.provenance import now
+from clce_bench.report.warnings import hazards_of
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ def table_rows(table: pd.DataFrame, metric: str) -> list[dict[str, str]]:
         row = {"loss": loss_label(record["loss"])}
         row["data set"] = data_label(record["dataset"], record["images_per_class"])
         row |= {title: f"{record[name]:g}" for name, title in fixed.items()}
+        row |= {"hazards": record["hazards"]} if (table["hazards"] != "").any() else {}
         row |= {name.partition(".")[2]: "–" if pd.isna(record[name]) else str(record[name]) for name in varying}
         row["seen in pre-training"] = record["overlap"]
         row["metric"] = label
@@ -146,6 +148,8 @@ def print_headline(experiment: Experiment) -> Path:
     for row in rows:
         table.add_row(*row.values())
     console.print(table)
+    for hazard in hazards_of(experiment.grids):
+        console.print(f"Hazard switched on: {hazard}", style="bold red", soft_wrap=True)
     cost = cost_of_last_run(plan)
     if cost:
         console.print(f"The last run: {cost}.")

@@ -19,8 +19,8 @@ from clce_bench.jobs import Plan, plan_of
 from clce_bench.provenance import now
 from clce_bench.registry import load_dataset
 from clce_bench.report.headline import cost_of_last_run, headline_rows
-from clce_bench.report.tables import Link, Table, cell_table, cost_table, tables_of
-from clce_bench.report.warnings import warnings_of
+from clce_bench.report.tables import Link, Table, cell_table, cost_table, figure_tables, tables_of
+from clce_bench.report.warnings import hazards_of, warnings_of
 from clce_bench.speed import estimated_against_actual
 
 LARGEST_SVG = 1_000_000
@@ -42,11 +42,15 @@ def write_report(experiment: Experiment, output: Path) -> None:
         experiment=experiment,
         version=__version__,
         written=now()[:16].replace("T", " "),
+        hazards=hazards_of(experiment.grids),
         warnings=warnings_of(summary, [grid.name for grid in experiment.grids], len(environments)),
         verdicts=_verdicts(output.with_name("verdicts.json"), summary, output.parent),
         headline=Table("Headline", headline_rows(experiment, summary)),
         figures=_figures(experiment, output.parent),
-        tables=[table for grid in experiment.grids for table in tables_of(grid.name, comparisons)],
+        tables=[
+            *figure_tables(experiment.figures, output.parent / "tables"),
+            *(table for grid in experiment.grids for table in tables_of(grid.name, comparisons)),
+        ],
         files=[path.name for path in _files(output.parent)],
         cells=cell_table(summary, output.parent, plan.folder / "runs.html"),
         costs=cost_table(estimated_against_actual(plan)),

@@ -8,6 +8,7 @@ import pandas as pd
 
 from clce_bench.evaluation.compare import AXES, metrics_of
 from clce_bench.evaluation.tables import comparison_table
+from clce_bench.figure_options import TABLED, Figure
 from clce_bench.labels import data_label, is_accuracy, is_main, loss_label, metric_label
 from clce_bench.speed import Actual
 
@@ -41,6 +42,23 @@ class Link(NamedTuple):
 
     text: str
     target: str
+
+
+def figure_tables(figures: list[Figure], folder: Path) -> list[Table]:
+    """Reads the tables of the figures that have one.
+
+    Args:
+        figures: of the experiment.
+        folder: of its tables.
+    """
+    tables = []
+    for figure in figures:
+        path = folder / f"{figure.name}.csv"
+        if figure.kind in TABLED and path.exists() and path.read_text().strip():
+            rows = pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records")
+            text = [{str(key): value for key, value in row.items()} for row in rows]
+            tables.append(Table(figure.name, text[:ROWS], max(0, len(text) - ROWS), f"tables/{path.name}"))
+    return tables
 
 
 def tables_of(grid: str, comparisons: pd.DataFrame) -> list[Table]:
@@ -80,6 +98,7 @@ def _others(rows: pd.DataFrame, metrics: list[str]) -> list[dict[str, Any]]:
         first = members.iloc[0]
         row = {"loss": loss_label(first["loss"]), "data set": data_label(first["dataset"], first["images_per_class"])}
         row |= {"batch": f"{first['batch_size']:g}", "λ": f"{first['lambda']:g}"}
+        row |= {"hazards": first["hazards"]} if (rows["hazards"] != "").any() else {}
         row |= {name.partition(".")[2]: "" if pd.isna(first[name]) else str(first[name]) for name in varying}
         means = dict(zip(members["metric"], members["mean"], strict=True))
         for metric in metrics:

@@ -2,7 +2,9 @@
 
 import pandas as pd
 
+from clce_bench.config import Grid
 from clce_bench.evaluation.compare import AXES, grid_rows
+from clce_bench.hazards import HAZARDS
 from clce_bench.labels import data_label, setting_label
 
 FEW_SEEDS = 5
@@ -19,6 +21,15 @@ def warnings_of(summary: pd.DataFrame, grids: list[str], environments: int) -> l
     """
     return [
         text for text in (_holes(summary, grids), _mixed(environments), _overlap(summary), _few_seeds(summary)) if text
+    ]
+
+
+def hazards_of(grids: list[Grid]) -> list[str]:
+    """Says which rules an experiment breaks on purpose, what that does, and where."""
+    return [
+        f"{name}: {meaning} (in {', '.join(grid.name for grid in grids if name in grid.hazards)})"
+        for name, meaning in HAZARDS.items()
+        if any(name in grid.hazards for grid in grids)
     ]
 
 

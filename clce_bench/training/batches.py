@@ -122,7 +122,14 @@ class _ViewBatches(Dataset[Tensor]):
 
 
 def epoch_batches(
-    rows: NDArray[np.int64], batch_size: int, views: int, stored: int | None, epoch: int, dataset: str, seed: int
+    rows: NDArray[np.int64],
+    batch_size: int,
+    views: int,
+    stored: int | None,
+    epoch: int,
+    dataset: str,
+    seed: int,
+    same_crop: bool = False,
 ) -> Iterator[Batch]:
     """Draws the batches of one epoch.
 
@@ -134,6 +141,7 @@ def epoch_batches(
         epoch: counts from 0.
         dataset: an axis of the randomness, as ``seed``; the loss is none.
         seed: the cell's seed.
+        same_crop: a hazard: repeat the first view instead of drawing others.
 
     Yields:
         Rows and views, each (views · batch_size,): all images in their first view, then all in their second, …
@@ -144,6 +152,8 @@ def epoch_batches(
         chosen = np.tile(epoch * views + np.arange(views), (len(rows), 1))
     else:
         chosen = rng.random((len(rows), stored)).argsort(axis=1)[:, :views]
+    if same_crop:
+        chosen = np.repeat(chosen[:, :1], views, axis=1)
     for start in range(0, len(rows) - batch_size + 1, batch_size):
         batch = slice(start, start + batch_size)
         yield np.tile(order[batch], views), chosen[batch].T.reshape(-1)

@@ -34,7 +34,7 @@ class Epoch:
         time: when it ended, ISO 8601.
         loss: mean of the fused loss over the steps.
         learning_rate: at the last step.
-        validation: accuracy on the validation part, in [0, 1].
+        validation: accuracy on the validation part, in [0, 1]; on the test part under ``test-selection``.
         seconds: of training until then, validation included, without what a killed run lost.
     """
 
@@ -105,7 +105,10 @@ def fit(
     with stop_signals() as stop, Progress(cell.name, steps, training.step, cell.batch_size) as progress:
         for epoch in range(training.step // per_epoch, recipe.epochs):
             stepper.model.train()
-            drawn = epoch_batches(rows, cell.batch_size, recipe.views, inputs.views, epoch, cell.dataset, cell.seed)
+            drawn = epoch_batches(
+                *(rows, cell.batch_size, recipe.views, inputs.views, epoch, cell.dataset, cell.seed),
+                same_crop="same-crop" in cell.hazards,
+            )
             batches = [
                 (distributed.own_share(images, recipe.views), distributed.own_share(views, recipe.views))
                 for images, views in list(drawn)[training.step - epoch * per_epoch :]
@@ -133,12 +136,15 @@ def fit(
                     with _timed(training):
                         stepper.evaluated.eval()
                         accuracy, mean = validate(), training.total / per_epoch
+                        if "test-selection" in cell.hazards:
+                            stepper.keep_best(accuracy)
                     done = Epoch(epoch + 1, now(), mean, rate, accuracy, training.seconds)
                     training.history.append(done)
                     training.total = 0.0
                     log.info("%s", progress.line(epoch + 1, recipe.epochs, mean, accuracy))
                 if training.step < steps:
                     _checkpoint(stepper, checkpoints, training, stop.asked)
+    stepper.restore_best()
     return training
 
 

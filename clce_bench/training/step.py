@@ -48,6 +48,7 @@ class Stepper:
         self.average = ModelEmaV3(model, decay=recipe.ema, use_warmup=True) if recipe.ema else None
         self.micro_batch = runtime.micro_batch if isinstance(runtime.micro_batch, int) else None
         self.shrinks = runtime.micro_batch == "auto"
+        self.best: tuple[float, dict[str, Tensor]] | None = None
         self.mixup: Mixup | None = None
         if recipe.mixup or recipe.cutmix:
             self.mixup = Mixup(recipe.mixup, recipe.cutmix, label_smoothing=recipe.label_smoothing, num_classes=classes)
@@ -59,6 +60,16 @@ class Stepper:
         """The model whose weights count: the moving average where there is one."""
         averaged: ContrastiveClassifier = self.average.module if self.average else self.model
         return averaged
+
+    def keep_best(self, accuracy: float) -> None:
+        """Remembers the weights if no earlier epoch was as accurate."""
+        if self.best is None or accuracy > self.best[0]:
+            self.best = accuracy, {name: value.clone() for name, value in self.evaluated.state_dict().items()}
+
+    def restore_best(self) -> None:
+        """Goes back to the weights that were kept, if any were."""
+        if self.best:
+            self.evaluated.load_state_dict(self.best[1])
 
     def step(self, number: int, inputs: Tensor, labels: Tensor, images: Tensor) -> Tensor:
         """Takes one step.
@@ -130,6 +141,7 @@ class Stepper:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "average": self.average.state_dict() if self.average else None,
+            "best": self.best,
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -138,5 +150,6 @@ class Stepper:
         self.loss.load_state_dict(state["loss"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
+        self.best = state["best"]
         if self.average:
             self.average.load_state_dict(state["average"])

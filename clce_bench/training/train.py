@@ -17,7 +17,9 @@ from clce_bench.data.augmentation import SUPPORT_VIEWS
 from clce_bench.data.prepared import PreparedDataset, rows_by_part
 from clce_bench.errors import UserError
 from clce_bench.files import canonical_json, read_json, sha256_of, staged, write_json
+from clce_bench.hazards import PROCESSES
 from clce_bench.losses import FusedLoss, create_loss
+from clce_bench.losses.hazards import BASE_TEMPERATURE, PerProcess, Scaled
 from clce_bench.models.backbone import load_backbone, split_backbone
 from clce_bench.models.classifier import ContrastiveClassifier
 from clce_bench.models.device import acquired_device
@@ -85,18 +87,19 @@ def _train(job: dict[str, Any], output: Path, runtime: Runtime, device: torch.de
     stepper = Stepper(model, loss, cell, runtime, classes)
     model = stepper.evaluated
 
+    chosen = rows["test" if "test-selection" in cell.hazards else "validation"]
+
     def validate() -> float:
-        features, logits = embed(model, inputs, rows["validation"])
-        own = dataset.items["label"].to_numpy()[rows["validation"]]
+        features, logits = embed(model, inputs, chosen)
         if few_shot or logits is None:
-            return leave_one_out_accuracy(features, own)
-        return float((logits.argmax(axis=1) == labels[rows["validation"]].cpu().numpy()).mean())
+            return leave_one_out_accuracy(features, dataset.items["label"].to_numpy()[chosen])
+        return float((logits.argmax(axis=1) == labels[chosen].cpu().numpy()).mean())
 
     checkpoints = Checkpoints(output / "checkpoints", canonical_json(job), runtime.checkpoint_seconds)
     training = fit(stepper, cell, inputs, rows["train"], labels.to(device), validate, checkpoints)
     if distributed.rank():
         return
-    embedded = np.sort(np.concatenate(list(rows.values())))
+    embedded = np.unique(np.concatenate(list(rows.values())))
     features, logits = embed(model, inputs, embedded)
     if not np.isfinite(features).all():
         training.diverged = "the features were not finite after the last epoch"
@@ -116,6 +119,8 @@ def _check(cell: Cell, runtime: Runtime) -> None:
     processes, recipe = distributed.processes(), cell.recipe
     if cell.batch_size % processes:
         raise UserError(f"batch_size: {cell.batch_size} cannot be shared by {processes} processes evenly.")
+    if "per-process-negatives" in cell.hazards and PROCESSES % processes:
+        raise UserError(f"runtime.processes: {processes} cannot stand for {PROCESSES}, as per-process-negatives asks.")
     if processes > 1 and runtime.micro_batch == "auto":
         raise UserError("runtime.micro_batch: 'auto' is not allowed with several processes. Allowed: a number.")
     if recipe.batch_norm == "batch" and (runtime.micro_batch is not None or processes > 1):
@@ -130,7 +135,7 @@ def _contrastive(cell: Cell) -> torch.nn.Module | None:
         return None
     hyperparameters = {key: value for key, value in cell.loss.items() if key != "name"}
     name = cell.loss["name"]
-    if distributed.processes() > 1:
+    if distributed.processes() > 1 and "per-process-negatives" not in cell.hazards:
         hyperparameters["gather"] = True
     try:
         loss = create_loss(name, **hyperparameters)
@@ -139,6 +144,10 @@ def _contrastive(cell: Cell) -> torch.nn.Module | None:
     if cell.recipe.views < 2 and getattr(loss, "self_supervised", False):
         why = f"the positives of {name} are other views of an image"
         raise UserError(f"recipe.views: {cell.recipe.views} is not allowed: {why}. Allowed: at least 2.")
+    if "per-process-negatives" in cell.hazards:
+        loss = PerProcess(loss, PROCESSES // distributed.processes(), cell.recipe.views)
+    if "scaled-supcon" in cell.hazards:
+        loss = Scaled(loss, cell.loss["temperature"] / BASE_TEMPERATURE)
     return loss
 
 
