@@ -22,9 +22,13 @@ install: .venv/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[pipeline,dev]'
 	@touch $@
 
+RUN = $(BIN)/snakemake --configfile $(EXPERIMENT) $(if $(PROFILE),--profile $(PROFILE)) \
+	$$([ -t 2 ] && echo --logger rich || echo --quiet rules)
+
+# Where an experiment searches settings, its trials run first.
 reproduce: install
-	@$(BIN)/snakemake --configfile $(EXPERIMENT) $(if $(PROFILE),--profile $(PROFILE)) \
-		$$([ -t 2 ] && echo --logger rich || echo --quiet rules)
+	@$(BIN)/clce-bench tune --check --experiment $(EXPERIMENT) 2>/dev/null || $(RUN)
+	@$(RUN)
 	@$(BIN)/clce-bench headline --experiment $(EXPERIMENT)
 
 test: install browser

@@ -11,11 +11,13 @@ from pydantic import Field, ValidationError
 from clce_bench.config import Backbone, Dataset, Experiment, Grid, Loss, Split
 from clce_bench.errors import UserError
 from clce_bench.files import canonical_json, digest
+from clce_bench.grid_checks import check_grids
 from clce_bench.hazards import apply_hazards
 from clce_bench.hyperparameters import as_default, hyperparameters_of
 from clce_bench.recipes import Augmentation, Recipe
 from clce_bench.registry import loss_path
 from clce_bench.section import Section
+from clce_bench.trials import Choices, parts_of
 
 
 class Cell(Section):
@@ -99,14 +101,25 @@ def dataset_directory(dataset: str) -> str:
     return f"{re.sub('[^A-Za-z0-9._-]+', '-', kind)}-{readable}-{digest(dataset, 6)}" if kind else dataset
 
 
-def cells_of(experiment: Experiment) -> dict[str, list[Cell]]:
+def cells_of(experiment: Experiment, choices: Choices | None = None) -> dict[str, list[Cell]]:
     """Lists the cells of each grid.
+
+    Args:
+        experiment: as its file says.
+        choices: what searches have decided so far; a grid that uses what is not decided yet has no cells.
 
     Returns:
         Cells by grid name, without duplicates, sorted by name: the order in the file does not matter.
+
+    Raises:
+        UserError: values that do not go together.
     """
-    grids = {grid.name: {cell.name: cell for cell in _expand(experiment, grid)} for grid in experiment.grids}
-    return {name: [cells[key] for key in sorted(cells)] for name, cells in grids.items()}
+    check_grids(experiment)
+    grids: dict[str, list[Cell]] = {}
+    for grid in experiment.grids:
+        cells = {cell.name: cell for part in parts_of(grid, choices or {}) for cell in expand(experiment, part)}
+        grids[grid.name] = [cells[key] for key in sorted(cells)]
+    return grids
 
 
 def union(grids: dict[str, list[Cell]]) -> list[Cell]:
@@ -115,7 +128,8 @@ def union(grids: dict[str, list[Cell]]) -> list[Cell]:
     return [cells[name] for name in sorted(cells)]
 
 
-def _expand(experiment: Experiment, grid: Grid) -> Iterator[Cell]:
+def expand(experiment: Experiment, grid: Grid) -> Iterator[Cell]:
+    """Yields the cells of a grid that searches nothing."""
     axes = {"fold": grid.fold, "seed": grid.split_seed, "images_per_class": grid.images_per_class}
     splits = list(_alternatives({key: values for key, values in axes.items() if values}))
     backbones = list(_backbones(experiment, grid))

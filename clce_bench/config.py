@@ -11,6 +11,7 @@ from clce_bench.hazards import known_hazards
 from clce_bench.hyperparameters import check_loss
 from clce_bench.recipes import Augmentation, Recipe, RecipeValues, Runtime, expand_preset
 from clce_bench.registry import canonical_dataset, dataset_path
+from clce_bench.search import Tuning
 from clce_bench.section import Name, Probability, Section, listed
 
 
@@ -147,6 +148,10 @@ class Grid(Section):
     recipe: RecipeValues = {}
     hazards: Annotated[list[str], BeforeValidator(listed), AfterValidator(known_hazards)] = []
     """Rules that its cells break on purpose, all at once, to measure what that does: docs/audit.md."""
+    tuning: Tuning | None = None
+    """Searches the settings of its losses: docs/tuning.md."""
+    tuned_by: str = ""
+    """The grid whose search decides the settings of these losses."""
 
     @field_validator("dataset")
     @classmethod
@@ -217,17 +222,6 @@ class Experiment(Section):
         for key, name in used:
             if name and name not in names:
                 raise ValueError(f"{key}: {unknown('a grid', name, names)}")
-        hazards = {grid.name: grid.hazards for grid in self.grids}
-        together = [(f"claims: {claim.id}: grids", claim.grids) for claim in self.claims]
-        together += [(f"figures: {one.name}: grid", one.grid) for one in self.figures if one.kind != "audit"]
-        for key, members in together:
-            if any(hazards[name] != hazards[members[0]] for name in members):
-                raise ValueError(
-                    f"{key}: these grids differ in their hazards; only figures of kind 'audit' compare those."
-                )
-        for figure in self.figures:
-            if figure.kind == "audit" and hazards[figure.grid[0]]:
-                raise ValueError(f"figures: {figure.name}: grid: the first grid of an audit must have no hazards.")
         figures = [figure.name for figure in self.figures]
         for name in figures:
             if figures.count(name) > 1:

@@ -107,7 +107,7 @@ def _lacking(figure: Figure, cells: list[Cell]) -> str:
     match figure.kind:
         case "audit" | "differences" if len(losses) < 2 or "ce" not in losses:
             return "it needs cross-entropy and another loss."
-        case "difference_matrix" if len(_settings(cells)) < 2:
+        case "difference_matrix" | "rank_change" if len(_settings(cells)) < 2:
             return "it needs at least two losses or values of λ."
         case "lambda_curve" if len(weights) < 2:
             return "it needs at least two values of λ."

@@ -17,6 +17,7 @@ Kind = Literal[
     "differences",
     "gradient_magnitudes",
     "lambda_curve",
+    "rank_change",
     "training_curve",
     "tsne",
 ]
@@ -24,7 +25,7 @@ Kind = Literal[
 EMBEDDINGS = ("cosine_distributions", "gradient_magnitudes", "tsne")
 """Kinds that are drawn from the cells' embeddings, not only from the summary."""
 
-TABLED = ("audit",)
+TABLED = ("audit", "rank_change")
 """Kinds whose numbers are a table too, in ``tables/`` and on the page."""
 
 # Options that only some kinds have, and who has them.
@@ -69,6 +70,8 @@ class Figure(Section):
 
     @model_validator(mode="after")
     def _options_fit(self) -> "Figure":
+        if self.kind == "rank_change" and len(self.grid) != 2:
+            raise ValueError("grid: rank_change needs two, the one before and the one after.")
         for option, kinds in _KINDS_WITH.items():
             given = getattr(self, option) != type(self).model_fields[option].default
             if given and self.kind not in kinds:

@@ -8,16 +8,16 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from clce_bench.cell_checks import check_cell, weights_file
 from clce_bench.cells import Cell, cells_of, dataset_directory, union
 from clce_bench.config import Dataset, Experiment
 from clce_bench.data.dataset import Dataset as DatasetSource
-from clce_bench.errors import UserError
 from clce_bench.figure_cells import axis_of, cells_of_figure, embedded_cells
 from clce_bench.figure_options import EMBEDDINGS
 from clce_bench.files import canonical_json, digest, read_json, write_if_changed, write_json
-from clce_bench.hazards import PROCESSES
 from clce_bench.provenance import fingerprint, now
-from clce_bench.registry import check_packaged, dataset_path, load_dataset, loss_path
+from clce_bench.registry import dataset_path, load_dataset, loss_path
+from clce_bench.trials import Choices, searched
 
 RESULTS = Path("results")
 
@@ -44,6 +44,11 @@ class Job:
         return canonical_json({"spec": self.spec, "inputs": self.inputs, "code": self.code})
 
     @property
+    def identity(self) -> str:
+        """A digest of :attr:`param`."""
+        return digest(self.param, length=32)
+
+    @property
     def stamp(self) -> str:
         """An empty file named after the code, whose age tells Snakemake whether a result is older than its code."""
         return str(RESULTS / "code" / f"{self.verb}-{self.code}")
@@ -58,12 +63,20 @@ class Plan:
         grids: cells by grid.
         cells: all cells, each once.
         jobs: by verb, then by the directory of the result below the stage's own (for figures, the figure's name).
+        deciding: whether trials must first decide the settings of other cells; there are only the trials then.
     """
 
     experiment: Experiment
     grids: dict[str, list[Cell]]
     cells: list[Cell]
     jobs: dict[str, dict[str, Job]]
+    deciding: bool = False
+
+    @property
+    def targets(self) -> list[str]:
+        """The files that a run is for."""
+        names = ["tuning.json"] if self.deciding else ["report.html", "tracked.json"]
+        return [str(self.folder / name) for name in names]
 
     @property
     def folder(self) -> Path:
@@ -91,13 +104,17 @@ def plan_of(experiment: Experiment) -> Plan:
     """
     grids = cells_of(experiment)
     jobs: dict[str, dict[str, Job]] = {verb: {} for verb in ("dataset", "splits", "episodes", "backbone", "features")}
-    jobs |= {"train": {}, "evaluate": {}, "figures": {}}
+    jobs |= {"train": {}, "evaluate": {}, "tune": {}, "figures": {}}
+    for cell in union(grids):
+        check_cell(cell, load_dataset(cell.dataset))
+    trials = {grid.name: grids[grid.name] for grid in searched(experiment)}
+    choices = _add_search(jobs, experiment, trials) if trials else {}
+    deciding = choices is None
+    if trials:
+        grids = trials if choices is None else cells_of(experiment, choices)
     cells = union(grids)
-    sources: dict[str, DatasetSource] = {name: load_dataset(name) for name in {cell.dataset for cell in cells}}
-    for cell in cells:
-        _check(cell, sources[cell.dataset])
-        _add_cell(jobs, cell, sources[cell.dataset], experiment.datasets.get(cell.dataset, Dataset()))
-    for figure in experiment.figures:
+    _add_cells(jobs, experiment, union({name: members for name, members in grids.items() if name not in trials}))
+    for figure in experiment.figures if not deciding else []:
         inputs = {"summary": str(RESULTS / "experiments" / experiment.name / "summary.parquet")}
         shown = cells_of_figure(figure, grids)
         if figure.kind in EMBEDDINGS:
@@ -108,7 +125,26 @@ def plan_of(experiment: Experiment) -> Plan:
     published = digest((files("clce_bench") / "data_files" / "published.yaml").read_text(encoding="utf-8"))
     for verb, spec in {"summarize": {"published": published}, "report": {}, "track": {}}.items():
         jobs[verb] = {experiment.name: Job(verb, fingerprint(verb), spec)}
-    return Plan(experiment, grids, cells, jobs)
+    return Plan(experiment, grids, cells, jobs, deciding)
+
+
+def _add_search(
+    jobs: dict[str, dict[str, Job]], experiment: Experiment, trials: dict[str, list[Cell]]
+) -> Choices | None:
+    """Adds the trials and the choice among them; returns what it was, if it was among the trials as they are now."""
+    _add_cells(jobs, experiment, union(trials))
+    jobs["evaluate"].clear()  # A trial is never measured on the test part.
+    keys = {name: [cell_key(cell) for cell in members] for name, members in trials.items()}
+    spec = {name: [digest(jobs["train"][key].param) for key in members] for name, members in keys.items()}
+    inputs = {f"cell_{n}": str(cell.directory / "cell.json") for n, cell in enumerate(union(trials))}
+    tune = jobs["tune"][experiment.name] = Job("tune", fingerprint("tune"), spec, inputs)
+    path = RESULTS / "experiments" / experiment.name / "tuning.json"
+    found = read_json(path) if path.exists() else {}
+    if found.get("identity") != tune.identity:
+        return None
+    return {
+        grid: {loss: entry["settings"] for loss, entry in chosen.items()} for grid, chosen in found["choices"].items()
+    }
 
 
 def cell_key(cell: Cell) -> str:
@@ -116,12 +152,13 @@ def cell_key(cell: Cell) -> str:
     return str(cell.directory.relative_to(RESULTS / "cells"))
 
 
-def status_of(cell: Cell, job: Job) -> tuple[str, str]:
+def status_of(cell: Cell, job: Job, evaluated: bool = True) -> tuple[str, str]:
     """Says what is known of a cell, from its own files.
 
     Args:
         cell: the cell.
         job: its ``train`` job as of now.
+        evaluated: whether it is measured on the test part, which a trial is not.
 
     Returns:
         ``done``, ``diverged``, ``failed``, ``stale`` or ``missing``, and the reason in words (empty for ``done``).
@@ -134,7 +171,7 @@ def status_of(cell: Cell, job: Job) -> tuple[str, str]:
     if canonical_json(record["job"]) != job.param:
         changed = [key for key in ("spec", "inputs", "code") if record["job"].get(key) != getattr(job, key)]
         return "stale", f"{' and '.join(changed)} changed since {record['started']}"
-    if record["status"] == "done" and evaluation_of(cell) is None:
+    if evaluated and record["status"] == "done" and evaluation_of(cell) is None:
         return "missing", "trained, not evaluated yet"
     return record["status"], record["reason"] or ""
 
@@ -149,46 +186,17 @@ def evaluation_of(cell: Cell) -> dict[str, Any] | None:
     return evaluation if evaluation["cell_sha256"] == trained else None
 
 
-def weights_file(weights: str) -> Path | None:
-    """Returns the file that ``backbone.weights`` names, if it names one."""
-    return None if weights in ("timm", "random") or weights.startswith("package:") else Path(weights)
-
-
-def _check(cell: Cell, source: DatasetSource) -> None:
-    if cell.batch_size > source.train_images and cell.split == Dataset().split:
-        allowed = f"Allowed: at most {source.train_images}, the training images of {cell.dataset}"
-        raise UserError(f"grids: batch_size: {cell.batch_size} is not allowed. {allowed}.")
-    check_packaged(cell.backbone.name, cell.backbone.weights)
-    file = weights_file(cell.backbone.weights)
-    if file and not file.is_file():
-        allowed = "Allowed: 'package:NAME', a .safetensors or .pth file, 'timm' or 'random'"
-        raise UserError(f"backbone.weights: {file}: there is no such file. {allowed}.")
-    for key, unused in (("drop_path", 0.0), ("layer_decay", 1.0)):
-        if cell.backbone.freeze != "none" and (value := getattr(cell.recipe, key)) != unused:
-            reason = f"the backbone is frozen up to {cell.backbone.freeze!r}"
-            raise UserError(f"recipe.{key}: {value:g} is not allowed: {reason}. Allowed: {unused:g}.")
-    for key in ("mixup", "cutmix"):
-        if (value := getattr(cell.recipe, key)) and (cell.weight > 0 or cell.backbone.freeze != "none"):
-            reason = "mixed images have no one class, and stored features cannot be mixed"
-            raise UserError(
-                f"recipe.{key}: {value:g} is not allowed at λ = {cell.weight:g} with backbone.freeze:"
-                f" {cell.backbone.freeze}: {reason}. Allowed: λ = 0 with freeze: none."
-            )
-    if "leaky-split" in cell.hazards and source.task == "few-shot":
-        raise UserError(f"hazards: leaky-split is not allowed on {cell.dataset}: its parts have no class in common.")
-    if "per-process-negatives" in cell.hazards and cell.batch_size % PROCESSES:
-        allowed = f"Allowed with per-process-negatives: multiples of {PROCESSES}"
-        raise UserError(f"grids: batch_size: {cell.batch_size} is not allowed. {allowed}.")
-    if cell.recipe.views > cell.backbone.cached_views and cell.backbone.freeze != "none":
-        allowed = f"Allowed: at most backbone.cached_views, {cell.backbone.cached_views}"
-        raise UserError(f"recipe.views: {cell.recipe.views} is not allowed. {allowed}.")
-
-
 def _embeddings(jobs: dict[str, dict[str, Job]], cells: list[Cell]) -> dict[str, str]:
     """Names the embeddings of cells of one data set, and the files that say what their rows are."""
     prepared = jobs["train"][cell_key(cells[0])].inputs
     rows = {name: prepared[name] for name in ("dataset", "splits")}
     return rows | {f"embeddings_{n}": str(cell.directory / "embeddings.npz") for n, cell in enumerate(cells)}
+
+
+def _add_cells(jobs: dict[str, dict[str, Job]], experiment: Experiment, cells: list[Cell]) -> None:
+    sources: dict[str, DatasetSource] = {name: load_dataset(name) for name in {cell.dataset for cell in cells}}
+    for cell in cells:
+        _add_cell(jobs, cell, sources[cell.dataset], experiment.datasets.get(cell.dataset, Dataset()))
 
 
 def _add_cell(jobs: dict[str, dict[str, Job]], cell: Cell, source: DatasetSource, prepared: Dataset) -> None:

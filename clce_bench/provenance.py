@@ -24,6 +24,7 @@ VERBS = {
     "backbone": "clce_bench.models.weights",
     "features": "clce_bench.models.features",
     "train": "clce_bench.training.train",
+    "tune": "clce_bench.evaluation.tuning",
     "evaluate": "clce_bench.evaluation.evaluate",
     "summarize": "clce_bench.evaluation.summary",
     "figures": "clce_bench.figures.render",
@@ -36,12 +37,14 @@ _DESCRIPTIONS = {
     f"clce_bench.{name}"
     for name in (
         *(
+            "cell_checks",
             "cells",
             "claims",
             "config",
             "errors",
             "figure_options",
             "files",
+            "grid_checks",
             "hazards",
             "hyperparameters",
             "jobs",
@@ -49,7 +52,7 @@ _DESCRIPTIONS = {
             "provenance",
             "recipes",
         ),
-        *("registry", "section"),
+        *("registry", "search", "section", "trials"),
     )
 }
 

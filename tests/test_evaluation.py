@@ -118,6 +118,7 @@ def test_a_sweep_of_the_baseline_gives_no_difference():
             "loss": ["ce", "ce", "tcl"],
             "lambda": [0, 0, 0.9],
             "overlap": "no",
+            "hazards": "",
             "recipe.learning_rate": [0.1, 0.2, 0.1],
             "seed": 0,
             "fold": 0,

@@ -58,6 +58,26 @@ def status(path: Path, as_json: bool) -> None:
 
 @click.command()
 @experiment_option
+@click.option("--output", type=click.Path(path_type=Path), help="The .json file; other files go beside it.")
+@click.option("--check", "checking", is_flag=True, help="Only say, by exit status 1, that trials must run first.")
+def tune(path: Path, output: Path | None, checking: bool) -> None:
+    """Choose the settings of losses among finished trials, by validation.
+
+    Example: clce-bench tune --experiment experiments/tuned.yaml --output /tmp/tuning.json
+    """
+    from clce_bench.jobs import plan_of
+    from clce_bench.loading import load_experiment
+
+    experiment = load_experiment(path)
+    if checking:
+        raise SystemExit(int(plan_of(experiment).deciding))
+    from clce_bench.evaluation.tuning import write_choices
+
+    write_choices(experiment, output or plan_of(experiment).folder / "tuning.json")
+
+
+@click.command()
+@experiment_option
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder of the tables.")
 def summarize(path: Path, output: Path) -> None:
     """Collect all cells of an experiment in one table, CSV and Parquet.
@@ -122,4 +142,4 @@ def headline(path: Path, open_page: bool, closing: bool) -> None:
         click.launch(str(page))
 
 
-COMMANDS = (plan, status, summarize, report, track, headline)
+COMMANDS = (plan, status, tune, summarize, report, track, headline)

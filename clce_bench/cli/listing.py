@@ -26,7 +26,12 @@ def list_cells(plan: Plan, path: Path, as_json: bool, finished: bool, cost: bool
         finished: list the finished cells too.
         cost: in JSON, add what each cell costs.
     """
-    states = [(cell, *status_of(cell, plan.jobs["train"][cell_key(cell)])) for cell in plan.cells]
+    measured = plan.jobs["evaluate"]
+    keys = [cell_key(cell) for cell in plan.cells]
+    states = [
+        (cell, *status_of(cell, plan.jobs["train"][key], evaluated=key in measured))
+        for cell, key in zip(plan.cells, keys, strict=True)
+    ]
     if as_json:
         costs = {name: {"cost": asdict(value)} for name, value in costs_of(plan).items()} if cost else {}
         rows = [

@@ -18,7 +18,7 @@ from clce_bench.registry import load_dataset
 from clce_bench.seeds import seed_for
 
 POOL, LEAKED = TRAINING
-PARTS = (POOL, "validation", "test", "unused", LEAKED)
+PARTS = (POOL, "validation", "test", "unused")
 
 
 def make_splits(spec: dict[str, Any], items: Path, output: Path) -> None:
@@ -47,7 +47,7 @@ def make_splits(spec: dict[str, Any], items: Path, output: Path) -> None:
         description = {
             **spec,
             "task": dataset.task,
-            "images": {part: int((frame["part"] == part).sum()) for part in PARTS},
+            "images": {part: int((frame["part"] == part).sum()) for part in (*PARTS, *([LEAKED] if leaky else []))},
             "folds": np.bincount(frame.loc[frame["fold"] >= 0, "fold"]).tolist(),
             "classes": {part: sorted(frame.loc[frame["part"] == part, "class"].unique()) for part in PARTS},
             "near_copies_of_test": int(frame.loc[pool, "group"].isin(frame.loc[test, "group"]).sum()),
@@ -68,7 +68,8 @@ def divide(
         leaky: a hazard: draw the training part anew from all images, test images and near-copies of them included.
 
     Returns:
-        Part, one of :data:`PARTS`, and fold, −1 for images that never validate or train; each (images,).
+        Part, one of :data:`PARTS` (in a leaky split also :data:`LEAKED`), and fold, −1 for images that never validate
+        or train; each (images,).
 
     Raises:
         UserError: there are too few classes, ``images_per_class`` leaves nothing out, or official parts cannot leak.

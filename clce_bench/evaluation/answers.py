@@ -11,6 +11,7 @@ from clce_bench.evaluation.audit import audit_of, audit_text
 from clce_bench.evaluation.claims import verdict_on
 from clce_bench.evaluation.compare import compare, compare_pairs, grid_rows, metrics_of, variance_of_differences
 from clce_bench.evaluation.published import add_published
+from clce_bench.evaluation.ranks import ranks_of, ranks_text
 from clce_bench.evaluation.tables import comparison_table, variance_table, verdict_table, write_table
 from clce_bench.evaluation.verdicts import Verdict, write_verdicts
 from clce_bench.figure_options import TABLED, Figure
@@ -60,7 +61,11 @@ def _figure_table(figure: Figure, summary: pd.DataFrame) -> pd.DataFrame:
     """Gives the numbers of a figure as text, of its first metric."""
     rows = pd.concat([grid_rows(summary, grid) for grid in figure.grid]).drop_duplicates("cell")
     metrics = [f"metric.{name}" for name in figure.metrics] or [name for name in metrics_of(rows) if is_main(name)]
-    return audit_text(audit_of(rows, figure.grid, metrics[0])) if metrics else pd.DataFrame()
+    if not metrics:
+        return pd.DataFrame()
+    if figure.kind == "audit":
+        return audit_text(audit_of(rows, figure.grid, metrics[0]))
+    return ranks_text(ranks_of(rows, figure.grid, metrics[0]))
 
 
 def write_tables(

@@ -1,6 +1,6 @@
 """What hazards do to the differences to cross-entropy: the same comparison with and without them, pair by pair."""
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -96,7 +96,7 @@ def audit_text(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _interval(row: dict[str, Any], name: str) -> str:
+def _interval(row: Mapping[Hashable, Any], name: str) -> str:
     return "" if pd.isna(row[name]) else with_interval(row[name], row[f"{name}_low"], row[f"{name}_high"], signed=True)
 
 

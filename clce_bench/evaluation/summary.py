@@ -58,7 +58,8 @@ def _axes(cell: Cell, grids: str) -> dict[str, Any]:
 
 
 def _outcome(cell: Cell, plan: Plan) -> dict[str, Any]:
-    status, reason = status_of(cell, plan.jobs["train"][cell_key(cell)])
+    key = cell_key(cell)
+    status, reason = status_of(cell, plan.jobs["train"][key], evaluated=key in plan.jobs["evaluate"])
     outcome: dict[str, Any] = {"status": status, "reason": reason}
     if (cell.directory / "cell.json").exists():
         record = read_json(cell.directory / "cell.json")

@@ -47,6 +47,12 @@ def own_job(verb):
     return PLAN.jobs[verb][PLAN.experiment.name]
 
 
+def own_inputs_of(verb):
+    """Gives the inputs of such a stage; nothing where the experiment does not have it."""
+    jobs = PLAN.jobs[verb].values()
+    return {**dict(*(job.inputs for job in jobs)), **{"code": job.stamp for job in jobs}}
+
+
 def labels_of_figure(wildcards):
     """Says in Snakemake's own report what a figure is and whose cells it shows."""
     options = PLAN.jobs["figures"][wildcards.key].spec

@@ -12,6 +12,23 @@ rule evaluate:
         "clce-bench evaluate --job {params.job:q} --output {output.metrics:q} > {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
 
 
+rule tune:
+    input:
+        **own_inputs_of("tune"),
+        experiment=f"{FOLDER}/experiment.json",
+    output:
+        choices=f"{FOLDER}/tuning.json",
+        trials=f"{FOLDER}/tuning.csv",
+        studies=f"{FOLDER}/tuning.db",
+    log:
+        f"results/logs/tune/{PLAN.experiment.name}.log",
+    params:
+        job="".join(job.param for job in PLAN.jobs["tune"].values()),
+    shell:
+        "clce-bench tune --experiment {input.experiment:q} --output {output.choices:q} "
+        "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
+
+
 rule summarize:
     input:
         metrics=expand("results/cells/{key}/metrics.json", key=PLAN.jobs["evaluate"]),

@@ -1,0 +1,60 @@
+"""Does the ranking of the losses survive? Accuracy and rank in two grids, such as default and tuned settings."""
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+
+from clce_bench.evaluation.ranks import PLACE, SIDES, ranks_of
+from clce_bench.figures.source import Drawing, Source
+from clce_bench.figures.style import data_names, legend_below, loss_style, panel_title, sentence_figure
+from clce_bench.labels import metric_label
+
+
+def draw(source: Source) -> Drawing:
+    """Draws a row of panels per data set and batch size: means in both grids, and what changes for each loss."""
+    metric, grids = source.metrics[0], source.options.grid
+    data = ranks_of(source.rows, grids, metric)
+    if data.empty:
+        return sentence_figure(f"No loss has results in both {grids[0]} and {grids[1]}.")
+    groups = [group for _, group in data.groupby(PLACE, dropna=False)]
+    figure, panels = plt.subplots(len(groups), 2, figsize=(10, 0.6 + 3.6 * len(groups)), squeeze=False)
+    for group, (slopes, changes) in zip(groups, panels, strict=True):
+        styles = loss_style(group["loss"].tolist())
+        _slopes(slopes, group, styles, grids)
+        slopes.set_ylabel(metric_label(metric))
+        slopes.set_title(panel_title(group, data), fontsize=10)
+        changes.axvline(0, color="#000000", linewidth=0.8)
+        for place, row in enumerate(group.to_dict("records")):
+            interval = [[row["change"] - row["change_low"]], [row["change_high"] - row["change"]]]
+            changes.errorbar(
+                row["change"], place, xerr=interval, capsize=3, **{**styles[row["loss"]], "linestyle": "none"}
+            )
+        changes.set_yticks(range(len(group)), [styles[loss]["label"] for loss in group["loss"]])
+        changes.set_ylim(len(group) - 0.5, -0.5)
+        changes.set_xlabel(f"{grids[1]} − {grids[0]}, {metric_label(metric, 'points')}")
+    legend_below(figure, panels[0, 0])
+    figure.suptitle(f"{data_names(source.rows)}: {grids[0]} and {grids[1]} settings")
+    caption = (
+        f"{data_names(source.rows)}: {metric_label(metric)} of each loss in {grids[0]} and {grids[1]}, {source.seeds}. "
+        "Left: means with 95 % intervals and the rank by the mean; where intervals overlap widely, ranks may well be "
+        f"others with other seeds. Right: {grids[1]} minus {grids[0]}, paired over seeds and images, with its "
+        "interval; one that contains 0 shows no change."
+    )
+    return Drawing(figure, data, caption)
+
+
+def _slopes(axes: Axes, table: pd.DataFrame, styles: dict[str, dict[str, Any]], grids: list[str]) -> None:
+    for place, row in enumerate(table.to_dict("records")):
+        shift = 0.02 * (place - (len(table) - 1) / 2)
+        ends = [row[side] for side in SIDES]
+        interval = [
+            [row[side] - row[f"{side}_low"] for side in SIDES],
+            [row[f"{side}_high"] - row[side] for side in SIDES],
+        ]
+        axes.errorbar([shift, 1 + shift], ends, interval, capsize=2, markersize=5, **styles[row["loss"]])
+        for x, side, align in ((-0.09, "before", "right"), (1.09, "after", "left")):
+            axes.annotate(f"{row[f'{side}_rank']:g}", (x, row[side]), ha=align, va="center", fontsize=9)
+    axes.set_xticks([0, 1], grids)
+    axes.set_xlim(-0.3, 1.3)
