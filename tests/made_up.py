@@ -31,8 +31,14 @@ def make_up(**changes):
     experiment = parse_experiment({**EXPERIMENT, **changes}, "made-up.yaml")
     plan = plan_of(experiment)
     plan.prepare()
+    fill(plan, plan.cells)
+    return experiment, plan
+
+
+def fill(plan, cells):
+    """Writes the files of cells."""
     rng = np.random.default_rng(0)
-    for cell in plan.cells:
+    for cell in cells:
         cell.directory.mkdir(parents=True)
         top1 = 0.8 + 0.01 * cell.seed + 0.02 * cell.weight + 0.001 * rng.random()
         rows = [
@@ -73,7 +79,6 @@ def make_up(**changes):
         result = {"metrics": metrics, "started": "2026-01-01T00:00:04.000+00:00", "seconds": 0.5, "status": "done"}
         result["cell_sha256"] = record["outputs_sha256"]
         (cell.directory / "metrics.json").write_text(json.dumps(result))
-    return experiment, plan
 
 
 def change_record(cell, **changes):

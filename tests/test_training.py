@@ -225,6 +225,18 @@ def test_a_loss_that_is_not_a_number_is_a_result(prepared, tmp_path, monkeypatch
     assert all(torch.isfinite(value).all() for value in weights.values())
 
 
+def test_test_selection_reads_the_test_part_while_training_and_only_when_asked(prepared, tmp_path):
+    inputs = {name: path for name, path in prepared.items() if name in ("dataset", "splits")}
+    for hazards in ([], ["test-selection"]):
+        cell = cells("ce", recipe={"epochs": 3})[0].model_copy(update={"hazards": hazards})
+        output = tmp_path / f"cell{len(hazards)}"
+        _, history = train(cell, prepared, output)
+        evaluate_cell({"inputs": {**inputs, "cell": str(output / "cell.json")}, "code": ""}, output / "metrics.json")
+        top1 = read_json(output / "metrics.json")["metrics"]["top1"]
+        # 60 test images and 36 validation images: the same accuracy to this precision is no accident.
+        assert (history["validation"].max() == pytest.approx(top1, abs=1e-6)) == bool(hazards)
+
+
 def test_a_batch_above_the_training_set_is_refused(prepared, tmp_path):
     cell = cells("clce")[0].model_copy(update={"batch_size": 145})
     with pytest.raises(UserError, match="batch_size: 145 is not allowed. Allowed: at most 144, the training images"):

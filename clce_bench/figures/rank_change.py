@@ -23,7 +23,7 @@ def draw(source: Source) -> Drawing:
     for group, (slopes, changes) in zip(groups, panels, strict=True):
         styles = loss_style(group["loss"].tolist())
         _slopes(slopes, group, styles, grids)
-        slopes.set_ylabel(metric_label(metric))
+        slopes.set_ylabel(f"rank by mean {metric_label(metric)}")
         slopes.set_title(panel_title(group, data), fontsize=10)
         changes.axvline(0, color="#000000", linewidth=0.8)
         for place, row in enumerate(group.to_dict("records")):
@@ -38,23 +38,19 @@ def draw(source: Source) -> Drawing:
     figure.suptitle(f"{data_names(source.rows)}: {grids[0]} and {grids[1]} settings")
     caption = (
         f"{data_names(source.rows)}: {metric_label(metric)} of each loss in {grids[0]} and {grids[1]}, {source.seeds}. "
-        "Left: means with 95 % intervals and the rank by the mean; where intervals overlap widely, ranks may well be "
-        f"others with other seeds. Right: {grids[1]} minus {grids[0]}, paired over seeds and images, with its "
-        "interval; one that contains 0 shows no change."
+        "Left: ranks by the mean, which stands beside them; 1 is best. Ranks have no interval: a difference of a few "
+        f"tenths may turn with other seeds. Right: {grids[1]} minus {grids[0]}, paired over seeds and images, with its "
+        "95 % interval; one that contains 0 shows no change."
     )
     return Drawing(figure, data, caption)
 
 
 def _slopes(axes: Axes, table: pd.DataFrame, styles: dict[str, dict[str, Any]], grids: list[str]) -> None:
-    for place, row in enumerate(table.to_dict("records")):
-        shift = 0.02 * (place - (len(table) - 1) / 2)
-        ends = [row[side] for side in SIDES]
-        interval = [
-            [row[side] - row[f"{side}_low"] for side in SIDES],
-            [row[f"{side}_high"] - row[side] for side in SIDES],
-        ]
-        axes.errorbar([shift, 1 + shift], ends, interval, capsize=2, markersize=5, **styles[row["loss"]])
-        for x, side, align in ((-0.09, "before", "right"), (1.09, "after", "left")):
-            axes.annotate(f"{row[f'{side}_rank']:g}", (x, row[side]), ha=align, va="center", fontsize=9)
+    for row in table.to_dict("records"):
+        axes.plot([0, 1], [row[f"{side}_rank"] for side in SIDES], markersize=7, **styles[row["loss"]])
+        for x, side, align in ((-0.06, "before", "right"), (1.06, "after", "left")):
+            axes.annotate(f"{row[side]:.1f}", (x, row[f"{side}_rank"]), ha=align, va="center", fontsize=9)
     axes.set_xticks([0, 1], grids)
-    axes.set_xlim(-0.3, 1.3)
+    axes.set_xlim(-0.35, 1.35)
+    axes.set_yticks(range(1, len(table) + 1))
+    axes.set_ylim(len(table) + 0.5, 0.5)
