@@ -15,7 +15,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from clce_bench.evaluation.statistics import crossed_components, crossed_interval, hierarchical_bootstrap, split_interval
+from clce_bench.evaluation.statistics import (
+    crossed_components,
+    crossed_interval,
+    hierarchical_bootstrap,
+    split_interval,
+)
 from clce_bench.seeds import seed_for
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "benchmarks"
@@ -143,10 +148,10 @@ The lowest and the highest coverage over the cases below:
 
 *Crossed t* is in use: Student's t with the variance of two crossed random effects and the weighted quantile of Cochran
 and Cox. *Satterthwaite* takes one number of degrees of freedom for both parts instead, and falls short where seeds and
-test images matter alike. *t over seeds* forgets that all seeds share the test images, so its intervals speak of this test part only.
-*Plain bootstrap* resamples seeds and test images (percentiles): with few seeds it is too narrow where seeds matter, and
-too wide where neither does, because resampling both counts the rest three times. It stands in `comparisons.csv` for
-those who ask for it; no verdict rests on it.
+test images matter alike. *t over seeds* forgets that all seeds share the test images, so its intervals speak of this
+test part only. *Plain bootstrap* resamples seeds and test images (percentiles): with few seeds it is too narrow where
+seeds matter, and too wide where neither does, because resampling both counts the rest three times. It stands in
+`comparisons.csv` for those who ask for it; no verdict rests on it.
 
 {chr(10).join(lines)}
 
