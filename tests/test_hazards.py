@@ -246,7 +246,7 @@ def test_a_claim_without_grids_is_not_judged_by_hazards(audited):
 def test_cells_with_and_without_a_hazard_are_never_mixed(changes, message):
     grids = [GRID, {**GRID, "name": "broken", "hazards": "same-crop"}]
     with pytest.raises(UserError, match=message):
-        parse_experiment({"name": "test", "grids": grids, **changes}, "test.yaml")
+        plan_of(parse_experiment({"name": "test", "grids": grids, **changes}, "test.yaml"))
 
 
 def test_whoever_reads_the_results_is_told(capsys):
