@@ -2,6 +2,7 @@ from clce_bench import warm
 from clce_bench.errors import UserError
 from clce_bench.jobs import plan_of
 from clce_bench.loading import parse_experiment
+from clce_bench.reruns import Reruns
 
 # An experiment file given with --configfile replaces the default one: the two are never merged.
 if not workflow.overwrite_configfiles:
@@ -32,7 +33,9 @@ onstart:
 
 onsuccess:
     if PLAN.deciding:
-        print("The trials have chosen settings; the same command now trains with them.")
+        print(
+            "The trials have chosen settings; the same command now trains with them."
+        )
     elif Path(f"{FOLDER}/report.html").exists():
         shell(
             "clce-bench headline --close-run --experiment {FOLDER}/experiment.json > {FOLDER}/headline.txt"

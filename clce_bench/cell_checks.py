@@ -44,6 +44,9 @@ def check_cell(cell: Cell, source: DatasetSource) -> None:
                 f"recipe.{key}: {value:g} is not allowed at λ = {cell.weight:g} with backbone.freeze:"
                 f" {cell.backbone.freeze}: {reason}. Allowed: λ = 0 with freeze: none."
             )
+    if cell.recipe.views < 2 and cell.self_supervised:
+        why = f"the positives of {cell.loss_name} are other views of an image"
+        raise UserError(f"recipe.views: {cell.recipe.views} is not allowed: {why}. Allowed: at least 2.")
     if "leaky-split" in cell.hazards and source.task == "few-shot":
         raise UserError(f"hazards: leaky-split is not allowed on {cell.dataset}: its parts have no class in common.")
     if "per-process-negatives" in cell.hazards and cell.batch_size % PROCESSES:

@@ -34,9 +34,11 @@ def trials_of(tuning: Tuning, loss: str) -> list[Settings]:
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         sampler = optuna.samplers.QMCSampler(scramble=True, seed=seed, warn_independent_sampling=False)
     study = optuna.create_study(sampler=sampler)
+    # Which dimension of the sequence is whose must not follow from the order in the file.
+    space = {name: distribution(values) for name, values in sorted(tuning.space[loss].items())}
     found = []
     for _ in range(tuning.trials):
-        trial = study.ask({name: distribution(values) for name, values in tuning.space[loss].items()})
+        trial = study.ask(space)
         found.append({name: _rounded(value, tuning.space[loss][name]) for name, value in trial.params.items()})
         study.tell(trial, 0.0)
     return found

@@ -28,6 +28,7 @@ from clce_bench.report.headline import print_headline
 from clce_bench.training import train
 from clce_bench.training.batches import epoch_batches
 from clce_bench.training.checkpoint import Checkpoints
+from clce_bench.training.contrastive import contrastive_loss
 from clce_bench.training.loop import fit
 from tests.conftest import ROOT
 from tests.made_up import make_up
@@ -168,8 +169,8 @@ def test_per_process_negatives_is_the_mean_over_processes_that_see_only_their_im
         torch.cat([torch.arange(4 * rank, 4 * rank + 4) + start for start in (0, 32)]) for rank in range(PROCESSES)
     ]
     expected = np.mean([create_loss("clce")(z[own], labels[own]).item() for own in parts])
-    assert train._contrastive(cell)(z, labels).item() == pytest.approx(expected, rel=1e-5)
-    assert train._contrastive(cells(batch_size=32)["clce"])(z, labels).item() != pytest.approx(expected, rel=1e-3)
+    assert contrastive_loss(cell)(z, labels).item() == pytest.approx(expected, rel=1e-5)
+    assert contrastive_loss(cells(batch_size=32)["clce"])(z, labels).item() != pytest.approx(expected, rel=1e-3)
 
 
 def test_processes_that_cannot_stand_for_eight_are_refused(monkeypatch):
@@ -181,7 +182,7 @@ def test_processes_that_cannot_stand_for_eight_are_refused(monkeypatch):
 def test_scaled_supcon_is_supcon_times_temperature_over_007():
     z, labels = torch.randn(12, 6, generator=torch.Generator().manual_seed(0)), torch.arange(12) % 3
     loss = {"name": "supcon", "temperature": 0.5}
-    honest, scaled = (train._contrastive(cells(on, loss=loss)["supcon"])(z, labels) for on in ([], ["scaled-supcon"]))
+    honest, scaled = (contrastive_loss(cells(on, loss=loss)["supcon"])(z, labels) for on in ([], ["scaled-supcon"]))
     assert scaled.item() == pytest.approx(honest.item() * 0.5 / 0.07, rel=1e-5)
 
 

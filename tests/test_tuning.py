@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 from clce_bench.cells import cells_of
+from clce_bench.cli import command_status
 from clce_bench.errors import UserError
 from clce_bench.evaluation.ranks import ranks_of, ranks_text
-from clce_bench.evaluation.tuning import Trial, best, write_choices
+from clce_bench.evaluation.tuning import Trial, best
 from clce_bench.files import read_json
 from clce_bench.jobs import plan_of
 from clce_bench.loading import load_experiment, parse_experiment
@@ -60,6 +61,8 @@ def test_trials_are_the_same_every_time_and_one_more_leaves_the_others_alone():
     assert settings(5) == settings(5)
     assert settings(9)[:5] == settings(5)
     assert settings(5, seed=1) != settings(5)
+    backwards = {loss: dict(reversed(space.items())) for loss, space in SPACE.items()}
+    assert settings(5, space=backwards) == settings(5)
     # Losses are searched independently of one another; a logarithmic range is covered evenly.
     assert [one["recipe.learning_rate"] for one in settings(5, "ce")] != [
         one["recipe.learning_rate"] for one in settings(5)
@@ -83,6 +86,10 @@ def test_trials_are_never_measured_on_the_test_part():
     assert all(path.endswith("cell.json") for path in plan.jobs["tune"]["made-up"].inputs.values())
 
 
+def choose(plan):
+    assert command_status(["tune", "--experiment", str(plan.folder / "experiment.json")]) == 0
+
+
 def tuned_results(**changes):
     """Writes trials of which the third of each loss is the best, chooses, and writes the cells that use the choice."""
     experiment, plan = make_up(grids=GRIDS, figures=FIGURES, **changes)
@@ -97,7 +104,7 @@ def tuned_results(**changes):
         history = pd.read_csv(cell.directory / "history.csv")
         history["validation"] = [0.9, 0.9, 0.5 + 0.1 * (number == 2) + 0.01 * cell.split.fold]
         history.to_csv(cell.directory / "history.csv", index=False)
-    write_choices(experiment, plan.folder / "tuning.json")
+    choose(plan)
     return experiment, plan
 
 
@@ -132,7 +139,8 @@ def test_another_search_or_other_trials_decide_anew_and_an_equal_choice_gives_eq
     new = [cell for cell in plan.cells if not (cell.directory / "cell.json").exists()]
     assert len(new) == 2 * 2  # One more trial of each loss, in two folds.
     fill(plan, new)
-    write_choices(longer, plan.folder / "tuning.json")
+    plan.prepare()
+    choose(plan)
     assert [cell.name for cell in plan_of(longer).grids["tuned"]] == tuned
     assert plan_of(experiment).deciding
 
@@ -189,7 +197,7 @@ def test_report_shows_what_tuning_changes():
     assert page.count("missing") == 0
     table = pd.read_csv(plan.folder / "tables/rank_change-default-tuned.csv")
     assert table["loss"].tolist() == ["CLCE", "CE"]
-    chosen = read_json(plan.folder / "tuning.json")["choices"]["trials"]["clce"]["settings"]
+    chosen = read_json(plan.folder / "tuning.json")["trials"]["clce"]["settings"]
     assert f"learning rate {chosen['recipe.learning_rate']:g}" in table["settings after"][0]
 
 
@@ -217,10 +225,9 @@ def test_the_shipped_search_runs_its_trials_first_and_then_what_they_chose(tmp_p
     loaded = load_experiment(experiment)
     losses = {loss.name: trials_of(loaded.grids[0].tuning, loss.name)[0] for loss in loaded.grids[0].loss}
     choices = {loss: {"settings": settings} for loss, settings in losses.items()}
-    decided = {"identity": plan_of(loaded).jobs["tune"]["tuned"].identity, "choices": {"trials": choices}}
     folder = tmp_path / "results/experiments/tuned"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "tuning.json").write_text(json.dumps(decided))
+    (folder / "tuning.json").write_text(json.dumps({"trials": choices}))
+    (folder / "tuning.job.json").write_text(json.dumps({"job": plan_of(loaded).jobs["tune"]["tuned"].definition}))
     second = snakemake(tmp_path, "-n", experiment=str(experiment))
     counts = jobs_of(second.stdout + second.stderr)
-    assert (counts["train"], counts["evaluate"], counts["report"]) == (2 * 5 * 5, 2 * 5 * 5, 1)
+    assert (counts["train"], counts["evaluate"], counts["report"]) == (100 + 2 * 5 * 5, 2 * 5 * 5, 1)

@@ -11,7 +11,6 @@ from clce_bench.cells import Cell, expand
 from clce_bench.config import Experiment
 from clce_bench.errors import UserError
 from clce_bench.files import canonical_json, read_json, staged, write_json
-from clce_bench.jobs import plan_of
 from clce_bench.search import Space
 from clce_bench.trials import Settings, distribution, searched, trials_of, with_settings
 
@@ -61,8 +60,7 @@ def write_choices(experiment: Experiment, output: Path) -> None:
     with staged(output.parent, last=output.name) as folder:
         pd.DataFrame(rows).to_csv(folder / "tuning.csv", index=False)
         _write_studies(experiment, trials, folder / "tuning.db")
-        identity = plan_of(experiment).jobs["tune"][experiment.name].identity
-        write_json(folder / output.name, {"identity": identity, "choices": choices})
+        write_json(folder / output.name, choices)
 
 
 def finished_trials(experiment: Experiment) -> Iterator[Trial]:

@@ -19,7 +19,6 @@ class PerProcess(nn.Module):
     def __init__(self, loss: nn.Module, processes: int, views: int) -> None:
         super().__init__()
         self.loss, self.processes, self.views = loss, processes, views
-        self.self_supervised = getattr(loss, "self_supervised", False)
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Computes the mean over the processes.
@@ -50,7 +49,6 @@ class Scaled(nn.Module):
     def __init__(self, loss: nn.Module, factor: float) -> None:
         super().__init__()
         self.loss, self.factor = loss, factor
-        self.self_supervised = getattr(loss, "self_supervised", False)
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Computes the scaled loss."""

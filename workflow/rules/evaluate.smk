@@ -14,8 +14,7 @@ rule evaluate:
 
 rule tune:
     input:
-        **own_inputs_of("tune"),
-        experiment=f"{FOLDER}/experiment.json",
+        unpack(own_inputs_of("tune")),
     output:
         choices=f"{FOLDER}/tuning.json",
         trials=f"{FOLDER}/tuning.csv",
@@ -23,17 +22,15 @@ rule tune:
     log:
         f"results/logs/tune/{PLAN.experiment.name}.log",
     params:
-        job="".join(job.param for job in PLAN.jobs["tune"].values()),
+        job=own_job("tune"),
     shell:
-        "clce-bench tune --experiment {input.experiment:q} --output {output.choices:q} "
+        "clce-bench tune --experiment {FOLDER}/experiment.json --output {output.choices:q} "
         "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
 
 
 rule summarize:
     input:
-        metrics=expand("results/cells/{key}/metrics.json", key=PLAN.jobs["evaluate"]),
-        experiment=f"{FOLDER}/experiment.json",
-        code=own_job("summarize").stamp,
+        unpack(own_inputs_of("summarize")),
     output:
         csv=f"{FOLDER}/summary.csv",
         parquet=f"{FOLDER}/summary.parquet",
@@ -46,7 +43,7 @@ rule summarize:
     log:
         f"results/logs/summarize/{PLAN.experiment.name}.log",
     params:
-        job=own_job("summarize").param,
+        job=own_job("summarize"),
     shell:
-        "clce-bench summarize --experiment {input.experiment:q} --output $(dirname {output.csv:q}) "
+        "clce-bench summarize --experiment {FOLDER}/experiment.json --output $(dirname {output.csv:q}) "
         "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
