@@ -143,7 +143,7 @@ def _write_index(path: Path, name: str, uri: str, experiment_id: str, runs: dict
 
 
 def _track_parent(client: MlflowClient, parent: Run, plan: Plan) -> None:
-    names = ("experiment.json", "summary.csv", "summary.parquet", "verdicts.json", "report.html")
+    names = ("experiment.json", "summary.csv", "summary.parquet", "verdicts.json", "report.html", "tuning.csv")
     files = (
         [plan.folder / name for name in names]
         + sorted(plan.folder.glob("figures/*"))
