@@ -195,6 +195,7 @@ def test_report_shows_what_tuning_changes():
     assert "rank_change-default-tuned" in page
     assert "tuning.csv" in page
     assert page.count("missing") == 0
+    assert "the least n = 3" in page  # Not the trials' single seed.
     table = pd.read_csv(plan.folder / "tables/rank_change-default-tuned.csv")
     assert table["loss"].tolist() == ["CLCE", "CE"]
     chosen = read_json(plan.folder / "tuning.json")["trials"]["clce"]["settings"]

@@ -19,9 +19,8 @@ def warnings_of(summary: pd.DataFrame, grids: list[str], environments: int) -> l
         grids: names.
         environments: how many different machines or sets of package versions trained the cells.
     """
-    return [
-        text for text in (_holes(summary, grids), _mixed(environments), _overlap(summary), _few_seeds(summary)) if text
-    ]
+    found = [_holes(summary, grids), _mixed(environments), _overlap(summary), _views(summary, grids)]
+    return [text for text in (*found, _few_seeds(summary)) if text]
 
 
 def hazards_of(grids: list[Grid]) -> list[str]:
@@ -64,8 +63,23 @@ def _overlap(summary: pd.DataFrame) -> str:
     return f"The backbone's pre-training overlaps with data sets: {'; '.join(parts)}." if parts else ""
 
 
+def _views(summary: pd.DataFrame, grids: list[str]) -> str:
+    fewer = []
+    for grid in grids:
+        rows = grid_rows(summary, grid)
+        views, ce = rows["recipe.views"], rows["loss"] == "ce"
+        if (rows["hazards"] == "").all() and views[ce].min() < views[~ce].max():
+            fewer.append(grid)
+    if not fewer:
+        return ""
+    return (
+        f"Cross-entropy's recipe has fewer views of an image in a step than other losses': {', '.join(fewer)}."
+    )
+
+
 def _few_seeds(summary: pd.DataFrame) -> str:
-    done = summary[summary["status"] == "done"]
+    # A trial of a search has no metrics: it decides nothing by itself.
+    done = summary[(summary["status"] == "done") & summary.filter(like="metric.").notna().any(axis=1)]
     counts = done.groupby(AXES, dropna=False)["seed"].nunique()
     few = counts[counts < FEW_SEEDS]
     if few.empty:
