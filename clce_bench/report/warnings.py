@@ -19,8 +19,8 @@ def warnings_of(summary: pd.DataFrame, grids: list[str], environments: int) -> l
         grids: names.
         environments: how many different machines or sets of package versions trained the cells.
     """
-    found = [_holes(summary, grids), _mixed(environments), _overlap(summary), _views(summary, grids)]
-    return [text for text in (*found, _few_seeds(summary)) if text]
+    found = [_holes(summary, grids), _mixed(environments), _accepted(summary), _overlap(summary)]
+    return [text for text in (*found, _views(summary, grids), _few_seeds(summary)) if text]
 
 
 def hazards_of(grids: list[Grid]) -> list[str]:
@@ -57,6 +57,12 @@ def _mixed(environments: int) -> str:
     return f"These results mix machines or package versions, {environments} different ones."
 
 
+def _accepted(summary: pd.DataFrame) -> str:
+    reasons = summary["accepted"] if "accepted" in summary else pd.Series(dtype=str)
+    listing = "; ".join(f"{count} × {reason}" for reason, count in reasons[reasons != ""].value_counts().items())
+    return f"Made by earlier code, which was declared to give the same results: {listing}." if listing else ""
+
+
 def _overlap(summary: pd.DataFrame) -> str:
     seen = summary[summary["overlap"] != "no"].groupby("overlap")["dataset"].unique()
     parts = [f"{', '.join(sorted(names))} ({verdict})" for verdict, names in seen.items()]
@@ -72,9 +78,7 @@ def _views(summary: pd.DataFrame, grids: list[str]) -> str:
             fewer.append(grid)
     if not fewer:
         return ""
-    return (
-        f"Cross-entropy's recipe has fewer views of an image in a step than other losses': {', '.join(fewer)}."
-    )
+    return f"Cross-entropy's recipe has fewer views of an image in a step than other losses': {', '.join(fewer)}."
 
 
 def _few_seeds(summary: pd.DataFrame) -> str:
