@@ -98,7 +98,6 @@ def tuned_results(**changes):
         for number, settings in enumerate(trials_of(experiment.grids[0].tuning, loss)):
             order[loss, settings["recipe.learning_rate"]] = number
     for cell in plan.cells:
-        (cell.directory / "metrics.json").unlink()  # What was never measured.
         np.savez(cell.directory / "embeddings.npz", features="unreadable")
         number = order[cell.loss["name"], cell.recipe.learning_rate]
         history = pd.read_csv(cell.directory / "history.csv")
