@@ -15,7 +15,7 @@ from clce_bench.data.prepared import rows_by_part
 from clce_bench.evaluation import classification, geometry
 from clce_bench.evaluation.fewshot import logistic_regression, nearest_centroid, normalise
 from clce_bench.evaluation.probe import linear_probe
-from clce_bench.files import read_json, staged, write_json
+from clce_bench.files import read_json, sha256_of, staged, write_json
 from clce_bench.provenance import now
 from clce_bench.seeds import seed_for
 
@@ -50,17 +50,18 @@ def evaluate_cell(job: dict[str, Any], output: Path) -> None:
     if record["status"] == "done":
         with threadpool_limits(limits=1), np.load(paths["cell"].parent / "embeddings.npz") as stored:
             measured = measure(dict(stored), paths, spec["split"]["fold"])
-    result = {
-        "status": record["status"],
-        "metrics": measured.metrics,
-        "overlap": overlap_of(spec["backbone"]["name"], spec["backbone"]["weights"], spec["dataset"])._asdict(),
-        "cell_sha256": record["outputs_sha256"],
-        "code": job["code"],
-        "started": started,
-        "seconds": round(time.perf_counter() - clock, 3),
-    }
     with staged(output.parent, last=output.name) as folder:
         np.savez_compressed(folder / "metrics.npz", allow_pickle=False, **measured.arrays)
+        result = {
+            "status": record["status"],
+            "metrics": measured.metrics,
+            "overlap": overlap_of(spec["backbone"]["name"], spec["backbone"]["weights"], spec["dataset"])._asdict(),
+            "cell_sha256": record["outputs_sha256"],
+            "outputs_sha256": {"metrics.npz": sha256_of(folder / "metrics.npz")},
+            "code": job["code"],
+            "started": started,
+            "seconds": round(time.perf_counter() - clock, 3),
+        }
         write_json(folder / output.name, result)
 
 

@@ -1,0 +1,225 @@
+"""Cells from another machine's archive, put beside those that are here."""
+
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from tempfile import mkdtemp
+from typing import Any
+
+from clce_bench.data.archives import refused, unpack
+from clce_bench.errors import UserError
+from clce_bench.files import digest, read_json, sha256_of, write_json
+from clce_bench.jobs import RESULTS
+from clce_bench.results.archive import FORMAT, MANIFEST
+from clce_bench.results.records import RECORDS, WEIGHTS, refuse_if_running, vouched
+
+_CELL = {"cell.json", "history.csv", "embeddings.npz", WEIGHTS, "metrics.json", "metrics.npz"}
+# Features are left out: they are computed from the rest, and another processor rounds them differently.
+_IDENTITY = {"dataset.json": "content", "splits.json": "sha256", "episodes.json": "sha256", "backbone.json": "sha256"}
+
+
+@dataclass
+class Merged:
+    """What an import did, cell by cell.
+
+    Attributes:
+        added: cells that were not here.
+        completed: cells that were here and got files that they lacked.
+        same: cells that are here as they are in the archive.
+        replaced: cells that were here with other results and now have the archive's.
+        kept: cells that are here with other results and were left so.
+    """
+
+    added: list[str] = field(default_factory=list)
+    completed: list[str] = field(default_factory=list)
+    same: list[str] = field(default_factory=list)
+    replaced: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+
+
+def import_cells(archive: Path, prefer: str | None) -> Merged:
+    """Puts the cells of an archive into ``results/``, each whole or not at all, with their times.
+
+    Everything is unpacked and checked first: a hostile or damaged archive, one of other data, or a conflict changes
+    nothing.
+
+    Args:
+        archive: from :func:`clce_bench.results.archive.export_cells`.
+        prefer: whose results count where both have other ones: ``archive`` or ``here``; ``None`` stops then.
+
+    Raises:
+        UserError: the archive is not one of ours, unsafe, damaged, of other data than lie here, or in conflict.
+    """
+    if not archive.is_file():
+        raise UserError(f"{archive}: there is no such file.")
+    refuse_if_running()
+    place = RESULTS / "cells"
+    place.mkdir(parents=True, exist_ok=True)
+    temporary = Path(mkdtemp(prefix=".import.", dir=place))
+    try:
+        unpacked = unpack(archive, temporary / "content")
+        manifest = _manifest(archive, unpacked)
+        _compare_data(archive, unpacked, manifest)
+        merged = _sort(unpacked, manifest)
+        conflicts = merged.replaced
+        if conflicts and prefer is None:
+            raise UserError(_conflict(archive, conflicts, unpacked))
+        if prefer == "here":
+            merged.kept, merged.replaced = conflicts, []
+        for name in merged.added + merged.replaced:
+            _replace(unpacked / name, Path(name), temporary)
+        for name in merged.completed:
+            for path in _lacking(unpacked / name, Path(name)):
+                path.replace(Path(name, path.name))
+        settings = RESULTS / "experiments" / manifest["experiment"] / "experiment.json"
+        if not settings.exists():
+            settings.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(unpacked / settings, settings)
+        name = f"{manifest['experiment']}-{digest(manifest)}.json"
+        write_json(RESULTS / "imports" / name, {"archive": archive.name, **manifest})
+    finally:
+        shutil.rmtree(temporary)
+    return merged
+
+
+def _manifest(archive: Path, unpacked: Path) -> dict[str, Any]:
+    """Reads the manifest and checks that the archive has what it lists, nothing else, and as it lists it."""
+    if not (unpacked / MANIFEST).is_file():
+        raise UserError(f"{archive}: has no {MANIFEST}, so it is not an archive of clce-bench export.")
+    manifest: dict[str, Any] = read_json(unpacked / MANIFEST)
+    try:
+        if manifest["format"] != FORMAT:
+            raise UserError(f"{archive}: is of format {manifest['format']}; this version reads format {FORMAT}.")
+        checksums = {name: file["sha256"] for name, file in manifest["files"].items()}
+        manifest["left_out"].items()
+    except (KeyError, TypeError, AttributeError):
+        raise UserError(f"{archive}: {MANIFEST} is incomplete.") from None
+    there = {str(path.relative_to(unpacked)) for path in unpacked.rglob("*") if not path.is_dir()} - {MANIFEST}
+    settings = str(RESULTS / "experiments" / str(manifest["experiment"]) / "experiment.json")
+    for name in sorted({settings, *checksums} | there):
+        if not _is_result(PurePosixPath(name)):
+            raise refused(archive, name, "is not a file that results have")
+        if name not in checksums:
+            raise refused(archive, name, f"is not listed in {MANIFEST}")
+        if name not in there or sha256_of(unpacked / name) != checksums[name]:
+            raise refused(archive, name, f"is missing or damaged: its SHA-256 is not that of {MANIFEST}")
+    for name in cells_of(manifest):
+        _check_cell(archive, unpacked / name, name, manifest)
+    return manifest
+
+
+def cells_of(manifest: dict[str, Any]) -> list[str]:
+    """Lists the folders of the cells of an archive."""
+    return sorted(str(PurePosixPath(name).parent) for name in manifest["files"] if name.endswith("/cell.json"))
+
+
+def _is_result(path: PurePosixPath) -> bool:
+    """Says whether this is where one of the files lies that archives have."""
+    if path.is_absolute() or any(part.startswith(".") for part in path.parts) or len(path.parts) < 4:
+        return False
+    top, stage, *inner = path.parts
+    if stage == "cells":
+        return top == RESULTS.name and path.name in _CELL and len(inner) == 4
+    if stage == "experiments":
+        return top == RESULTS.name and path.name == "experiment.json" and len(inner) == 2
+    return top == RESULTS.name and path.name == RECORDS.get(stage)
+
+
+def _check_cell(archive: Path, folder: Path, name: str, manifest: dict[str, Any]) -> None:
+    """Checks that a cell's records fit its folder and its files."""
+    try:
+        record = read_json(folder / "cell.json")
+        expected = {"cell.json": None, **vouched(record)}
+        fits = folder.name == record["name"] and folder.name.endswith(f"-{digest(record['job']['spec'])}")
+        if (folder / "metrics.json").exists():
+            evaluation = read_json(folder / "metrics.json")
+            expected |= {"metrics.json": None, **vouched(evaluation)}
+            fits = fits and evaluation["cell_sha256"] == record["outputs_sha256"]
+    except (KeyError, TypeError, AttributeError, UnicodeDecodeError):
+        fits, expected = False, {}
+    if not fits:
+        raise refused(archive, f"{name}/cell.json", "does not fit its folder or its files")
+    files, left_out = manifest["files"], manifest["left_out"]
+    for file, checksum in expected.items():
+        path = f"{name}/{file}"
+        if checksum and checksum != files.get(path, {}).get("sha256", left_out.get(path) if file == WEIGHTS else None):
+            raise refused(archive, path, "is missing or is not the one that the cell's records name")
+    for found in folder.iterdir():
+        if found.name not in expected:
+            raise refused(archive, f"{name}/{found.name}", "is not a file that the cell's records name")
+
+
+def _compare_data(archive: Path, unpacked: Path, manifest: dict[str, Any]) -> None:
+    """Compares what the archive's cells were made from with what lies here."""
+    differences = []
+    for name in sorted(manifest["files"]):
+        identity = _IDENTITY.get(Path(name).name)
+        if identity and Path(name).exists():
+            theirs, ours = read_json(unpacked / name), read_json(Path(name))
+            if theirs[identity] != ours[identity]:
+                keys = sorted(key for key in theirs if theirs[key] != ours.get(key))
+                differences.append(f"{name}: {', '.join(keys)} differ")
+    if differences:
+        lines = "\n  ".join(differences)
+        way_out = "If yours are wrong or not needed, remove their folders and import again."
+        raise UserError(f"{archive}: its cells were made from other data than lies here:\n  {lines}\n{way_out}")
+
+
+def _sort(unpacked: Path, manifest: dict[str, Any]) -> Merged:
+    """Sorts the cells of an archive by what is to be done with them; conflicts are among those to be replaced."""
+    merged = Merged()
+    for name in cells_of(manifest):
+        if not Path(name, "cell.json").exists():
+            merged.added.append(name)
+        elif difference(unpacked / name, Path(name)):
+            merged.replaced.append(name)
+        elif _lacking(unpacked / name, Path(name)):
+            merged.completed.append(name)
+        else:
+            merged.same.append(name)
+    return merged
+
+
+def difference(theirs: Path, ours: Path) -> str:
+    """Says in words how the results of a cell in an archive and here differ; nothing if they do not."""
+    here, there = read_json(ours / "cell.json"), read_json(theirs / "cell.json")
+    if here["job"]["code"] != there["job"]["code"]:
+        return f"trained by other code, {there['job']['code'][:8]} there and {here['job']['code'][:8]} here"
+    before, after = _bits(there), _bits(here)
+    files = [name for name in before if before[name] != after.get(name)]
+    if (ours / "metrics.json").exists() and (theirs / "metrics.json").exists():
+        metrics, own = (read_json(path / "metrics.json")["metrics"] for path in (theirs, ours))
+        unequal = [f"{key} {value:.4g} there and {own.get(key, float('nan')):.4g} here"
+                   for key, value in metrics.items() if value != own.get(key)]  # fmt: skip
+        if unequal:
+            return "; ".join(unequal[:2])
+    return f"{', '.join(files)} differ" if files else ""
+
+
+def _bits(record: dict[str, Any]) -> dict[str, str]:
+    """Checksums of what repeats to the bit; a history has times in it."""
+    return {name: checksum for name, checksum in vouched(record).items() if name != "history.csv"}
+
+
+def _lacking(theirs: Path, ours: Path) -> list[Path]:
+    """Lists files of the archive that a cell lacks here and that fit it."""
+    own = vouched(read_json(ours / "cell.json"))
+    names = [WEIGHTS] if read_json(theirs / "cell.json")["outputs_sha256"][WEIGHTS] == own[WEIGHTS] else []
+    if (theirs / "metrics.json").exists() and read_json(theirs / "metrics.json")["cell_sha256"] == own:
+        names += ["metrics.npz", "metrics.json"]
+    return [theirs / name for name in names if (theirs / name).exists() and not (ours / name).exists()]
+
+
+def _conflict(archive: Path, cells: list[str], unpacked: Path) -> str:
+    lines = [f"{name}: {difference(unpacked / name, Path(name))}" for name in cells[:10]]
+    lines += [f"and {len(cells) - 10} more"] if len(cells) > 10 else []
+    options = "--prefer archive takes the archive's, --prefer here keeps yours"
+    listing = "\n  ".join(lines)
+    return f"{archive}: {len(cells)} cells are here with other results. Nothing was imported; {options}.\n  {listing}"
+
+
+def _replace(new: Path, place: Path, temporary: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if place.exists():
+        place.rename(Path(mkdtemp(dir=temporary)) / place.name)
+    new.rename(place)
