@@ -72,6 +72,7 @@ def make_up(**changes):
         metrics = {"probe_top1": top1} if cell.weight == 1 else {"top1": top1, "probe_top1": top1}
         result = {"metrics": metrics, "started": "2026-01-01T00:00:04.000+00:00", "seconds": 0.5, "status": "done"}
         result["cell_sha256"] = record["outputs_sha256"]
+        result["job"] = json.loads(plan.jobs["evaluate"][cell_key(cell)].param)
         (cell.directory / "metrics.json").write_text(json.dumps(result))
     return experiment, plan
 

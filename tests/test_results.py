@@ -1,5 +1,6 @@
 """Results are checked, tidied and taken from one machine to another."""
 
+import contextlib
 import gzip
 import io
 import json
@@ -16,6 +17,8 @@ from clce_bench.data.prepare import prepare_dataset
 from clce_bench.data.splits import make_splits
 from clce_bench.errors import UserError
 from clce_bench.files import canonical_json, read_json, sha256_of, write_json
+from clce_bench.jobs import cell_key, plan_of
+from clce_bench.loading import parse_experiment
 from clce_bench.results.archive import export_cells
 from clce_bench.results.merge import import_cells
 from clce_bench.results.prune import leftovers, remove
@@ -425,3 +428,74 @@ def test_what_is_no_archive_is_refused(tmp_path):
         import_cells(Path("x.tar.gz"), None)
     with pytest.raises(UserError, match="no such file"):
         import_cells(Path("y.tar.gz"), None)
+
+
+# Trained again
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, backbone):
+    """A folder with one cell that was really trained; returns it with its plan."""
+    from clce_bench.evaluation.evaluate import evaluate_cell
+    from clce_bench.training.train import train_cell
+
+    folder = tmp_path_factory.mktemp("trained")
+    experiment = {
+        "name": "again",
+        "backbone": {"freeze": "none"},
+        "datasets": {"tiny": {"size": 32, "split": {"images_per_class": 2}}},
+        "recipe": {"epochs": 1},
+        "grids": [{"name": "main", "dataset": "tiny", "loss": "clce", "batch_size": 16}],
+    }
+    with contextlib.chdir(folder):
+        plan = plan_of(parse_experiment(experiment, "again.yaml"))
+        ((data, dataset),) = plan.jobs["dataset"].items()
+        ((split, splits),) = plan.jobs["splits"].items()
+        prepare_dataset(dataset.spec, Path("results/data", data))
+        make_splits(splits.spec, Path("results/data", data, "items.parquet"), Path("results/splits", split))
+        shutil.copytree(backbone, Path("results/backbones", *plan.jobs["backbone"]))
+        (cell,) = plan.cells
+        train, evaluate = (json.loads(plan.jobs[verb][cell_key(cell)].param) for verb in ("train", "evaluate"))
+        train_cell(train, cell.directory)
+        evaluate_cell(evaluate, cell.directory / "metrics.json")
+        Path("config.yaml").write_text(canonical_json(plan.experiment.model_dump(by_alias=True)))
+    return folder, cell
+
+
+def test_a_cell_trained_again_has_the_same_bits(trained, monkeypatch, capsys):
+    folder, cell = trained
+    monkeypatch.chdir(folder)
+    before = tree("results")
+    assert command_status(["verify", "--rerun", "3", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    (found,) = printed["rerun"]
+    assert (found["cell"], found["verdict"], found["compared"]) == (cell.name, "same bits", "bits")
+    assert found["differences"] == found["causes"] == printed["findings"] == []
+    assert tree("results") == before
+
+
+def test_a_cell_that_comes_out_otherwise_is_named_with_what_changed(trained, monkeypatch, tmp_path, capsys):
+    folder, cell = trained
+    shutil.copytree(folder, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    record, metrics = (read_json(cell.directory / name) for name in ("cell.json", "metrics.json"))
+    other = record["outputs_sha256"] | {"model.safetensors": "0" * 64}
+    record |= {"outputs_sha256": other, "job": record["job"] | {"code": "before"}}
+    write_json(cell.directory / "cell.json", record)
+    write_json(cell.directory / "metrics.json", metrics | {"cell_sha256": other})
+    assert command_status(["verify", "--rerun", "1"]) == 1
+    printed = capsys.readouterr().out
+    assert f"{cell.name}: differs (bits): model.safetensors; code: before then, " in printed
+    # With another version of torch bits prove nothing, metrics within the tolerance do.
+    record["environment"]["packages"]["torch"] = "1.0"
+    write_json(cell.directory / "cell.json", record)
+    assert command_status(["verify", "--rerun", "1", "--json"]) == 1, "the weights are still damaged"
+    (found,) = json.loads(capsys.readouterr().out)["rerun"]
+    assert (found["verdict"], found["differences"]) == ("within tolerance", ["model.safetensors"])
+    assert found["compared"].startswith("metrics only: torch 1.0 then, ")
+    assert [cause.partition(":")[0] for cause in found["causes"]] == ["code", "torch"]
+    metrics |= {"cell_sha256": other, "metrics": metrics["metrics"] | {"top1": metrics["metrics"]["top1"] - 0.03}}
+    write_json(cell.directory / "metrics.json", metrics)
+    assert command_status(["verify", "--rerun", "1", "--json"]) == 1
+    (found,) = json.loads(capsys.readouterr().out)["rerun"]
+    assert (found["verdict"], found["differences"]) == ("differs", ["model.safetensors", "top1 +0.03"])

@@ -12,6 +12,9 @@ from clce_bench.evaluation.answers import write_answers
 from clce_bench.files import read_json, staged
 from clce_bench.jobs import Plan, cell_key, evaluation_of, plan_of, status_of
 
+ORIGIN = ("device", "platform", "host", "versions", "torch", "git_commit", "code", "evaluate_code", "accepted")
+"""Columns that say where a number comes from; empty for cells without one."""
+
 
 def write_summary(experiment: Experiment, output: Path) -> None:
     """Writes ``summary.csv``, ``summary.parquet`` (a row per cell), ``history.parquet`` (a row per epoch), and answers.
@@ -38,7 +41,9 @@ def summary_table(plan: Plan) -> pd.DataFrame:
     Returns:
         One row per cell: ``cell``, ``grids`` (names joined by blanks), the axes, ``overlap`` (of the data set with
         the backbone's pre-training), ``loss.…`` and ``recipe.…``,
-        ``status``, ``reason``, ``metric.…``, ``validation`` (accuracy at the end), times, memory and machine.
+        ``status``, ``reason``, ``metric.…``, ``validation`` (accuracy at the end), times, memory; and where it comes
+        from: ``device``, ``platform``, ``host``, ``versions`` (Python and packages), ``torch``, ``git_commit``,
+        ``code`` and ``evaluate_code`` (fingerprints), ``accepted`` (why changed code does not matter, if it was said).
     """
     grids_of = {
         cell.name: " ".join(name for name, members in plan.grids.items() if cell in members) for cell in plan.cells
@@ -59,7 +64,7 @@ def _axes(cell: Cell, grids: str) -> dict[str, Any]:
 
 def _outcome(cell: Cell, plan: Plan) -> dict[str, Any]:
     status, reason = status_of(cell, plan.jobs["train"][cell_key(cell)])
-    outcome: dict[str, Any] = {"status": status, "reason": reason}
+    outcome: dict[str, Any] = {"status": status, "reason": reason, **dict.fromkeys(ORIGIN)}
     if (cell.directory / "cell.json").exists():
         record = read_json(cell.directory / "cell.json")
         outcome |= {
@@ -67,8 +72,7 @@ def _outcome(cell: Cell, plan: Plan) -> dict[str, Any]:
             "train_seconds": record["seconds"],
             "peak_memory_mib": record["peak_memory_mib"],
             "waiting_for_data": record["waiting_for_data"],
-            "device": record["environment"]["gpu"] or record["environment"]["cpu"],
-            "torch": record["environment"]["packages"].get("torch"),
+            **_origin(record),
         }
         history = pd.read_csv(cell.directory / "history.csv")
         if len(history):
@@ -76,5 +80,23 @@ def _outcome(cell: Cell, plan: Plan) -> dict[str, Any]:
         evaluation = evaluation_of(cell)
         if evaluation:
             outcome["evaluate_seconds"] = evaluation["seconds"]
+            outcome["evaluate_code"] = evaluation["job"]["code"]
             outcome |= {f"metric.{name}": value for name, value in evaluation["metrics"].items()}
     return outcome
+
+
+def _origin(record: dict[str, Any]) -> dict[str, Any]:
+    """Says by which code, with which packages and where a cell was trained."""
+    environment = record["environment"]
+    packages = {"Python": environment["python"], **environment["packages"]}
+    accepted = [f"{entry['reason']} ({entry['who']}, {entry['when'][:10]})" for entry in record.get("accepted", [])]
+    return {
+        "device": environment["gpu"] or environment["cpu"],
+        "platform": environment["platform"],
+        "host": environment.get("host"),
+        "versions": ", ".join(f"{name} {version}" for name, version in packages.items()),
+        "torch": environment["packages"].get("torch"),
+        "git_commit": environment["git_commit"],
+        "code": record["job"]["code"],
+        "accepted": "; ".join(accepted),
+    }

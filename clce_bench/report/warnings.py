@@ -4,22 +4,21 @@ import pandas as pd
 
 from clce_bench.evaluation.compare import AXES, grid_rows
 from clce_bench.labels import data_label, setting_label
+from clce_bench.report.provenance import mixtures
 
 FEW_SEEDS = 5
 EXAMPLES = 5
 
 
-def warnings_of(summary: pd.DataFrame, grids: list[str], environments: int) -> list[str]:
+def warnings_of(summary: pd.DataFrame, grids: list[str]) -> list[str]:
     """Lists what weakens the results.
 
     Args:
         summary: all cells.
         grids: names.
-        environments: how many different machines or sets of package versions trained the cells.
     """
-    return [
-        text for text in (_holes(summary, grids), _mixed(environments), _overlap(summary), _few_seeds(summary)) if text
-    ]
+    found = [_holes(summary, grids), *mixtures(summary, grids), _overlap(summary), _few_seeds(summary)]
+    return [text for text in found if text]
 
 
 def _holes(summary: pd.DataFrame, grids: list[str]) -> str:
@@ -39,12 +38,6 @@ def _holes(summary: pd.DataFrame, grids: list[str]) -> str:
                 holes.append(f"{grid}: {where}, {name}: {done} of {len(members)}")
     shown = "; ".join(holes[:EXAMPLES]) + (f"; and {len(holes) - EXAMPLES} more" if len(holes) > EXAMPLES else "")
     return f"Not all cells are done: {states}. The numbers leave out cells without a result. Holes: {shown}."
-
-
-def _mixed(environments: int) -> str:
-    if environments < 2:
-        return ""
-    return f"These results mix machines or package versions, {environments} different ones."
 
 
 def _overlap(summary: pd.DataFrame) -> str:
