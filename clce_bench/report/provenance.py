@@ -16,16 +16,17 @@ def provenance_table(summary: pd.DataFrame) -> Table:
     """Builds a row per machine, set of versions and git commit that trained cells, with the code's fingerprints."""
     rows = []
     trained = summary[summary["code"].notna()]
-    for (device, platform, versions, commit), members in trained.groupby(_GROUPS, dropna=False):
-        losses = members.groupby("loss")["code"].unique()
+    for _, members in trained.groupby(_GROUPS, dropna=False):
+        first = members.iloc[0]
+        losses = {str(loss): codes for loss, codes in members.groupby("loss")["code"].unique().items()}
         rows.append(
             {
                 "cells": len(members),
                 "tables": ", ".join(sorted({grid for names in members["grids"] for grid in names.split()})),
                 "trained": _dates(members["started"]),
-                "machine": f"{device}; {platform}",
-                "versions": versions,
-                "git commit": "unknown" if pd.isna(commit) else commit[:12],
+                "machine": f"{first['device']}; {first['platform']}",
+                "versions": first["versions"],
+                "git commit": str(first["git_commit"] or "unknown")[:12],
                 "training code": "; ".join(f"{loss_label(loss)} {_short(codes)}" for loss, codes in losses.items()),
                 "evaluation code": _short(members["evaluate_code"].dropna().unique()),
             }
@@ -60,7 +61,7 @@ def mixtures(summary: pd.DataFrame, grids: list[str]) -> list[str]:
         for name, versions in _versions(done).items():
             kinds[f"versions of {name}"] = versions
         for loss, members in done.groupby("loss"):
-            kinds[f"training code of {loss_label(loss)}"] = members["code"].str[:8]
+            kinds[f"training code of {loss_label(str(loss))}"] = members["code"].str[:8]
         for kind, values in kinds.items():
             found = sorted(values.dropna().unique())
             if len(found) > 1:
