@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from clce_bench.claims import Claim, expand_claims
 from clce_bench.errors import UserError, unknown
@@ -44,7 +44,7 @@ class Episodes(Section):
 
     count: Annotated[int, Field(ge=2)] = 1000
     way: Annotated[int, Field(ge=2)] = 5
-    shots: list[Annotated[int, Field(ge=1)]] = [1, 5]
+    shots: Annotated[list[Annotated[int, Field(ge=1)]], AfterValidator(sorted)] = [1, 5]
     queries: Annotated[int, Field(ge=1)] = 15
     """Queries per class, or as many as the smallest class allows."""
     seed: Annotated[int, Field(ge=0)] = 0

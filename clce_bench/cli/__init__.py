@@ -13,7 +13,7 @@ except ModuleNotFoundError:
     sys.exit(2)
 
 from clce_bench import __version__, warm
-from clce_bench.cli import experiments, results, stages
+from clce_bench.cli import experiments, results, stages, states
 from clce_bench.errors import Interrupted, UserError
 
 
@@ -61,5 +61,5 @@ def cli() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
 
 
-for _command in (*experiments.COMMANDS, *results.COMMANDS, *stages.COMMANDS):
+for _command in (*experiments.COMMANDS, *states.COMMANDS, *results.COMMANDS, *stages.COMMANDS):
     cli.add_command(_command)

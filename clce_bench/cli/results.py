@@ -64,20 +64,22 @@ def verify(path: Path | None, as_json: bool, count: int, seed: int, tolerance: f
     """
     from clce_bench.jobs import plan_of
     from clce_bench.loading import load_experiment
-    from clce_bench.results.records import all_records, records_in, results_of
+    from clce_bench.results.records import all_records, records_of
     from clce_bench.results.verify import verify as check
 
     plan = plan_of(load_experiment(path or Path("config.yaml"))) if path or count else None
-    records = list(records_in(results_of(plan)) if plan and path else all_records())
+    records = records_of(plan) if plan and path else list(all_records())
     findings = check(records)
     again: list[Any] = []
     if plan and count:
         import torch
 
+        from clce_bench.reruns import Reruns
         from clce_bench.results.rerun import draw, rerun
 
         torch.set_num_threads(threads)
-        again = [rerun(plan, cell, tolerance) for cell in draw(plan, count, seed)]
+        reruns = Reruns(plan)
+        again = [rerun(reruns, cell, tolerance) for cell in draw(reruns, count, seed)]
     if as_json:
         rows = [{**asdict(finding), "damage": finding.is_damage} for finding in findings]
         click.echo(json.dumps({"records": len(records), "findings": rows, "rerun": list(map(asdict, again))}, indent=2))
@@ -90,7 +92,7 @@ def verify(path: Path | None, as_json: bool, count: int, seed: int, tolerance: f
         if count > len(again):
             click.echo(f"Only {len(again)} finished cells can be trained again here.")
         damaged = sum(finding.is_damage for finding in findings)
-        click.echo(f"{len(records)} results checked, {damaged} damaged files.")
+        click.echo(f"{len(records)} records checked, {damaged} damaged files.")
     if any(finding.is_damage for finding in findings) or any(one.verdict == "differs" for one in again):
         raise SystemExit(1)
 

@@ -10,7 +10,9 @@ from clce_bench.config import Experiment
 from clce_bench.data.overlap import overlap_of
 from clce_bench.evaluation.answers import write_answers
 from clce_bench.files import read_json, staged
-from clce_bench.jobs import Plan, cell_key, evaluation_of, plan_of, status_of
+from clce_bench.jobs import Plan, plan_of
+from clce_bench.reruns import Reruns
+from clce_bench.status import State, evaluation_of, states_of
 
 ORIGIN = ("device", "platform", "host", "versions", "torch", "git_commit", "code", "evaluate_code", "accepted")
 """Columns that say where a number comes from; empty for cells without one."""
@@ -48,7 +50,10 @@ def summary_table(plan: Plan) -> pd.DataFrame:
     grids_of = {
         cell.name: " ".join(name for name, members in plan.grids.items() if cell in members) for cell in plan.cells
     }
-    return pd.DataFrame([{**_axes(cell, grids_of[cell.name]), **_outcome(cell, plan)} for cell in plan.cells])
+    states = states_of(Reruns(plan))
+    return pd.DataFrame(
+        [{**_axes(cell, grids_of[cell.name]), **_outcome(cell, states[cell.name])} for cell in plan.cells]
+    )
 
 
 def _axes(cell: Cell, grids: str) -> dict[str, Any]:
@@ -62,9 +67,9 @@ def _axes(cell: Cell, grids: str) -> dict[str, Any]:
     }
 
 
-def _outcome(cell: Cell, plan: Plan) -> dict[str, Any]:
-    status, reason = status_of(cell, plan.jobs["train"][cell_key(cell)])
-    outcome: dict[str, Any] = {"status": status, "reason": reason, **dict.fromkeys(ORIGIN)}
+def _outcome(cell: Cell, state: State) -> dict[str, Any]:
+    outcome: dict[str, Any] = {"status": state.status, "reason": state.reason, "note": state.note}
+    outcome |= dict.fromkeys(ORIGIN)
     if (cell.directory / "cell.json").exists():
         record = read_json(cell.directory / "cell.json")
         outcome |= {
@@ -72,24 +77,27 @@ def _outcome(cell: Cell, plan: Plan) -> dict[str, Any]:
             "train_seconds": record["seconds"],
             "peak_memory_mib": record["peak_memory_mib"],
             "waiting_for_data": record["waiting_for_data"],
-            **_origin(record),
         }
         history = pd.read_csv(cell.directory / "history.csv")
         if len(history):
             outcome["validation"] = history["validation"].iloc[-1]
         evaluation = evaluation_of(cell)
+        outcome |= _origin(record, evaluation or {})
         if evaluation:
             outcome["evaluate_seconds"] = evaluation["seconds"]
-            outcome["evaluate_code"] = evaluation["job"]["code"]
             outcome |= {f"metric.{name}": value for name, value in evaluation["metrics"].items()}
     return outcome
 
 
-def _origin(record: dict[str, Any]) -> dict[str, Any]:
-    """Says by which code, with which packages and where a cell was trained."""
-    environment = record["environment"]
+def _origin(train: dict[str, Any], evaluate: dict[str, Any]) -> dict[str, Any]:
+    """Says by which code, with which packages and where a cell was trained and measured."""
+    environment = train["environment"]
     packages = {"Python": environment["python"], **environment["packages"]}
-    accepted = [f"{entry['reason']} ({entry['who']}, {entry['when'][:10]})" for entry in record.get("accepted", [])]
+    accepted = [
+        f"{entry['reason']} ({entry['who']}, {entry['when'][:10]})"
+        for record in (train, evaluate)
+        for entry in record.get("accepted", [])
+    ]
     return {
         "device": environment["gpu"] or environment["cpu"],
         "platform": environment["platform"],
@@ -97,6 +105,7 @@ def _origin(record: dict[str, Any]) -> dict[str, Any]:
         "versions": ", ".join(f"{name} {version}" for name, version in packages.items()),
         "torch": environment["packages"].get("torch"),
         "git_commit": environment["git_commit"],
-        "code": record["job"]["code"],
-        "accepted": "; ".join(accepted),
+        "code": train["job"]["code"],
+        "evaluate_code": evaluate["job"]["code"] if evaluate else None,
+        "accepted": "; ".join(dict.fromkeys(accepted)),
     }

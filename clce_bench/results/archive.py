@@ -12,14 +12,15 @@ from typing import Any
 from clce_bench.cells import Cell
 from clce_bench.errors import UserError
 from clce_bench.files import read_json, sha256_of
-from clce_bench.jobs import RESULTS, Plan, cell_key, evaluation_of, status_of
+from clce_bench.jobs import Plan, cell_key
 from clce_bench.provenance import environment, now
-from clce_bench.results.records import RECORDS, WEIGHTS, vouched
+from clce_bench.reruns import SUPPORT, Reruns
+from clce_bench.results.records import WEIGHTS
+from clce_bench.status import evaluation_of, states_of
 
 ENDING = ".tar.gz"
 FORMAT = 1
 MANIFEST = "manifest.json"
-_EVALUATED = ("metrics.json", "metrics.npz")
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def export_cells(plan: Plan, archive: Path, weights: bool) -> Exported:
         raise UserError(f"{archive}: an archive's name ends with {ENDING}.")
     if archive.exists():
         raise UserError(f"{archive}: exists already; choose another name.")
-    states = {cell.name: status_of(cell, plan.jobs["train"][cell_key(cell)])[0] for cell in plan.cells}
+    states = {name: state.status for name, state in states_of(Reruns(plan)).items()}
     cells = [cell for cell in plan.cells if states[cell.name] in ("done", "diverged")]
     if not cells:
         raise UserError(f"{plan.experiment.name}: no cell is finished; clce-bench status says what each one is.")
@@ -79,9 +80,9 @@ def export_cells(plan: Plan, archive: Path, weights: bool) -> Exported:
 def _files_of(cell: Cell) -> list[tuple[Path, str]]:
     """Lists a cell's files with the SHA-256 that its records give, empty for the records themselves."""
     record = read_json(cell.directory / "cell.json")
-    files = {"cell.json": "", **vouched(record)}
+    files = {"cell.json": "", **record["outputs_sha256"]}
     if evaluation := evaluation_of(cell):
-        files |= {"metrics.json": "", **vouched(evaluation)}
+        files |= {"metrics.json": "", **evaluation["outputs_sha256"]}
     return [(cell.directory / name, expected) for name, expected in files.items()]
 
 
@@ -95,11 +96,10 @@ def _checked(path: Path, expected: str) -> str:
 
 
 def _descriptions(plan: Plan, cells: list[Cell]) -> list[Path]:
-    """Lists the records of what cells were made from and measured on: data, splits, episodes, backbones, features."""
+    """Lists what describes that from which cells were made and on which they were measured: data, splits …"""
     jobs = [plan.jobs[verb][cell_key(cell)] for verb in ("train", "evaluate") for cell in cells]
-    paths = {Path(path) for job in jobs for name, path in job.inputs.items() if name != "cell"}
-    named = {path for path in paths if path.name in RECORDS.values() and path.is_relative_to(RESULTS)}
-    return sorted(path for path in named if path.exists())
+    paths = {Path(path) for job in jobs for name, path in job.inputs.items() if name in SUPPORT}
+    return sorted(path for path in paths if path.exists())
 
 
 def _write(archive: Path, manifest: dict[str, Any]) -> None:

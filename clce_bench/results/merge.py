@@ -11,11 +11,16 @@ from clce_bench.errors import UserError
 from clce_bench.files import digest, read_json, sha256_of, write_json
 from clce_bench.jobs import RESULTS
 from clce_bench.results.archive import FORMAT, MANIFEST
-from clce_bench.results.records import RECORDS, WEIGHTS, refuse_if_running, vouched
+from clce_bench.results.records import WEIGHTS, refuse_if_running
 
 _CELL = {"cell.json", "history.csv", "embeddings.npz", WEIGHTS, "metrics.json", "metrics.npz"}
-# Features are left out: they are computed from the rest, and another processor rounds them differently.
-_IDENTITY = {"dataset.json": "content", "splits.json": "sha256", "episodes.json": "sha256", "backbone.json": "sha256"}
+_DESCRIPTIONS = {
+    "data": "dataset.json",
+    "splits": "splits.json",
+    "episodes": "episodes.json",
+    "backbones": "backbone.json",
+    "features": "features.json",
+}
 
 
 @dataclass
@@ -122,18 +127,18 @@ def _is_result(path: PurePosixPath) -> bool:
         return top == RESULTS.name and path.name in _CELL and len(inner) == 4
     if stage == "experiments":
         return top == RESULTS.name and path.name == "experiment.json" and len(inner) == 2
-    return top == RESULTS.name and path.name == RECORDS.get(stage)
+    return top == RESULTS.name and path.name == _DESCRIPTIONS.get(stage)
 
 
 def _check_cell(archive: Path, folder: Path, name: str, manifest: dict[str, Any]) -> None:
     """Checks that a cell's records fit its folder and its files."""
     try:
         record = read_json(folder / "cell.json")
-        expected = {"cell.json": None, **vouched(record)}
+        expected = {"cell.json": None, **record["outputs_sha256"]}
         fits = folder.name == record["name"] and folder.name.endswith(f"-{digest(record['job']['spec'])}")
         if (folder / "metrics.json").exists():
             evaluation = read_json(folder / "metrics.json")
-            expected |= {"metrics.json": None, **vouched(evaluation)}
+            expected |= {"metrics.json": None, **evaluation["outputs_sha256"]}
             fits = fits and evaluation["cell_sha256"] == record["outputs_sha256"]
     except (KeyError, TypeError, AttributeError, UnicodeDecodeError):
         fits, expected = False, {}
@@ -152,13 +157,13 @@ def _check_cell(archive: Path, folder: Path, name: str, manifest: dict[str, Any]
 def _compare_data(archive: Path, unpacked: Path, manifest: dict[str, Any]) -> None:
     """Compares what the archive's cells were made from with what lies here."""
     differences = []
-    for name in sorted(manifest["files"]):
-        identity = _IDENTITY.get(Path(name).name)
-        if identity and Path(name).exists():
+    for name, file in manifest["files"].items():
+        # Features follow from the rest, and another processor rounds them differently.
+        compared = Path(name).name in _DESCRIPTIONS.values() and Path(name).name != "features.json"
+        if compared and Path(name).exists() and sha256_of(Path(name)) != file["sha256"]:
             theirs, ours = read_json(unpacked / name), read_json(Path(name))
-            if theirs[identity] != ours[identity]:
-                keys = sorted(key for key in theirs if theirs[key] != ours.get(key))
-                differences.append(f"{name}: {', '.join(keys)} differ")
+            keys = sorted(key for key in theirs | ours if theirs.get(key) != ours.get(key))
+            differences.append(f"{name}: {', '.join(keys)} differ")
     if differences:
         lines = "\n  ".join(differences)
         way_out = "If yours are wrong or not needed, remove their folders and import again."
@@ -198,12 +203,12 @@ def difference(theirs: Path, ours: Path) -> str:
 
 def _bits(record: dict[str, Any]) -> dict[str, str]:
     """Checksums of what repeats to the bit; a history has times in it."""
-    return {name: checksum for name, checksum in vouched(record).items() if name != "history.csv"}
+    return {name: checksum for name, checksum in record["outputs_sha256"].items() if name != "history.csv"}
 
 
 def _lacking(theirs: Path, ours: Path) -> list[Path]:
     """Lists files of the archive that a cell lacks here and that fit it."""
-    own = vouched(read_json(ours / "cell.json"))
+    own = read_json(ours / "cell.json")["outputs_sha256"]
     names = [WEIGHTS] if read_json(theirs / "cell.json")["outputs_sha256"][WEIGHTS] == own[WEIGHTS] else []
     if (theirs / "metrics.json").exists() and read_json(theirs / "metrics.json")["cell_sha256"] == own:
         names += ["metrics.npz", "metrics.json"]

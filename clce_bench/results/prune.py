@@ -8,7 +8,8 @@ from pathlib import Path
 from clce_bench.files import read_json
 from clce_bench.jobs import RESULTS, Plan, plan_of
 from clce_bench.loading import load_experiment
-from clce_bench.results.records import refuse_if_running, results_of
+from clce_bench.records import code_file, read_record, record_path
+from clce_bench.results.records import folders_of, refuse_if_running
 
 _PRUNED = ("cells", "features", "splits", "episodes", "data", "backbones", "code", "logs", "experiments", "imports")
 """Folders of ``results/`` whose content is the benchmark's own; what lies beside them is left alone."""
@@ -51,7 +52,7 @@ def leftovers(experiments: Iterable[Path]) -> list[Leftover]:
     kept |= {path for path in (RESULTS / "imports").glob("*.json") if _is_of_use(path, kept)}
     above = {parent for path in kept for parent in path.parents}
     found = [path for name in _PRUNED for path in _unasked(RESULTS / name, kept, above)]
-    cells = {path for plan in plans for path, verb in results_of(plan).items() if verb == "train"}
+    cells = {cell.directory for plan in plans for cell in plan.cells}
     found += [path for cell in cells for path in _inside(cell)]
     return [Leftover(path, _why(path, kept), _size(path)) for path in sorted(found)]
 
@@ -76,10 +77,12 @@ def remove(found: Iterable[Leftover]) -> None:
 
 def _kept(plan: Plan) -> Iterator[Path]:
     """Lists the files and folders that an experiment asks for."""
-    yield from results_of(plan)
+    yield from folders_of(plan)
     for verb, jobs in plan.jobs.items():
         for key, job in jobs.items():
-            yield Path(job.stamp)
+            yield code_file(verb, job.code)
+            if record := read_record(record_path(Path(job.output))):  # What status compares with the code of now.
+                yield code_file(verb, str(record["job"].get("code")))
             name = f"{plan.experiment.name}-{key}" if verb == "figures" else key
             yield RESULTS / "logs" / verb / f"{name}.log"
     drawn = plan.folder / "figures"

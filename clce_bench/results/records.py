@@ -1,57 +1,41 @@
-"""The records below ``results/``: small JSON files that vouch for the files beside them."""
+"""Which records lie below ``results/``, and what nothing may touch while Snakemake runs."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from clce_bench.errors import UserError
 from clce_bench.jobs import RESULTS, Plan
+from clce_bench.records import record_path
+from clce_bench.reruns import SUPPORT
 
-RECORDS = {
-    "data": "dataset.json",
-    "splits": "splits.json",
-    "episodes": "episodes.json",
-    "backbones": "backbone.json",
-    "features": "features.json",
-    "cells": "cell.json",
-}
-"""By folder, the record that each result in it has; a cell has ``metrics.json`` too."""
-LOCKS = Path(".snakemake/locks")
+FOLDERS = ("data", "splits", "episodes", "backbones", "features", "cells")
+"""Folders of ``results/`` in which each result has a folder of its own."""
 WEIGHTS = "model.safetensors"
 """The file of a cell that nothing after training reads."""
-_FOLDERS = {"dataset": "data", "splits": "splits", "episodes": "episodes", "backbone": "backbones"}
-_FOLDERS |= {"features": "features", "train": "cells"}
+LOCKS = Path(".snakemake/locks")
 
 
-def stage_of(path: Path) -> str:
-    """Names the folder of ``results/`` that a path lies in."""
-    return path.relative_to(RESULTS).parts[0]
+def folders_of(plan: Plan) -> set[Path]:
+    """Lists the folders that an experiment's jobs fill, each for one result: data, splits …, cells."""
+    return {Path(job.output).parent for verb in (*SUPPORT, "train") for job in plan.jobs[verb].values()}
 
 
-def results_of(plan: Plan) -> dict[Path, str]:
-    """Lists the folders that an experiment's jobs fill, each with its verb; cells under ``train``."""
-    return {RESULTS / folder / key: verb for verb, folder in _FOLDERS.items() for key in plan.jobs[verb]}
-
-
-def records_in(folders: Iterable[Path]) -> Iterator[Path]:
-    """Lists the records that are there in some of the folders of results."""
-    for folder in folders:
-        if (path := folder / RECORDS[stage_of(folder)]).exists():
-            yield path
+def records_of(plan: Plan) -> list[Path]:
+    """Lists the records that an experiment's jobs have left."""
+    paths = {record_path(Path(job.output)) for jobs in plan.jobs.values() for job in jobs.values()}
+    return sorted(path for path in paths if path.exists())
 
 
 def all_records() -> Iterator[Path]:
     """Lists all records below ``results/``, of whatever experiment."""
-    for folder, name in RECORDS.items():
-        found = sorted((RESULTS / folder).rglob(name))
+    for folder in (*FOLDERS, "experiments"):
+        found = (
+            path
+            for pattern in ("cell.json", "metrics.json", "*.job.json")
+            for path in (RESULTS / folder).rglob(pattern)
+        )
         # Hidden folders are what a job or an import has not finished.
-        yield from (path for path in found if not any(part.startswith(".") for part in path.parts))
-
-
-def vouched(record: dict[str, Any]) -> dict[str, str]:
-    """Returns what a record vouches for: SHA-256 by the name of a file beside it."""
-    checksums: dict[str, str] = record.get("outputs_sha256") or record.get("sha256") or {}
-    return checksums
+        yield from sorted(path for path in found if not any(part.startswith(".") for part in path.parts))
 
 
 def refuse_if_running() -> None:

@@ -1,6 +1,5 @@
 """Training finished cells again, elsewhere, to see whether they come out the same."""
 
-import json
 import math
 import random
 from collections.abc import Iterator
@@ -15,10 +14,12 @@ import pandas as pd
 from clce_bench.cells import Cell
 from clce_bench.evaluation.evaluate import evaluate_cell
 from clce_bench.files import read_json
-from clce_bench.jobs import Job, Plan, cell_key, evaluation_of
+from clce_bench.jobs import Job, cell_key
 from clce_bench.labels import is_accuracy
 from clce_bench.recipes import Runtime
+from clce_bench.reruns import Node, Reruns
 from clce_bench.seeds import seed_for
+from clce_bench.status import evaluation_of, sentences
 from clce_bench.training.train import train_cell
 
 _HISTORY = ["loss", "learning_rate", "validation"]
@@ -43,15 +44,15 @@ class Rerun:
     causes: list[str]
 
 
-def draw(plan: Plan, count: int, seed: int) -> list[Cell]:
+def draw(reruns: Reruns, count: int, seed: int) -> list[Cell]:
     """Draws finished cells whose inputs are here.
 
     Args:
-        plan: the experiment.
+        reruns: of the experiment.
         count: how many, at most.
         seed: decides which.
     """
-    cells = [cell for cell in plan.cells if _can_run(cell, plan.jobs["train"][cell_key(cell)])]
+    cells = [cell for cell in reruns.plan.cells if _can_run(cell, reruns.job(Node("train", cell_key(cell))))]
     return random.Random(seed_for("verify", seed=seed)).sample(cells, min(count, len(cells)))
 
 
@@ -62,24 +63,25 @@ def _can_run(cell: Cell, job: Job) -> bool:
     return inputs and bool(read_json(cell.directory / "cell.json")["status"] == "done")
 
 
-def rerun(plan: Plan, cell: Cell, tolerance: float) -> Rerun:
+def rerun(reruns: Reruns, cell: Cell, tolerance: float) -> Rerun:
     """Trains and evaluates a cell again in a folder for temporary files and compares.
 
     What is trained is what the experiment file says, not what the cell's record says: that may be another's.
 
     Args:
-        plan: the experiment.
+        reruns: of the experiment.
         cell: one of :func:`draw`.
         tolerance: by how much an accuracy may differ, as a share, where bits cannot be compared.
     """
     then, measured = read_json(cell.directory / "cell.json"), read_json(cell.directory / "metrics.json")
-    jobs = [json.loads(plan.jobs[verb][cell_key(cell)].param) for verb in ("train", "evaluate")]
+    train, evaluate = (Node(verb, cell_key(cell)) for verb in ("train", "evaluate"))
     runtime = {**then["runtime"], "processes": 1, "device": "auto" if then["environment"]["gpu"] else "cpu"}
     with TemporaryDirectory(prefix="clce-rerun-") as temporary:
         folder = Path(temporary, cell.name)
-        train_cell(jobs[0], folder, Runtime.model_validate(runtime))
-        jobs[1]["inputs"]["cell"] = str(folder / "cell.json")
-        evaluate_cell(jobs[1], folder / "metrics.json")
+        train_cell(reruns.job(train).definition, folder, Runtime.model_validate(runtime))
+        measuring = reruns.job(evaluate).definition
+        inputs = {**measuring["inputs"], "cell": str(folder / "cell.json")}
+        evaluate_cell({**measuring, "inputs": inputs}, folder / "metrics.json")
         now, again = read_json(folder / "cell.json"), read_json(folder / "metrics.json")
         differences = [*_epochs(cell.directory, folder), *_files(then, now)]
     metrics = {name: again["metrics"].get(name, math.nan) - value for name, value in measured["metrics"].items()}
@@ -91,7 +93,7 @@ def rerun(plan: Plan, cell: Cell, tolerance: float) -> Rerun:
         verdict = "within tolerance"
     else:
         verdict = "differs"
-    return Rerun(cell.name, verdict, obstacle or "bits", differences, list(_causes(then, now)))
+    return Rerun(cell.name, verdict, obstacle or "bits", differences, list(_causes(reruns, train, then, now)))
 
 
 def _obstacle(then: dict[str, Any], now: dict[str, Any]) -> str:
@@ -124,21 +126,13 @@ def _files(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
     return [name for name in before if name != "history.csv" and before[name] != after.get(name)]
 
 
-def _causes(then: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
-    """Lists what is not as it was: config, inputs, code, versions, machine."""
-    before, here = then["job"], now["job"]
-    for key in sorted(here["spec"]):
-        if before["spec"].get(key) != here["spec"][key]:
-            yield f"config: {key}: {before['spec'].get(key)} then, {here['spec'][key]} now"
-    for name, path in here["inputs"].items():
-        if then["inputs_sha256"].get(name) != now["inputs_sha256"][name]:
-            yield f"input: {path} is another one"
-    if before["code"] != here["code"]:
-        yield f"code: {before['code']} then, {here['code']} now"
-    packages = then["environment"]["packages"], now["environment"]["packages"]
-    for name in packages[1]:
-        if packages[0].get(name) != packages[1][name]:
-            yield f"{name}: {packages[0].get(name)} then, {packages[1][name]} now"
+def _causes(reruns: Reruns, node: Node, then: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
+    """Lists what is not as it was: config, inputs and code in the words of ``status``, versions, machine."""
+    yield from sentences(reruns.changes.get(node, []), reruns.job(node), then)
+    before, here = then["environment"], now["environment"]
+    for name, version in here["packages"].items():
+        if before["packages"].get(name) != version:
+            yield f"{name} {before['packages'].get(name)} then, {version} now"
     for name in ("python", "cpu", "gpu"):
-        if then["environment"][name] != now["environment"][name]:
-            yield f"{name}: {then['environment'][name]} then, {now['environment'][name]} now"
+        if before[name] != here[name]:
+            yield f"{name} {before[name]} then, {here[name]} now"

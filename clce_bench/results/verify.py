@@ -14,16 +14,17 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import track
 
-from clce_bench.errors import UserError
 from clce_bench.files import digest, read_json, sha256_of
 from clce_bench.jobs import RESULTS
-from clce_bench.results.records import RECORDS, stage_of, vouched
+from clce_bench.records import content_of, read_record
+from clce_bench.results.records import FOLDERS
 
 DAMAGE = ("damaged", "missing", "unreadable")
-_OWN = {"cell.json", "metrics.json", "failure.txt", "checkpoints", *RECORDS.values()}
-_AGAIN = "Remove the folder: it is made again when it is needed."
-_RETRAIN = "Remove the folder and run snakemake: the cell is trained again. Or import it from an archive."
-_REEVALUATE = "Remove metrics.json and run snakemake: the cell is evaluated again."
+_ADVICE = {
+    "cell.json": "Remove the folder and run snakemake: the cell is trained again. Or import it from an archive.",
+    "metrics.json": "Remove metrics.json and run snakemake: the cell is evaluated again.",
+}
+_AGAIN = "Remove it and run snakemake: it is made again when it is needed."
 
 
 @dataclass(frozen=True)
@@ -54,18 +55,20 @@ def verify(records: Iterable[Path]) -> list[Finding]:
     """Computes the checksums of all files that records vouch for, on all cores.
 
     Args:
-        records: paths of ``dataset.json``, ``cell.json`` and the like; a cell's ``metrics.json`` goes with it.
+        records: paths of ``cell.json``, ``metrics.json`` and ``….job.json``.
 
     Returns:
-        What is not as recorded, in the order of the records, inputs that differ at the end.
+        What is not as recorded, folder by folder, inputs that differ at the end.
     """
-    paths = list(records)
+    folders: dict[Path, list[Path]] = defaultdict(list)
+    for path in records:
+        folders[path.parent].append(path)
     absent = left_out()
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
-        found = threads.map(lambda path: list(_check(path, absent)), paths)
-        progress = track(found, "Computing checksums", len(paths), console=Console(stderr=True), transient=True)
+        found = threads.map(lambda item: list(_check(*item, absent)), folders.items())
+        progress = track(found, "Computing checksums", len(folders), console=Console(stderr=True), transient=True)
         findings = [finding for result in progress for finding in result]
-    return findings + _other_inputs(path for path in paths if path.name == "cell.json")
+    return findings + _other_inputs(path for paths in folders.values() for path in paths)
 
 
 def left_out() -> dict[str, str]:
@@ -74,36 +77,31 @@ def left_out() -> dict[str, str]:
     return {path: checksum for manifest in manifests for path, checksum in read_json(manifest)["left_out"].items()}
 
 
-def _check(path: Path, absent: dict[str, str]) -> Iterator[Finding]:
-    """Compares a result with its record."""
-    folder, is_cell = path.parent, path.name == "cell.json"
-    advice = _RETRAIN if is_cell else _AGAIN
-    record = _read(path)
-    if record is None:
-        yield Finding(str(path), "unreadable", "not a record in JSON", advice)
-        return
-    if is_cell and not folder.name.endswith(f"-{digest(record['job']['spec'])}"):
-        yield Finding(str(path), "damaged", "its spec is not the one that the folder is named after", advice)
-    checksums = vouched(record)
-    for name, expected in checksums.items():
-        yield from _compare(folder / name, expected, absent, advice)
-    if stage_of(path) == "data":
-        yield from _check_images(folder, record)
-    if (folder / "metrics.json").exists():
-        yield from _check_metrics(folder, record)
-    known = {*_OWN, "metrics.npz", *checksums} if is_cell else {path.name, "images.npy", *checksums}
-    for file in sorted(folder.iterdir()):
-        if file.name not in known:
-            yield Finding(str(file), "unexpected", "no record names it", "Remove it, unless you put it there.")
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        record: dict[str, Any] = read_json(path)
-        complete = vouched(record) and (path.name != "cell.json" or record["job"]["spec"])
-    except (UserError, UnicodeDecodeError, AttributeError, KeyError, TypeError):
-        return None
-    return record if complete else None
+def _check(folder: Path, paths: list[Path], absent: dict[str, str]) -> Iterator[Finding]:
+    """Compares the files of a folder with the records in it."""
+    named = {path.name for path in paths}
+    for path in paths:
+        record, advice = read_record(path), _ADVICE.get(path.name, _AGAIN)
+        if not record or "outputs_sha256" not in record:
+            yield Finding(str(path), "unreadable", "is no record of a job", advice)
+            continue
+        damage = [
+            finding
+            for name, expected in record["outputs_sha256"].items()
+            for finding in _compare(folder / name, expected, absent, advice)
+        ]
+        yield from damage
+        named |= set(record["outputs_sha256"])
+        if path.name == "cell.json" and not folder.name.endswith(f"-{digest(record['job'].get('spec'))}"):
+            yield Finding(str(path), "damaged", "its spec is not the one that the folder is named after", advice)
+        if path.name == "metrics.json" and not damage:
+            yield from _check_metrics(path, record)
+        if path.name == "dataset.job.json" and not damage:
+            yield from _check_images(folder)
+    if folder.relative_to(RESULTS).parts[0] in FOLDERS:
+        for file in sorted(folder.iterdir()):
+            if file.name not in named | {"cell.json", "metrics.json", "failure.txt", "checkpoints"}:
+                yield Finding(str(file), "unexpected", "no record names it", "Remove it, unless you put it there.")
 
 
 def _compare(path: Path, expected: str, absent: dict[str, str], advice: str) -> Iterator[Finding]:
@@ -112,57 +110,49 @@ def _compare(path: Path, expected: str, absent: dict[str, str], advice: str) -> 
         if found != expected:
             yield Finding(str(path), "damaged", f"SHA-256 {found[:12]}…, recorded {expected[:12]}…", advice)
     elif absent.get(str(path)) == expected:
-        where = "Nothing here needs it; the archive's author has it."
+        where = "Nothing here needs it; who exported the cell has it."
         yield Finding(str(path), "left out", "the archive that the cell came with does not have it", where)
     else:
         yield Finding(str(path), "missing", "recorded, but not there", advice)
 
 
-def _check_metrics(folder: Path, cell: dict[str, Any]) -> Iterator[Finding]:
-    path, arrays = folder / "metrics.json", folder / "metrics.npz"
-    record = _read(path)
-    if record is None or "metrics" not in record:
-        yield Finding(str(path), "unreadable", "not a record in JSON", _REEVALUATE)
-        return
-    if record["cell_sha256"] != cell["outputs_sha256"]:
-        yield Finding(str(path), "other inputs", "measured on other embeddings than lie here", _REEVALUATE)
-    damage = list(_compare(arrays, record["outputs_sha256"]["metrics.npz"], {}, _REEVALUATE))
-    yield from damage
-    if not damage:
-        with np.load(arrays) as outcomes:
-            for name, value in record["metrics"].items():
-                mean = float(outcomes[f"outcome.{name}"].mean()) if f"outcome.{name}" in outcomes else value
-                if abs(mean - value) > 1e-5:
-                    detail = f"{name} is {value:g}, but {mean:g} in metrics.npz"
-                    yield Finding(str(path), "damaged", detail, _REEVALUATE)
+def _check_metrics(path: Path, record: dict[str, Any]) -> Iterator[Finding]:
+    """Compares metrics with the single answers behind them."""
+    with np.load(path.with_name("metrics.npz")) as outcomes:
+        for name, value in record["metrics"].items():
+            mean = float(outcomes[f"outcome.{name}"].mean()) if f"outcome.{name}" in outcomes else value
+            if abs(mean - value) > 1e-5:
+                detail = f"{name} is {value:g}, but {mean:g} in metrics.npz"
+                yield Finding(str(path), "damaged", detail, _ADVICE["metrics.json"])
 
 
-def _check_images(folder: Path, record: dict[str, Any]) -> Iterator[Finding]:
+def _check_images(folder: Path) -> Iterator[Finding]:
     """Checks the image files of a large data set, which lie elsewhere; one checksum stands for all of them."""
-    if not (folder / "items.parquet").exists() or "images.npy" in record["sha256"]:
+    description = read_json(folder / "dataset.json")
+    if "images.npy" in description["sha256"]:
         return
     files = [Path(name) for name in pd.read_parquet(folder / "items.parquet", columns=["file"])["file"]]
     gone = [path for path in files if not path.is_file()]
-    advice = "Put the images back, or remove the folder: the data set is prepared anew, and its cells are stale."
+    name, advice = description["name"], f"Put the images back, or remove {folder}: then its cells are stale."
     if gone:
-        yield Finding(str(gone[0]), "missing", f"{len(gone)} image files of {record['name']} are gone", advice)
-    elif sha256("".join(sha256_of(path) for path in files).encode()).hexdigest() != record["content"]:
-        yield Finding(str(folder), "damaged", f"image files of {record['name']} have changed", advice)
+        yield Finding(str(gone[0]), "missing", f"{len(gone)} image files of {name} are gone", advice)
+    elif sha256("".join(sha256_of(path) for path in files).encode()).hexdigest() != description["content"]:
+        yield Finding(str(folder), "damaged", f"image files of {name} have changed", advice)
 
 
-def _other_inputs(cells: Iterable[Path]) -> list[Finding]:
-    """Lists the inputs here that are not those which cells were trained from, with the number of cells."""
+def _other_inputs(records: Iterable[Path]) -> list[Finding]:
+    """Lists the inputs here that are not those which results were made from, with the number of results."""
     counts: dict[str, int] = defaultdict(int)
     now: dict[str, str] = {}
-    for record in filter(None, map(_read, cells)):
-        for name, expected in record["inputs_sha256"].items():
-            path = record["job"]["inputs"][name]
-            if path not in now:
-                now[path] = sha256_of(Path(path)) if Path(path).exists() else ""
-            counts[path] += now[path] not in ("", expected)
-    advice = "clce-bench status says which cells are stale; snakemake trains those again."
+    for record in filter(None, map(read_record, records)):
+        for name, path in record["job"].get("inputs", {}).items():
+            # Features follow from the other inputs; made again elsewhere, their last bits may be others.
+            if name != "features" and Path(path).exists():
+                now[path] = now.get(path) or content_of(Path(path))
+                counts[path] += now[path] != record.get("inputs_sha256", {}).get(name)
+    advice = "clce-bench status says what is stale; snakemake makes that again."
     return [
-        Finding(path, "other inputs", f"{count} cells were trained from another version of it", advice)
+        Finding(path, "other inputs", f"{count} results were made from another version of it", advice)
         for path, count in counts.items()
         if count
     ]

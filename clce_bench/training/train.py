@@ -23,6 +23,7 @@ from clce_bench.models.classifier import ContrastiveClassifier
 from clce_bench.models.device import acquired_device
 from clce_bench.provenance import environment, now
 from clce_bench.recipes import Runtime
+from clce_bench.records import check_inputs, content_of, modules_of
 from clce_bench.seeds import seed_for
 from clce_bench.training import distributed
 from clce_bench.training.batches import ComputedInputs, Inputs, StoredInputs
@@ -54,6 +55,7 @@ def train_cell(job: dict[str, Any], output: Path, runtime: Runtime | None = None
 
 def _train(job: dict[str, Any], output: Path, runtime: Runtime, device: torch.device) -> None:
     started, clock = now(), time.perf_counter()
+    check_inputs(job)
     cell = Cell.model_validate(job["spec"])
     paths = {name: Path(path) for name, path in job["inputs"].items()}
     # For what has no generator of its own: dropout, and weights of a loss of the user's.
@@ -164,8 +166,9 @@ def _write(
             "status": "diverged" if training.diverged else "done",
             "reason": training.diverged,
             "job": job,
-            "inputs_sha256": {name: sha256_of(Path(path)) for name, path in job["inputs"].items()},
+            "inputs_sha256": {name: content_of(Path(path)) for name, path in job["inputs"].items()},
             "outputs_sha256": {path.name: sha256_of(path) for path in sorted(folder.iterdir())},
+            "modules": modules_of("train", job["code"]),
             "started": started,
             "seconds": round(time.perf_counter() - clock, 3),
             "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),

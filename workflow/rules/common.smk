@@ -15,6 +15,24 @@ except UserError as error:
     sys.exit(2)
 
 PLAN.prepare()
+# A job that Snakemake starts elsewhere reads this file again; what is to run was settled before.
+if workflow.is_main_process:
+    RERUNS = Reruns(PLAN)
+    RERUNS.announce()
+    # At once: Snakemake takes an input function that fails for a file that nobody makes.
+    INPUTS = {
+        node: {
+            name: ancient(path) if old else path
+            for name, (path, old) in RERUNS.inputs(node).items()
+        }
+        for node in RERUNS.nodes
+    }
+else:
+    INPUTS = {
+        (verb, key): job.inputs
+        for verb, jobs in PLAN.jobs.items()
+        for key, job in jobs.items()
+    }
 FOLDER = str(PLAN.folder)
 
 # Jobs call clce-bench, which lies beside the Python that reads this file, whether its environment is active or not. How
@@ -32,19 +50,20 @@ def job_of(verb, wildcard="key"):
     return lambda wildcards: PLAN.jobs[verb][wildcards[wildcard]].param
 
 
-def inputs_of(verb, wildcard="key"):
-    """Gives a job's inputs by name, with the stamp of the code that makes the result."""
+def inputs_of(verb, key=None):
+    """Gives a job's inputs by name; those of a job that is not to run say nothing by their age."""
 
-    def inputs(wildcards):
-        job = PLAN.jobs[verb][wildcards[wildcard]]
-        return {**job.inputs, "code": job.stamp}
+    return lambda wildcards: INPUTS[verb, key or wildcards.key]
 
-    return inputs
+
+def own_inputs_of(verb):
+    """Gives the inputs of a stage that runs once per experiment."""
+    return inputs_of(verb, PLAN.experiment.name)
 
 
 def own_job(verb):
-    """Gives the job of a stage that runs once per experiment."""
-    return PLAN.jobs[verb][PLAN.experiment.name]
+    """Gives the one parameter of a stage that runs once per experiment."""
+    return PLAN.jobs[verb][PLAN.experiment.name].param
 
 
 def labels_of_figure(wildcards):

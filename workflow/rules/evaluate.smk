@@ -14,9 +14,7 @@ rule evaluate:
 
 rule summarize:
     input:
-        metrics=expand("results/cells/{key}/metrics.json", key=PLAN.jobs["evaluate"]),
-        experiment=f"{FOLDER}/experiment.json",
-        code=own_job("summarize").stamp,
+        unpack(own_inputs_of("summarize")),
     output:
         csv=f"{FOLDER}/summary.csv",
         parquet=f"{FOLDER}/summary.parquet",
@@ -29,7 +27,7 @@ rule summarize:
     log:
         f"results/logs/summarize/{PLAN.experiment.name}.log",
     params:
-        job=own_job("summarize").param,
+        job=own_job("summarize"),
     shell:
-        "clce-bench summarize --experiment {input.experiment:q} --output $(dirname {output.csv:q}) "
+        "clce-bench summarize --experiment {FOLDER}/experiment.json --output $(dirname {output.csv:q}) "
         "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
