@@ -79,11 +79,12 @@ def left_out() -> dict[str, str]:
 
 def _check(folder: Path, paths: list[Path], absent: dict[str, str]) -> Iterator[Finding]:
     """Compares the files of a folder with the records in it."""
-    named = {path.name for path in paths}
+    named, readable = {path.name for path in paths}, True
     for path in paths:
         record, advice = read_record(path), _ADVICE.get(path.name, _AGAIN)
         if not record or "outputs_sha256" not in record:
             yield Finding(str(path), "unreadable", "is no record of a job", advice)
+            readable = False
             continue
         damage = [
             finding
@@ -98,7 +99,7 @@ def _check(folder: Path, paths: list[Path], absent: dict[str, str]) -> Iterator[
             yield from _check_metrics(path, record)
         if path.name == "dataset.job.json" and not damage:
             yield from _check_images(folder)
-    if folder.relative_to(RESULTS).parts[0] in FOLDERS:
+    if readable and folder.relative_to(RESULTS).parts[0] in FOLDERS:
         for file in sorted(folder.iterdir()):
             if file.name not in named | {"cell.json", "metrics.json", "failure.txt", "checkpoints"}:
                 yield Finding(str(file), "unexpected", "no record names it", "Remove it, unless you put it there.")
@@ -146,10 +147,12 @@ def _other_inputs(records: Iterable[Path]) -> list[Finding]:
     now: dict[str, str] = {}
     for record in filter(None, map(read_record, records)):
         for name, path in record["job"].get("inputs", {}).items():
+            if path not in now:
+                readable = read_record(Path(path)) if name == "cell" else Path(path).exists()
+                now[path] = content_of(Path(path)) if readable else ""
             # Features follow from the other inputs; made again elsewhere, their last bits may be others.
-            if name != "features" and Path(path).exists():
-                now[path] = now.get(path) or content_of(Path(path))
-                counts[path] += now[path] != record.get("inputs_sha256", {}).get(name)
+            known = now[path] and name != "features"
+            counts[path] += bool(known and now[path] != record.get("inputs_sha256", {}).get(name))
     advice = "clce-bench status says what is stale; snakemake makes that again."
     return [
         Finding(path, "other inputs", f"{count} results were made from another version of it", advice)
