@@ -20,12 +20,14 @@ from clce_bench.files import canonical_json, read_json, sha256_of, write_json
 from clce_bench.jobs import cell_key, plan_of
 from clce_bench.loading import parse_experiment
 from clce_bench.records import code_file, content_of, recorded
+from clce_bench.reruns import Reruns
 from clce_bench.results.archive import export_cells
 from clce_bench.results.merge import import_cells
 from clce_bench.results.prune import leftovers, remove
 from clce_bench.results.records import all_records
 from clce_bench.results.verify import verify
 from tests.made_up import make_up
+from tests.test_workflow import jobs_of, snakemake
 
 GRID = {"name": "main", "dataset": "tiny", "loss": ["ce", "clce"], "seed": [0, 1]}
 CHANGES = {"grids": [GRID], "figures": [], "datasets": {"tiny": {"size": 8}}, "backbone": {"freeze": "none"}}
@@ -34,7 +36,7 @@ CHANGES = {"grids": [GRID], "figures": [], "datasets": {"tiny": {"size": 8}}, "b
 def finished(**changes):
     """Makes up cells whose records vouch for their files, on data that is there; returns their plan."""
     _, plan = make_up(**CHANGES | changes)
-    for verb, make in {"dataset": prepare_dataset, "splits": split, "backbone": weights}.items():
+    for verb, make in MAKERS.items():
         for job in plan.jobs[verb].values():
             output = Path(job.output)
             if not output.exists():
@@ -54,6 +56,16 @@ def split(spec, folder):
 def weights(spec, folder):
     (folder / "model.safetensors").write_bytes(b"weights")
     write_json(folder / "backbone.json", spec)
+
+
+def features(spec, folder):
+    """Other bits on every machine, as with another processor."""
+    for name in ("features.npy", "index.npy"):
+        (folder / name).write_bytes(os.urandom(8))
+    write_json(folder / "features.json", {**spec, "sha256": {"features.npy": sha256_of(folder / "features.npy")}})
+
+
+MAKERS = {"dataset": prepare_dataset, "splits": split, "backbone": weights, "features": features}
 
 
 def vouch(folder):
@@ -440,6 +452,59 @@ def test_what_is_no_archive_is_refused(tmp_path):
         import_cells(Path("x.tar.gz"), None)
     with pytest.raises(UserError, match="no such file"):
         import_cells(Path("y.tar.gz"), None)
+
+
+# In the DAG
+
+
+SHARED = {
+    "name": "shared",
+    "backbone": {"freeze": "blocks", "cached_views": 2},
+    "datasets": {"digits": {"size": 8}},
+    "figures": [{"kind": "lambda_curve", "grid": "main"}],
+}
+
+
+def shared(loss, seed):
+    return {**SHARED, "grids": [{"name": "main", "dataset": "digits", "loss": loss, "seed": seed}]}
+
+
+def dry_run(experiment):
+    """The jobs that the next run would do, as Snakemake counts them."""
+    Path("shared.yaml").write_text(json.dumps(experiment))
+    done = snakemake(Path.cwd(), "-n", experiment="shared.yaml")
+    assert done.returncode == 0, done.stderr
+    return {
+        name: count
+        for name, count in jobs_of(done.stdout + done.stderr).items()
+        if name.isalpha() and name not in ("all", "total")
+    }
+
+
+AFTER = {"summarize": 1, "figures": 1, "report": 1, "track": 1}
+
+
+def test_two_machines_make_one_experiment(two_machines):
+    export_cells(finished(**shared(["ce", "clce"], 0)), Path("../cells.tar.gz"), weights=False)
+    two_machines("two")
+    finished(**shared(["ce", "clce"], 1))
+    import_cells(Path("../cells.tar.gz"), None)
+    assert dry_run(shared(["ce", "clce"], [0, 1])) == AFTER
+    assert {path for path in Path("results/cells").rglob("model.safetensors") if "_s0-" in str(path)} == set()
+
+
+def test_one_more_loss_on_published_results_costs_one_loss(two_machines):
+    export_cells(finished(**shared(["ce", "clce"], [0, 1])), Path("../cells.tar.gz"), weights=False)
+    two_machines("two")
+    import_cells(Path("../cells.tar.gz"), None)
+    # Nothing else is here: the data that one more loss needs are prepared, and no imported cell runs for that.
+    assert {node.verb for node in Reruns(finished_plan(["ce", "clce"], [0, 1])).runs} == set(AFTER)
+    support = {"dataset": 1, "splits": 1, "backbone": 1, "features": 1}
+    assert dry_run(shared(["ce", "clce", "tcl"], [0, 1])) == {**support, "train": 2, "evaluate": 2, **AFTER}
+
+
+def finished_plan(loss, seed):
+    return plan_of(parse_experiment(shared(loss, seed), "shared.yaml"))
 
 
 # Trained again
