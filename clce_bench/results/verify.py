@@ -65,7 +65,7 @@ def verify(records: Iterable[Path]) -> list[Finding]:
         folders[path.parent].append(path)
     absent = left_out()
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
-        found = threads.map(lambda item: list(_check(*item, absent)), folders.items())
+        found = threads.map(lambda item: list(_check(item[0], item[1], absent)), folders.items())
         progress = track(found, "Computing checksums", len(folders), console=Console(stderr=True), transient=True)
         findings = [finding for result in progress for finding in result]
     return findings + _other_inputs(path for paths in folders.values() for path in paths)
