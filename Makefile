@@ -47,6 +47,7 @@ report: install
 	$(BIN)/clce-bench headline --experiment $(EXPERIMENT) --open
 
 ui: install
+	@echo "Open http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"
 	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow server --backend-store-uri sqlite:///results/mlflow/mlflow.db \
 		--host 127.0.0.1 --port 5000
 

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from clce_bench.files import canonical_json, digest, sha256_of, unordered, write_json
+from clce_bench.files import canonical_json, digest, sha256_of, unordered, write_json, write_text
 from clce_bench.jobs import RESULTS, Job, Plan
 from clce_bench.records import changed_files, damaged, read_record, record_path
 
@@ -135,8 +135,7 @@ class Reruns:
 
     def announce(self) -> None:
         """Makes :data:`DUE` newer than all results of jobs that are to run, and new in content."""
-        DUE.parent.mkdir(parents=True, exist_ok=True)
-        DUE.write_text(os.urandom(8).hex())
+        write_text(DUE, os.urandom(8).hex())
         newest = max((self._newest(node) for node in self.runs), default=0)
         if newest >= DUE.stat().st_mtime_ns:  # Written by a machine whose clock is ahead.
             os.utime(DUE, ns=(newest + 10**9, newest + 10**9))

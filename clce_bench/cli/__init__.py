@@ -59,6 +59,7 @@ def command_status(arguments: Sequence[str]) -> int:
 def cli() -> None:
     """Find out whether fusing contrastive learning with cross-entropy makes image classifiers better."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # It tells of every table of every font in a PDF.
 
 
 for _command in (*experiments.COMMANDS, *states.COMMANDS, *results.COMMANDS, *stages.COMMANDS):
