@@ -83,14 +83,16 @@ def test_report_says_what_stands_behind_the_numbers_and_which_tables_mix_it():
     machine = read_json(clce.directory / "cell.json")["environment"]
     change_record(clce, environment=machine | {"packages": {"torch": "2.15.0"}, "git_commit": "f" * 40})
     change_record(other, environment=machine | {"gpu": "A GPU"})
-    accepted = {"reason": "renamed a variable", "who": "ada", "when": "2026-11-20T10:00:00.000+00:00"}
     job = read_json(tcl.directory / "cell.json")["job"]
+    accepted = {"reason": "renamed a variable", "who": "ada", "when": "2026-11-20T10:00:00.000+00:00"}
+    accepted["codes"] = {"train": {"old": "0123456789abcdef", "new": job["code"]}}
     change_record(tcl, job=job | {"code": "0123456789abcdef"}, accepted=[accepted])
     page = " ".join(write_all(experiment, plan).split())
     mixed = "numbers in one table come from different"
     assert f"<li>main, lambda, sizes: {mixed} versions of torch: 2.14.1, 2.15.0.</li>" in page
     assert f"<li>main, lambda, sizes: {mixed} processors or GPUs: A GPU, a processor.</li>" in page
     assert "training code of CLCE" not in page
+    assert re.search(f"<li>main: {mixed} training code of TCL: 01234567, \\w{{8}}.</li>", page)
     for text in ("A GPU; Test", "Python 3.11.0, torch 2.15.0", "<td>ffffffffffff</td>", "TCL 01234567"):
         assert text in page
     assert "<td>renamed a variable (ada, 2026-11-20)</td>" in page

@@ -414,7 +414,7 @@ HOSTILE = {
     "hidden": (listed("results/cells/a/b/.c/cell.json"), "is not a file that results have"),
     "other name": (listed(f"{CELL}/evil.so"), "is not a file that results have"),
     "other place": (listed("results/cells/cell.json"), "is not a file that results have"),
-    "not a record": (listed(f"{CELL}/cell.json", b"{}"), "does not fit its folder or its files"),
+    "not a record": (listed(f"{CELL}/cell.json", b"{}"), "has a record that is not one: job: Field required"),
     "content": (other_content, "is missing or damaged"),
     "bomb": (bomb, "makes it unpack to more than"),
     "no manifest": (lambda members: members[1:], "has no manifest.json"),

@@ -2,25 +2,16 @@
 
 import shutil
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from clce_bench.data.archives import refused, unpack
+from clce_bench.data.archives import unpack
 from clce_bench.errors import UserError
 from clce_bench.files import digest, read_json, sha256_of, write_json
 from clce_bench.jobs import RESULTS
-from clce_bench.results.archive import FORMAT, MANIFEST
+from clce_bench.results.contents import DESCRIPTIONS, Manifest, read_manifest
 from clce_bench.results.records import WEIGHTS, refuse_if_running
-
-_CELL = {"cell.json", "history.csv", "embeddings.npz", WEIGHTS, "metrics.json", "metrics.npz"}
-_DESCRIPTIONS = {
-    "data": "dataset.json",
-    "splits": "splits.json",
-    "episodes": "episodes.json",
-    "backbones": "backbone.json",
-    "features": "features.json",
-}
 
 
 @dataclass
@@ -63,7 +54,7 @@ def import_cells(archive: Path, prefer: str | None) -> Merged:
     temporary = Path(mkdtemp(prefix=".import.", dir=place))
     try:
         unpacked = unpack(archive, temporary / "content")
-        manifest = _manifest(archive, unpacked)
+        manifest = read_manifest(archive, unpacked)
         _compare_data(archive, unpacked, manifest)
         merged = _sort(unpacked, manifest)
         conflicts = merged.replaced
@@ -76,91 +67,24 @@ def import_cells(archive: Path, prefer: str | None) -> Merged:
         for name in merged.completed:
             for path in _lacking(unpacked / name, Path(name)):
                 path.replace(Path(name, path.name))
-        settings = RESULTS / "experiments" / manifest["experiment"] / "experiment.json"
+        settings = Path(manifest.settings)
         if not settings.exists():
             settings.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(unpacked / settings, settings)
-        name = f"{manifest['experiment']}-{digest(manifest)}.json"
-        write_json(RESULTS / "imports" / name, {"archive": archive.name, **manifest})
+        content = {"archive": archive.name, **manifest.model_dump()}
+        write_json(RESULTS / "imports" / f"{manifest.experiment}-{digest(content)}.json", content)
     finally:
         shutil.rmtree(temporary)
     return merged
 
 
-def _manifest(archive: Path, unpacked: Path) -> dict[str, Any]:
-    """Reads the manifest and checks that the archive has what it lists, nothing else, and as it lists it."""
-    if not (unpacked / MANIFEST).is_file():
-        raise UserError(f"{archive}: has no {MANIFEST}, so it is not an archive of clce-bench export.")
-    manifest: dict[str, Any] = read_json(unpacked / MANIFEST)
-    try:
-        if manifest["format"] != FORMAT:
-            raise UserError(f"{archive}: is of format {manifest['format']}; this version reads format {FORMAT}.")
-        checksums = {name: file["sha256"] for name, file in manifest["files"].items()}
-        manifest["left_out"].items()
-    except (KeyError, TypeError, AttributeError):
-        raise UserError(f"{archive}: {MANIFEST} is incomplete.") from None
-    there = {str(path.relative_to(unpacked)) for path in unpacked.rglob("*") if not path.is_dir()} - {MANIFEST}
-    settings = str(RESULTS / "experiments" / str(manifest["experiment"]) / "experiment.json")
-    for name in sorted({settings, *checksums} | there):
-        if not _is_result(PurePosixPath(name)):
-            raise refused(archive, name, "is not a file that results have")
-        if name not in checksums:
-            raise refused(archive, name, f"is not listed in {MANIFEST}")
-        if name not in there or sha256_of(unpacked / name) != checksums[name]:
-            raise refused(archive, name, f"is missing or damaged: its SHA-256 is not that of {MANIFEST}")
-    for name in cells_of(manifest):
-        _check_cell(archive, unpacked / name, name, manifest)
-    return manifest
-
-
-def cells_of(manifest: dict[str, Any]) -> list[str]:
-    """Lists the folders of the cells of an archive."""
-    return sorted(str(PurePosixPath(name).parent) for name in manifest["files"] if name.endswith("/cell.json"))
-
-
-def _is_result(path: PurePosixPath) -> bool:
-    """Says whether this is where one of the files lies that archives have."""
-    if path.is_absolute() or any(part.startswith(".") for part in path.parts) or len(path.parts) < 4:
-        return False
-    top, stage, *inner = path.parts
-    if stage == "cells":
-        return top == RESULTS.name and path.name in _CELL and len(inner) == 4
-    if stage == "experiments":
-        return top == RESULTS.name and path.name == "experiment.json" and len(inner) == 2
-    return top == RESULTS.name and path.name == _DESCRIPTIONS.get(stage)
-
-
-def _check_cell(archive: Path, folder: Path, name: str, manifest: dict[str, Any]) -> None:
-    """Checks that a cell's records fit its folder and its files."""
-    try:
-        record = read_json(folder / "cell.json")
-        expected = {"cell.json": None, **record["outputs_sha256"]}
-        fits = folder.name == record["name"] and folder.name.endswith(f"-{digest(record['job']['spec'])}")
-        if (folder / "metrics.json").exists():
-            evaluation = read_json(folder / "metrics.json")
-            expected |= {"metrics.json": None, **evaluation["outputs_sha256"]}
-            fits = fits and evaluation["cell_sha256"] == record["outputs_sha256"]
-    except (KeyError, TypeError, AttributeError, UnicodeDecodeError):
-        fits, expected = False, {}
-    if not fits:
-        raise refused(archive, f"{name}/cell.json", "does not fit its folder or its files")
-    files, left_out = manifest["files"], manifest["left_out"]
-    for file, checksum in expected.items():
-        path = f"{name}/{file}"
-        if checksum and checksum != files.get(path, {}).get("sha256", left_out.get(path) if file == WEIGHTS else None):
-            raise refused(archive, path, "is missing or is not the one that the cell's records name")
-    for found in folder.iterdir():
-        if found.name not in expected:
-            raise refused(archive, f"{name}/{found.name}", "is not a file that the cell's records name")
-
-
-def _compare_data(archive: Path, unpacked: Path, manifest: dict[str, Any]) -> None:
+def _compare_data(archive: Path, unpacked: Path, manifest: Manifest) -> None:
     """Compares what the archive's cells were made from with what lies here."""
     differences = []
-    for name, file in manifest["files"].items():
+    for name, file in manifest.files.items():
         # Features follow from the rest, and another processor rounds them differently.
-        compared = Path(name).name in _DESCRIPTIONS.values() and Path(name).name != "features.json"
-        if compared and Path(name).exists() and sha256_of(Path(name)) != file["sha256"]:
+        compared = Path(name).name in DESCRIPTIONS.values() and Path(name).name != "features.json"
+        if compared and Path(name).exists() and sha256_of(Path(name)) != file.sha256:
             theirs, ours = read_json(unpacked / name), read_json(Path(name))
             keys = sorted(key for key in theirs | ours if theirs.get(key) != ours.get(key))
             differences.append(f"{name}: {', '.join(keys)} differ")
@@ -170,10 +94,10 @@ def _compare_data(archive: Path, unpacked: Path, manifest: dict[str, Any]) -> No
         raise UserError(f"{archive}: its cells were made from other data than lies here:\n  {lines}\n{way_out}")
 
 
-def _sort(unpacked: Path, manifest: dict[str, Any]) -> Merged:
+def _sort(unpacked: Path, manifest: Manifest) -> Merged:
     """Sorts the cells of an archive by what is to be done with them; conflicts are among those to be replaced."""
     merged = Merged()
-    for name in cells_of(manifest):
+    for name in manifest.cells:
         if not Path(name, "cell.json").exists():
             merged.added.append(name)
         elif difference(unpacked / name, Path(name)):
