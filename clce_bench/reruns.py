@@ -184,14 +184,14 @@ class Reruns:
     def _differences(self, node: Node, job: Job, record: dict[str, Any]) -> list[Change]:
         """Compares a job with its record."""
         then = record.get("job", {})
-        found = spec_changes(then.get("spec", {}), job.spec, exact=node.verb == "train")
+        found = code_changes(job, record)
+        found += spec_changes(then.get("spec", {}), job.spec, exact=node.verb == "train")
         before = then.get("inputs", {})
         found += [
             Change("inputs", name, before.get(name), job.inputs.get(name))
             for name in sorted(before.keys() | job.inputs.keys())
             if before.get(name) != job.inputs.get(name)
         ]
-        found += code_changes(job, record)
         return found + self._data_changes(node, job, record)
 
     def _data_changes(self, node: Node, job: Job, record: dict[str, Any]) -> list[Change]:

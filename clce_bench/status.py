@@ -55,15 +55,16 @@ def _state(reruns: Reruns, cell: Cell, siblings: "Siblings") -> State:
             return State("failed", failure.read_text().strip())
         near = siblings.nearest(cell)
         return State("missing", f"never run; like {near[0].name} but {_listing(near[1])}" if near else "never run")
-    for node in (train, evaluate):
+    measured = reruns.changes.get(evaluate)
+    unmeasured = measured is None or [change[:2] for change in measured] == [("data", "cell")]
+    nodes = (train, evaluate) if record.get("status") == "done" else (train,)
+    for node in nodes:
+        if node == evaluate and unmeasured:
+            return State("missing", "trained, not evaluated yet")
         if changes := reruns.changes.get(node):
             return State("stale", _listing(sentences(changes, reruns.job(node), reruns.records[node] or {})))
-        if node == train and train in reruns.runs:
-            return State("stale", reruns.runs[train])
-    if reruns.records[evaluate] is None and record["status"] == "done":
-        return State("missing", "trained, not evaluated yet")
-    if evaluate in reruns.runs and record["status"] == "done":
-        return State("stale", reruns.runs[evaluate])
+        if node in reruns.runs:
+            return State("stale", reruns.runs[node])
     return State(record["status"], record.get("reason") or "", _note(reruns, train, evaluate))
 
 
