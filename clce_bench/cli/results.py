@@ -40,8 +40,11 @@ def prune(paths: tuple[Path, ...], delete: bool, as_json: bool) -> None:
         return
     for leftover in found:
         click.echo(f"{leftover.path}  {readable(leftover.bytes)}  {leftover.why}")
+    if not found:
+        click.echo("Nothing: the experiments ask for all that is here.")
+        return
     total = readable(sum(leftover.bytes for leftover in found))
-    hint = "" if delete or not found else "; clce-bench prune --delete removes them"
+    hint = "" if delete else "; clce-bench prune --delete removes them"
     click.echo(f"{len(found)} {'removed' if delete else 'found'}, {total}{hint}.")
 
 
@@ -84,11 +87,16 @@ def verify(path: Path | None, as_json: bool, count: int, seed: int, tolerance: f
         rows = [{**asdict(finding), "damage": finding.is_damage} for finding in findings]
         click.echo(json.dumps({"records": len(records), "findings": rows, "rerun": list(map(asdict, again))}, indent=2))
     else:
+        absent = [finding for finding in findings if finding.problem == "left out"]
         for finding in findings:
-            click.echo(f"{finding.path}: {finding.problem}: {finding.detail}. {finding.advice}")
+            if finding not in absent:
+                click.echo(f"{finding.path}: {finding.problem}: {finding.detail}. {finding.advice}")
+        if absent:
+            click.echo(f"{len(absent)} imported cells without weights (left out): {absent[0].advice}")
         for one in again:
             details = "; ".join([*one.differences[:5], *one.causes])
-            click.echo(f"{one.cell}: {one.verdict} ({one.compared}){': ' if details else ''}{details}")
+            compared = "" if one.compared == "bits" else f" ({one.compared})"
+            click.echo(f"{one.cell}: {one.verdict}{compared}{': ' if details else ''}{details}")
         if count > len(again):
             click.echo(f"Only {len(again)} finished cells can be trained again here.")
         damaged = sum(finding.is_damage for finding in findings)

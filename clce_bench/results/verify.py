@@ -66,7 +66,8 @@ def verify(records: Iterable[Path]) -> list[Finding]:
     absent = left_out()
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
         found = threads.map(lambda item: list(_check(item[0], item[1], absent)), folders.items())
-        progress = track(found, "Computing checksums", len(folders), console=Console(stderr=True), transient=True)
+        console = Console(stderr=True)
+        progress = track(found, "Computing checksums", len(folders), console=console, disable=not console.is_terminal)
         findings = [finding for result in progress for finding in result]
     return findings + _other_inputs(path for paths in folders.values() for path in paths)
 
