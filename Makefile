@@ -37,8 +37,8 @@ browser:
 		|| echo "The tests of the report page need Chromium: apt-get install chromium"
 
 lint: install
-	$(BIN)/ruff format --check clce_bench tests benchmarks .ci
-	$(BIN)/ruff check clce_bench tests benchmarks .ci
+	$(BIN)/ruff format --check clce_bench tests benchmarks examples .ci
+	$(BIN)/ruff check clce_bench tests benchmarks examples .ci
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/mypy
 	$(BIN)/lint-imports

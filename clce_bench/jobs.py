@@ -189,6 +189,9 @@ def _check(cell: Cell, source: DatasetSource) -> None:
                 f"recipe.{key}: {value:g} is not allowed at λ = {cell.weight:g} with backbone.freeze:"
                 f" {cell.backbone.freeze}: {reason}. Allowed: λ = 0 with freeze: none."
             )
+    if cell.recipe.views < 2 and cell.self_supervised:
+        why = f"the positives of {cell.loss_name} are other views of an image"
+        raise UserError(f"recipe.views: {cell.recipe.views} is not allowed: {why}. Allowed: at least 2.")
     if cell.recipe.views > cell.backbone.cached_views and cell.backbone.freeze != "none":
         allowed = f"Allowed: at most backbone.cached_views, {cell.backbone.cached_views}"
         raise UserError(f"recipe.views: {cell.recipe.views} is not allowed. {allowed}.")
