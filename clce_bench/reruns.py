@@ -254,7 +254,7 @@ def code_changes(job: Job, record: dict[str, Any]) -> list[Change]:
     accepted = {(verb, codes["new"]) for entry in record.get("accepted", []) for verb, codes in entry["codes"].items()}
     return [
         Change("code" if verb != "images" else "data", verb, before.get(verb), now)
-        for verb, now in {**job.upstream, job.verb: job.code}.items()
+        for verb, now in {job.verb: job.code, **job.upstream}.items()
         if before.get(verb) != now and (verb, now) not in accepted
     ]
 

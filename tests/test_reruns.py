@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from clce_bench.files import read_json, write_json
+from clce_bench.reruns import ORDER
 from tests.conftest import ROOT, snakemake
 
 TAIL = {
@@ -250,3 +251,20 @@ def test_plan_and_snakemake_agree_after_random_edits(folder, clone, seed):
     for change in rng.sample([remove, remove, spoil, spoil, add_code, drop_stage, add_cells], 3):
         change(folder, clone, rng)
     dry_run(folder, clone)
+
+
+def test_a_stage_that_is_killed_runs_again_and_alone(finished, tmp_path):
+    folder = shutil.copytree(finished, tmp_path / "folder")
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "tests.killed_stages"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    stages = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"node"')]
+    assert [stage["node"][0] for stage in stages] == list(ORDER)
+    for stage in stages:
+        assert stage["node"] in stage["before"]
+        assert stage["killed"]
+        assert stage["after"] == stage["before"]
+        assert stage["again"] == 0
+        assert stage["finally"] == [node for node in stage["before"] if node != stage["node"]]
+    assert dry_run(folder) == set()
