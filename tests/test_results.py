@@ -148,7 +148,7 @@ def test_what_is_missing_unreadable_or_unexpected_is_told_apart(capsys):
     assert problems() == expected | {("metrics.json", "damaged")}
     assert command_status(["verify"]) == 1
     printed = capsys.readouterr().out
-    assert "Remove the folder and run snakemake: the cell is trained again" in printed
+    assert "Remove the folder, then import the cell from an archive or run snakemake" in printed
     assert "top1 is 0.99, but 0.8" in printed
     assert "11 records checked, 3 damaged files" in printed
 
@@ -325,6 +325,27 @@ def test_other_results_are_named_and_kept_unless_asked_otherwise(two_machines):
     assert import_cells(Path("../cells.tar.gz"), "archive").replaced == [str(changed.directory)]
     name = str((changed.directory / "metrics.json").relative_to("results/cells"))
     assert tree("results/cells")[name] == theirs[name]
+
+
+def test_a_torn_record_gives_way_when_asked(two_machines):
+    plan = finished()
+    export_cells(plan, Path("cells.tar.gz"), weights=True)
+    before = tree("results/cells")
+    (plan.cells[0].directory / "cell.json").write_text("{")
+    with pytest.raises(UserError, match="its record here cannot be read"):
+        import_cells(Path("cells.tar.gz"), None)
+    import_cells(Path("cells.tar.gz"), "archive")
+    assert tree("results/cells") == before
+
+
+def test_nothing_is_imported_while_snakemake_runs(two_machines):
+    export_cells(finished(), Path("../cells.tar.gz"), weights=True)
+    two_machines("two")
+    Path(".snakemake/locks").mkdir(parents=True)
+    Path(".snakemake/locks/0.input.lock").write_text("")
+    with pytest.raises(UserError, match="Snakemake runs here"):
+        import_cells(Path("../cells.tar.gz"), None)
+    assert not Path("results").exists()
 
 
 def test_cells_of_other_data_are_refused(two_machines):

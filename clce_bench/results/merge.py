@@ -10,6 +10,7 @@ from clce_bench.data.archives import unpack
 from clce_bench.errors import UserError
 from clce_bench.files import digest, read_json, sha256_of, write_json
 from clce_bench.jobs import RESULTS
+from clce_bench.records import read_record
 from clce_bench.results.contents import DESCRIPTIONS, Manifest, read_manifest
 from clce_bench.results.records import WEIGHTS, refuse_if_running
 
@@ -111,7 +112,9 @@ def _sort(unpacked: Path, manifest: Manifest) -> Merged:
 
 def difference(theirs: Path, ours: Path) -> str:
     """Says in words how the results of a cell in an archive and here differ; nothing if they do not."""
-    here, there = read_json(ours / "cell.json"), read_json(theirs / "cell.json")
+    here, there = read_record(ours / "cell.json"), read_json(theirs / "cell.json")
+    if not here:
+        return "its record here cannot be read"
     if here["job"]["code"] != there["job"]["code"]:
         return f"trained by other code, {there['job']['code'][:8]} there and {here['job']['code'][:8]} here"
     before, after = _bits(there), _bits(here)

@@ -21,7 +21,7 @@ from clce_bench.results.records import FOLDERS
 
 DAMAGE = ("damaged", "missing", "unreadable")
 _ADVICE = {
-    "cell.json": "Remove the folder and run snakemake: the cell is trained again. Or import it from an archive.",
+    "cell.json": "Remove the folder, then import the cell from an archive or run snakemake, which trains it again.",
     "metrics.json": "Remove metrics.json and run snakemake: the cell is evaluated again.",
 }
 _AGAIN = "Remove it and run snakemake: it is made again when it is needed."
