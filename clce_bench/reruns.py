@@ -131,7 +131,12 @@ class Reruns:
             return {name: (path, False) for name, path in {**wanted, "due": str(DUE)}.items()}
         oldest = self._oldest(node)
         times = {name: (path, _time(path)) for name, path in wanted.items()}
-        return {name: (path, time > oldest) for name, (path, time) in times.items() if time}
+        # What is only made again as it was does not make its readers run.
+        return {
+            name: (path, time > oldest or self.makers.get(path) in self.runs)
+            for name, (path, time) in times.items()
+            if time
+        }
 
     def announce(self) -> None:
         """Makes :data:`DUE` newer than all results of jobs that are to run, and new in content."""
