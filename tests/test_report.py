@@ -96,6 +96,7 @@ def test_report_says_what_stands_behind_the_numbers_and_which_tables_mix_it():
     for text in ("A GPU; Test", "Python 3.11.0, torch 2.15.0", "<td>ffffffffffff</td>", "TCL 01234567"):
         assert text in page
     assert "<td>renamed a variable (ada, 2026-11-20)</td>" in page
+    assert "declared to give the same results: 1 × renamed a variable (ada, 2026-11-20)." in page
     summary = pd.read_csv(plan.folder / "summary.csv")
     row = summary[summary["cell"] == tcl.name].iloc[0]
     assert (row["code"], row["git_commit"], row["torch"]) == ("0123456789abcdef", "abc", "2.14.1")

@@ -123,7 +123,7 @@ def test_what_is_accepted_is_done_until_the_code_changes_again(folder, clone):
     assert entry["when"]
     assert set(entry["codes"]) == {"train"}
     row = states(folder, clone)[first.split("/")[-1]]
-    assert (row["status"], row["note"]) == ("done", "accepted: only multiplies by one")
+    assert (row["status"], row["accepted"]) == ("done", "only multiplies by one")
     assert dry_run(folder, clone) == both(clce - {first}) | TAIL
     assert run(folder, clone, "accept", "--all-stale", "--reason", "the same").returncode == 0
     assert dry_run(folder, clone) == TAIL

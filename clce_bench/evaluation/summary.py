@@ -68,8 +68,7 @@ def _axes(cell: Cell, grids: str) -> dict[str, Any]:
 
 
 def _outcome(cell: Cell, state: State) -> dict[str, Any]:
-    outcome: dict[str, Any] = {"status": state.status, "reason": state.reason, "note": state.note}
-    outcome |= dict.fromkeys(ORIGIN)
+    outcome: dict[str, Any] = {"status": state.status, "reason": state.reason, **dict.fromkeys(ORIGIN)}
     if (cell.directory / "cell.json").exists():
         record = read_json(cell.directory / "cell.json")
         outcome |= {

@@ -17,7 +17,8 @@ def warnings_of(summary: pd.DataFrame, grids: list[str]) -> list[str]:
         summary: all cells.
         grids: names.
     """
-    found = [_holes(summary, grids), *mixtures(summary, grids), _overlap(summary), _few_seeds(summary)]
+    found = [_holes(summary, grids), *mixtures(summary, grids)]
+    found += [_accepted(summary), _overlap(summary), _few_seeds(summary)]
     return [text for text in found if text]
 
 
@@ -38,6 +39,12 @@ def _holes(summary: pd.DataFrame, grids: list[str]) -> str:
                 holes.append(f"{grid}: {where}, {name}: {done} of {len(members)}")
     shown = "; ".join(holes[:EXAMPLES]) + (f"; and {len(holes) - EXAMPLES} more" if len(holes) > EXAMPLES else "")
     return f"Not all cells are done: {states}. The numbers leave out cells without a result. Holes: {shown}."
+
+
+def _accepted(summary: pd.DataFrame) -> str:
+    reasons = summary["accepted"].replace("", None).dropna()
+    listing = "; ".join(f"{count} × {reason}" for reason, count in reasons.value_counts().items())
+    return f"Made by earlier code, which was declared to give the same results: {listing}." if listing else ""
 
 
 def _overlap(summary: pd.DataFrame) -> str:

@@ -29,5 +29,5 @@ rule summarize:
     params:
         job=own_job("summarize"),
     shell:
-        "clce-bench summarize --experiment {FOLDER}/experiment.json --output $(dirname {output.csv:q}) "
+        "clce-bench summarize --experiment $(dirname {output.csv:q})/experiment.json --output $(dirname {output.csv:q}) "
         "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
