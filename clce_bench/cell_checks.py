@@ -1,4 +1,4 @@
-"""What a cell must be to be trained at all: checked when the experiment is read, before anything runs."""
+"""What is checked of a cell before anything runs."""
 
 from pathlib import Path
 
@@ -16,14 +16,10 @@ def weights_file(weights: str) -> Path | None:
 
 
 def check_cell(cell: Cell, source: DatasetSource) -> None:
-    """Checks that what a cell asks for goes together.
-
-    Args:
-        cell: what is to be trained.
-        source: its data set.
+    """Checks that a cell can be trained, as far as that can be known before anything runs.
 
     Raises:
-        UserError: it does not.
+        UserError: two settings do not go together, or something is not there; the message names the key.
     """
     if cell.batch_size > source.train_images and cell.split == Dataset().split:
         allowed = f"Allowed: at most {source.train_images}, the training images of {cell.dataset}"

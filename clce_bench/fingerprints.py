@@ -33,7 +33,7 @@ VERBS = {
 _DESCRIPTIONS = {
     f"clce_bench.{name}"
     for name in (
-        *("cell_checks", "cells", "claims", "config", "errors", "figure_options", "files", "fingerprints"),
+        *("cell_checks", "cells", "changes", "claims", "config", "errors", "figure_options", "files", "fingerprints"),
         *("grid_checks", "hazards", "hyperparameters", "job", "jobs", "loading", "provenance", "recipes"),
         *("records", "registry", "reruns", "search", "section", "trials"),
     )

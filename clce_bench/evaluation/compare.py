@@ -34,17 +34,18 @@ def metrics_of(rows: pd.DataFrame, accuracy: bool = True) -> list[str]:
     return [name for name in names if rows[name].notna().any() and (is_accuracy(name) or not accuracy)]
 
 
-def compare(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
+def compare(rows: pd.DataFrame, metric: str, reference: str = "ce") -> pd.DataFrame:
     """Compares the settings of a grid.
 
     Args:
         rows: cells of a grid, from the summary.
         metric: a column such as ``metric.top1``.
+        reference: the loss to which differences are taken, at equal λ unless it is cross-entropy.
 
     Returns:
         One row per setting: the axes, hyper-parameters that vary among cells of the same axes, ``mean``, ``low``,
         ``high``, ``n`` (finished runs), ``diverged``, ``overlap`` (with the pre-training), ``units`` (test images or
-        episodes behind the interval); against cross-entropy on the same images, backbone, batch size, splits, folds
+        episodes behind the interval); against the reference on the same images, backbone, batch size, splits, folds
         and seeds: ``difference``, ``difference_low``, ``difference_high``, ``pairs``, ``p``, ``p_holm`` (over this
         table), ``effect_size``, percentiles of the plain bootstrap, ``bootstrap_low``, ``bootstrap_high``, and the ends
         of the interval that takes all units of all runs for independent, ``pooled_low``, ``pooled_high``.
@@ -58,8 +59,8 @@ def compare(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
         entry = {**setting, "mean": mean, "low": low, "high": high, "n": n, "units": own.units}
         entry["diverged"] = int((members["status"] == "diverged").sum())
         entry["overlap"] = members["overlap"].iloc[0]
-        baseline = baseline_of(rows, setting, metric)
-        if setting["loss"] != "ce" and baseline is not None:
+        baseline = baseline_of(rows, setting, metric, reference)
+        if setting["loss"] != reference and baseline is not None:
             difference = contrast([(1.0, members), (-1.0, baseline)], metric)
             entry |= _difference(difference) | _percentiles(difference)
             entry |= dict(zip(("pooled_low", "pooled_high"), difference.pooled[1:3], strict=True))
@@ -179,11 +180,11 @@ def _components(difference: Contrast) -> dict[str, float]:
     return dict(zip(names, (np.array([split, *within]) / len(tables)).tolist(), strict=True))
 
 
-def baseline_of(rows: pd.DataFrame, setting: dict[str, Any], metric: str) -> pd.DataFrame | None:
-    """Finds the cross-entropy cells that a setting is compared with; ``None`` if there are none or several kinds."""
-    same = rows[rows["loss"] == "ce"]
-    for axis in (*DATA, "backbone", "batch_size"):
+def baseline_of(rows: pd.DataFrame, setting: dict[str, Any], metric: str, reference: str = "ce") -> pd.DataFrame | None:
+    """Finds the reference's cells that a setting is compared with; ``None`` if there are none or several kinds."""
+    same = rows[rows["loss"] == reference]
+    for axis in (*DATA, "backbone", "batch_size", *(() if reference == "ce" else ("lambda",))):
         same = same[same[axis].isna() if pd.isna(setting[axis]) else same[axis] == setting[axis]]
     same = same.dropna(subset=[metric])
-    # Several cross-entropy settings (a sweep of its learning rate) leave no one baseline.
+    # Several settings of the reference (a sweep of its learning rate) leave no one baseline.
     return None if same.empty or same.duplicated(RUN).any() else same

@@ -24,7 +24,7 @@ rule tune:
     params:
         job=own_job("tune"),
     shell:
-        "clce-bench tune --experiment {FOLDER}/experiment.json --output {output.choices:q} "
+        "clce-bench tune --experiment $(dirname {output.choices:q})/experiment.json --output {output.choices:q} "
         "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
 
 
@@ -45,5 +45,5 @@ rule summarize:
     params:
         job=own_job("summarize"),
     shell:
-        "clce-bench summarize --experiment {FOLDER}/experiment.json --output $(dirname {output.csv:q}) "
+        "clce-bench summarize --experiment $(dirname {output.csv:q})/experiment.json --output $(dirname {output.csv:q}) "
         "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"

@@ -37,7 +37,7 @@ rule report:
     params:
         job=own_job("report"),
     shell:
-        "clce-bench report --experiment {FOLDER}/experiment.json --output {output.page:q} "
+        "clce-bench report --experiment $(dirname {output.page:q})/experiment.json --output {output.page:q} "
         "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
 
 
@@ -52,5 +52,5 @@ rule track:
     params:
         job=own_job("track"),
     shell:
-        "clce-bench track --experiment {FOLDER}/experiment.json --output {output.tracked:q} "
+        "clce-bench track --experiment $(dirname {output.tracked:q})/experiment.json --output {output.tracked:q} "
         "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
