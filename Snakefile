@@ -1,7 +1,8 @@
-from clce_bench import warm
+from clce_bench import finished, warm
 from clce_bench.errors import UserError
 from clce_bench.jobs import plan_of
 from clce_bench.loading import parse_experiment
+from clce_bench.resources import Estimates
 
 # An experiment file given with --configfile replaces the default one: the two are never merged.
 if not workflow.overwrite_configfiles:
@@ -19,6 +20,19 @@ include: "workflow/rules/report.smk"
 report: "workflow/report/workflow.rst"
 
 
+# On a cluster these run where Snakemake does: they take seconds, or need a network.
+localrules:
+    all,
+    dataset,
+    splits,
+    episodes,
+    backbone,
+    summarize,
+    figures,
+    report,
+    track,
+
+
 rule all:
     default_target: True
     input:
@@ -32,6 +46,7 @@ onstart:
 
 
 onsuccess:
+    finished.forget(cell.directory for cell in PLAN.cells)
     if Path(f"{FOLDER}/report.html").exists():
         shell(
             "clce-bench headline --close-run --experiment {FOLDER}/experiment.json > {FOLDER}/headline.txt"

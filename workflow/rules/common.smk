@@ -14,8 +14,17 @@ except UserError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)
 
-PLAN.prepare()
+# A job on a cluster reads this file again, in a process of its own: it must not touch what decides what runs, and it
+# imports torch once for the cells of its batch.
+if workflow.is_main_process:
+    PLAN.prepare()
+elif workflow.remote_exec:
+    warm.allow()
+    os.environ["CLCE_BENCH_BATCH"] = "1"
+
 FOLDER = str(PLAN.folder)
+ESTIMATES = Estimates(PLAN)
+CELLS = "small_cells" if ESTIMATES.small else "cells"
 
 # Jobs call clce-bench, which lies beside the Python that reads this file, whether its environment is active or not. How
 # they run is told by a variable: as a parameter of a rule it would run them again when it changes.
@@ -32,14 +41,33 @@ def job_of(verb, wildcard="key"):
     return lambda wildcards: PLAN.jobs[verb][wildcards[wildcard]].param
 
 
+def run_batch_as_one():
+    """Tells Snakemake, in a job of a cluster, what it was told on the head node and does not pass on.
+
+    A batch goes on past a cell that fails, runs in one process, not in one per cell, and keeps to the cores it was given.
+    """
+    workflow.execution_settings.keep_going = True
+    workflow.group_settings.group_components = {CELLS: sys.maxsize}
+    workflow.global_resources["slot"] = int(os.environ.get("SLURM_CPUS_PER_TASK", 1))
+
+
 def inputs_of(verb, wildcard="key"):
     """Gives a job's inputs by name, with the stamp of the code that makes the result."""
 
     def inputs(wildcards):
+        if workflow.remote_exec:
+            run_batch_as_one()
         job = PLAN.jobs[verb][wildcards[wildcard]]
         return {**job.inputs, "code": job.stamp}
 
     return inputs
+
+
+def training_needs(name):
+    """Gives what training a cell asks a cluster for."""
+    return lambda wildcards, attempt: getattr(
+        ESTIMATES.training(wildcards.key, attempt), name
+    )
 
 
 def own_job(verb):

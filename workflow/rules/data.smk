@@ -9,7 +9,7 @@ rule dataset:
     params:
         job=job_of("dataset"),
     shell:
-        "clce-bench dataset --job {params.job:q} --output $(dirname {output.description:q}) "
+        "clce-bench dataset --job {params.job:q} --output \"$(dirname {output.description:q})\" "
         "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
 
 
@@ -24,7 +24,7 @@ rule splits:
     params:
         job=job_of("splits"),
     shell:
-        "clce-bench splits --job {params.job:q} --output $(dirname {output.description:q}) "
+        "clce-bench splits --job {params.job:q} --output \"$(dirname {output.description:q})\" "
         "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
 
 
@@ -39,5 +39,5 @@ rule episodes:
     params:
         job=job_of("episodes"),
     shell:
-        "clce-bench episodes --job {params.job:q} --output $(dirname {output.description:q}) "
+        "clce-bench episodes --job {params.job:q} --output \"$(dirname {output.description:q})\" "
         "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"

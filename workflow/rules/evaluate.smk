@@ -6,6 +6,11 @@ rule evaluate:
         arrays="results/cells/{key}/metrics.npz",
     log:
         "results/logs/evaluate/{key}.log",
+    group:
+        CELLS
+    resources:
+        mem_mb=lambda wildcards, attempt: 4_000 * attempt,
+        runtime=lambda wildcards, attempt: 5 * attempt,
     params:
         job=job_of("evaluate"),
     shell:
@@ -31,5 +36,5 @@ rule summarize:
     params:
         job=own_job("summarize").param,
     shell:
-        "clce-bench summarize --experiment {input.experiment:q} --output $(dirname {output.csv:q}) "
+        "clce-bench summarize --experiment {input.experiment:q} --output \"$(dirname {output.csv:q})\" "
         "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
