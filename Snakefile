@@ -20,6 +20,10 @@ include: "workflow/rules/report.smk"
 report: "workflow/report/workflow.rst"
 
 
+# Used with --sdm apptainer only: docs/cluster.md says how it is built.
+container: "containers/clce-bench.sif"
+
+
 # On a cluster these run where Snakemake does: they take seconds, or need a network.
 localrules:
     all,

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
@@ -50,14 +51,14 @@ class Cell(Section):
             del spec["split"]["images_per_class"]
         return spec
 
-    @property
+    @cached_property
     def name(self) -> str:
         """Name of the cell's directory: readable axes and a hash of the rest."""
         loss = re.sub(r"[^A-Za-z0-9.]+", ".", self.loss["name"])
         few = f"_n{self.split.images_per_class}" if self.split.images_per_class else ""
         return f"{loss}_bs{self.batch_size}_lam{self.weight:g}{few}_s{self.seed}-{digest(self.spec)}"
 
-    @property
+    @cached_property
     def directory(self) -> Path:
         """Where the cell's files lie, relative to the working directory."""
         return Path("results/cells", dataset_directory(self.dataset), self.backbone.name, self.name)

@@ -65,7 +65,7 @@ class Cluster:
     def start(self):
         ports = _free_ports(1 + len(self.nodes))
         lines = (
-            f"NodeName={name} NodeHostname=localhost NodeAddr=127.0.0.1 Port={port} CPUs=2 RealMemory=100000 State=UNKNOWN"
+            f"NodeName={name} NodeHostname=localhost NodeAddr=127.0.0.1 Port={port} CPUs=1 RealMemory=100000 State=UNKNOWN"
             for name, port in zip(self.nodes, ports[1:], strict=True)
         )
         text = CONFIGURATION.format(
@@ -116,6 +116,9 @@ class Cluster:
         """Numbers of the jobs that run, by node."""
         lines = self.call("squeue", "--noheader", "--states=RUNNING", "--format=%i %N").splitlines()
         return {number: node for number, _, node in (line.partition(" ") for line in lines)}
+
+    def state(self, job):
+        return self.call("squeue", "--noheader", "--states=all", f"--jobs={job}", "--format=%T")
 
     def stop(self):
         for process in self._own():

@@ -3,6 +3,8 @@ import shlex
 import sys
 from pathlib import Path
 
+from snakemake.settings.types import DeploymentMethod
+
 # Losses of the user's own lie in the folder from which the workflow runs.
 sys.path.insert(0, os.getcwd())
 
@@ -26,14 +28,18 @@ FOLDER = str(PLAN.folder)
 ESTIMATES = Estimates(PLAN)
 CELLS = "small_cells" if ESTIMATES.small else "cells"
 
-# Jobs call clce-bench, which lies beside the Python that reads this file, whether its environment is active or not. How
-# they run is told by a variable: as a parameter of a rule it would run them again when it changes.
+# Jobs call clce-bench, which lies beside the Python that reads this file, whether its environment is active or not; in a
+# container it is on the path, and a conda environment has all but this package. How they run is told by a variable: as a
+# parameter of a rule it would run them again when it changes.
 RUNTIME = (
     PLAN.experiment.runtime.model_dump_json().replace("{", "{{").replace("}", "}}")
 )
-shell.prefix(
-    f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; export CLCE_BENCH_RUNTIME={shlex.quote(RUNTIME)}; "
-)
+PATHS = f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
+if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
+    PATHS = f"export PYTHONPATH={shlex.quote(workflow.basedir)}; clce-bench() {{{{ python -m clce_bench.cli \"$@\"; }}}}"
+elif DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method:
+    PATHS = ":"
+shell.prefix(f"{PATHS}; export CLCE_BENCH_RUNTIME={shlex.quote(RUNTIME)}; ")
 
 
 def job_of(verb, wildcard="key"):

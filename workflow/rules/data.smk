@@ -6,6 +6,8 @@ rule dataset:
         table="results/data/{key}/items.parquet",
     log:
         "results/logs/dataset/{key}.log",
+    conda:
+        "../envs/clce_bench.yaml"
     params:
         job=job_of("dataset"),
     shell:
@@ -21,6 +23,8 @@ rule splits:
         splits="results/splits/{key}/splits.parquet",
     log:
         "results/logs/splits/{key}.log",
+    conda:
+        "../envs/clce_bench.yaml"
     params:
         job=job_of("splits"),
     shell:
@@ -36,6 +40,8 @@ rule episodes:
         episodes="results/episodes/{key}/episodes.npz",
     log:
         "results/logs/episodes/{key}.log",
+    conda:
+        "../envs/clce_bench.yaml"
     params:
         job=job_of("episodes"),
     shell:

@@ -6,6 +6,8 @@ rule evaluate:
         arrays="results/cells/{key}/metrics.npz",
     log:
         "results/logs/evaluate/{key}.log",
+    conda:
+        "../envs/clce_bench.yaml"
     group:
         CELLS
     resources:
@@ -33,6 +35,8 @@ rule summarize:
         tables=directory(f"{FOLDER}/tables"),
     log:
         f"results/logs/summarize/{PLAN.experiment.name}.log",
+    conda:
+        "../envs/clce_bench.yaml"
     params:
         job=own_job("summarize").param,
     shell:

@@ -16,6 +16,8 @@ rule figures:
         cells=f"{FOLDER}/figures/{{key}}.cells.txt",
     log:
         f"results/logs/figures/{PLAN.experiment.name}-{{key}}.log",
+    conda:
+        "../envs/clce_bench.yaml"
     params:
         job=job_of("figures"),
     shell:
@@ -37,6 +39,8 @@ rule report:
         ),
     log:
         f"results/logs/report/{PLAN.experiment.name}.log",
+    conda:
+        "../envs/clce_bench.yaml"
     params:
         job=own_job("report").param,
     shell:
@@ -54,6 +58,8 @@ rule track:
         runs=f"{FOLDER}/runs.html",
     log:
         f"results/logs/track/{PLAN.experiment.name}.log",
+    conda:
+        "../envs/clce_bench.yaml"
     params:
         job=own_job("track").param,
     shell:

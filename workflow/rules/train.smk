@@ -6,6 +6,8 @@ rule backbone:
         weights="results/backbones/{key}/model.safetensors",
     log:
         "results/logs/backbone/{key}.log",
+    conda:
+        "../envs/clce_bench.yaml"
     params:
         job=job_of("backbone"),
     shell:
@@ -22,6 +24,8 @@ rule features:
         index="results/features/{key}/index.npy",
     log:
         "results/logs/features/{key}.log",
+    conda:
+        "../envs/clce_bench.yaml"
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 8_000 * attempt,
@@ -44,6 +48,8 @@ rule train:
         embeddings="results/cells/{key}/embeddings.npz",
     log:
         "results/logs/train/{key}.log",
+    conda:
+        "../envs/clce_bench.yaml"
     group:
         CELLS
     threads: 1
