@@ -1,6 +1,7 @@
 """What a job asks a cluster for: memory, time, cores and GPUs, from what a cell costs and what its like have taken."""
 
 import math
+import os
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -94,6 +95,11 @@ def training_needs(
 def gpus_of(runtime: Runtime) -> int:
     """Counts the GPUs that a training run of several processes wants; on a cluster without any a profile says 0."""
     return 0 if runtime.device in ("cpu", "mps") else runtime.processes
+
+
+def cores_of_this_job() -> int:
+    """Counts the cores that Slurm gave to the job in which this process runs; one elsewhere."""
+    return int(os.environ.get("SLURM_CPUS_PER_TASK", 1))
 
 
 class Estimates:

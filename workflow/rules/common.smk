@@ -22,7 +22,7 @@ if workflow.is_main_process:
     PLAN.prepare()
 elif workflow.remote_exec:
     warm.allow()
-    os.environ["CLCE_BENCH_BATCH"] = "1"
+    finished.keep_all()
 
 FOLDER = str(PLAN.folder)
 ESTIMATES = Estimates(PLAN)
@@ -36,7 +36,7 @@ RUNTIME = (
 )
 PATHS = f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
 if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
-    PATHS = f"export PYTHONPATH={shlex.quote(workflow.basedir)}; clce-bench() {{{{ python -m clce_bench.cli \"$@\"; }}}}"
+    PATHS = f'export PYTHONPATH={shlex.quote(workflow.basedir)}; clce-bench() {{{{ python -m clce_bench.cli "$@"; }}}}'
 elif DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method:
     PATHS = ":"
 shell.prefix(f"{PATHS}; export CLCE_BENCH_RUNTIME={shlex.quote(RUNTIME)}; ")
@@ -54,7 +54,7 @@ def run_batch_as_one():
     """
     workflow.execution_settings.keep_going = True
     workflow.group_settings.group_components = {CELLS: sys.maxsize}
-    workflow.global_resources["slot"] = int(os.environ.get("SLURM_CPUS_PER_TASK", 1))
+    workflow.global_resources["slot"] = cores_of_this_job()
 
 
 def inputs_of(verb, wildcard="key"):

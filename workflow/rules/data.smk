@@ -11,7 +11,7 @@ rule dataset:
     params:
         job=job_of("dataset"),
     shell:
-        "clce-bench dataset --job {params.job:q} --output \"$(dirname {output.description:q})\" "
+        'clce-bench dataset --job {params.job:q} --output "$(dirname {output.description:q})" '
         "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
 
 
@@ -28,7 +28,7 @@ rule splits:
     params:
         job=job_of("splits"),
     shell:
-        "clce-bench splits --job {params.job:q} --output \"$(dirname {output.description:q})\" "
+        'clce-bench splits --job {params.job:q} --output "$(dirname {output.description:q})" '
         "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
 
 
@@ -45,5 +45,5 @@ rule episodes:
     params:
         job=job_of("episodes"),
     shell:
-        "clce-bench episodes --job {params.job:q} --output \"$(dirname {output.description:q})\" "
+        'clce-bench episodes --job {params.job:q} --output "$(dirname {output.description:q})" '
         "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"

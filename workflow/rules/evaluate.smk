@@ -6,10 +6,10 @@ rule evaluate:
         arrays="results/cells/{key}/metrics.npz",
     log:
         "results/logs/evaluate/{key}.log",
-    conda:
-        "../envs/clce_bench.yaml"
     group:
         CELLS
+    conda:
+        "../envs/clce_bench.yaml"
     resources:
         mem_mb=lambda wildcards, attempt: 4_000 * attempt,
         runtime=lambda wildcards, attempt: 5 * attempt,
@@ -40,5 +40,5 @@ rule summarize:
     params:
         job=own_job("summarize").param,
     shell:
-        "clce-bench summarize --experiment {input.experiment:q} --output \"$(dirname {output.csv:q})\" "
+        'clce-bench summarize --experiment {input.experiment:q} --output "$(dirname {output.csv:q})" '
         "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"

@@ -11,7 +11,7 @@ rule backbone:
     params:
         job=job_of("backbone"),
     shell:
-        "clce-bench backbone --job {params.job:q} --output \"$(dirname {output.description:q})\" "
+        'clce-bench backbone --job {params.job:q} --output "$(dirname {output.description:q})" '
         "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
 
 
@@ -34,7 +34,7 @@ rule features:
     params:
         job=job_of("features"),
     shell:
-        "clce-bench features --job {params.job:q} --output \"$(dirname {output.description:q})\" --threads {threads} "
+        'clce-bench features --job {params.job:q} --output "$(dirname {output.description:q})" --threads {threads} '
         "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
 
 
@@ -48,10 +48,10 @@ rule train:
         embeddings="results/cells/{key}/embeddings.npz",
     log:
         "results/logs/train/{key}.log",
-    conda:
-        "../envs/clce_bench.yaml"
     group:
         CELLS
+    conda:
+        "../envs/clce_bench.yaml"
     threads: 1
     resources:
         mem_mb=training_needs("mem_mb"),
@@ -61,5 +61,5 @@ rule train:
     params:
         job=job_of("train"),
     shell:
-        "clce-bench train --job {params.job:q} --output \"$(dirname {output.cell:q})\" --threads {threads} "
+        'clce-bench train --job {params.job:q} --output "$(dirname {output.cell:q})" --threads {threads} '
         "> {log:q} 2>&1 || {{ status=$?; tail -n 3 {log:q} >&2; exit $status; }}"
