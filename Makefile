@@ -37,8 +37,8 @@ browser:
 		|| echo "The tests of the report page need Chromium: apt-get install chromium"
 
 lint: install
-	$(BIN)/ruff format --check clce_bench tests benchmarks .ci
-	$(BIN)/ruff check clce_bench tests benchmarks .ci
+	$(BIN)/ruff format --check clce_bench tests benchmarks examples .ci
+	$(BIN)/ruff check clce_bench tests benchmarks examples .ci
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/mypy
 	$(BIN)/lint-imports
@@ -47,6 +47,7 @@ report: install
 	$(BIN)/clce-bench headline --experiment $(EXPERIMENT) --open
 
 ui: install
+	@echo "Open http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"
 	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow server --backend-store-uri sqlite:///results/mlflow/mlflow.db \
 		--host 127.0.0.1 --port 5000
 

@@ -2,6 +2,7 @@ from clce_bench import finished, warm
 from clce_bench.errors import UserError
 from clce_bench.jobs import plan_of
 from clce_bench.loading import parse_experiment
+from clce_bench.reruns import Reruns
 from clce_bench.resources import Estimates, cores_of_this_job
 
 # An experiment file given with --configfile replaces the default one: the two are never merged.

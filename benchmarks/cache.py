@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 import pandas as pd
 import torch
 import yaml
@@ -56,6 +57,13 @@ def train(job: dict[str, Any], output: Path) -> tuple[float, pd.DataFrame]:
     return time.perf_counter() - start, pd.read_csv(output / "history.csv")
 
 
+def perturb(path: Path) -> None:
+    """Changes stored outputs by no more than rounding does, to see how much of a difference comes from that."""
+    values = np.load(path)
+    noise = np.random.default_rng(0).standard_normal(values.shape, dtype=np.float32)
+    np.save(path, values * (1 + np.float32(1e-7) * noise))
+
+
 @click.command()
 def main() -> None:
     """Measure, and write docs/benchmarks/cache.md."""
@@ -68,23 +76,37 @@ def main() -> None:
         stored, history = train(job, folder / "stored")
         without = {**job, "inputs": {key: path for key, path in job["inputs"].items() if key != "features"}}
         computed, same = train(without, folder / "computed")
-        size = Path(job["inputs"]["features"]).with_name("features.npy").stat().st_size / 2**20
+        array = Path(job["inputs"]["features"]).with_name("features.npy")
+        size = array.stat().st_size / 2**20
+        perturb(array)
+        _, rounded = train(job, folder / "perturbed")
         images = read_json(Path(job["inputs"]["splits"]))["images"]
-    difference = (history["validation"] - same["validation"]).abs().max()
+    difference, rounding = (
+        100 * (history["validation"] - other["validation"]).abs().max() for other in (same, rounded)
+    )
     rows = {
         "training on stored outputs (s)": f"{stored:.1f}",
         "training that runs the trunk (s)": f"{computed:.1f}",
         "ratio": f"{computed / stored:.1f}",
         "preparing everything, once for all cells (s)": f"{preparing:.1f}",
         "stored outputs of 8 views (MiB)": f"{size:,.0f}",
-        "largest difference of a validation accuracy (points)": f"{100 * difference:.2f}",
+        "largest difference of a validation accuracy in any epoch (points)": f"{difference:.1f}",
+        "the same when stored outputs are changed by a ten-millionth (points)": f"{rounding:.1f}",
     }
     about = (
         f"A CLCE cell of the default experiment ({images['train-pool']} images of 96 px in the pool, EfficientNet-Lite0"
         f" frozen up to its last stage), {THREADS} CPU cores, {date.today()}."
     )
     table = "\n".join(["| | |", "| --- | ---: |", *(f"| {name} | {value} |" for name, value in rows.items())])
-    text = f"# Stored outputs of the frozen trunk\n\n{about}\n\n{table}\n\nMeasured by `python benchmarks/cache.py`.\n"
+    why = (
+        "The two ways agree to rounding (tests compare them batch by batch and over two epochs). Training amplifies\n"
+        "rounding, so accuracies of whole runs scatter by a few validation images of 220, as they do when the stored\n"
+        "outputs themselves change by a ten-millionth."
+    )
+    text = (
+        f"# Stored outputs of the frozen trunk\n\n{about}\n\n{table}\n\n{why}\n\n"
+        "Measured by `python benchmarks/cache.py`.\n"
+    )
     OUTPUT.write_text(text)
     click.echo(text)
 

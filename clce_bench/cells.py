@@ -12,7 +12,8 @@ from pydantic import Field, ValidationError
 from clce_bench.config import Backbone, Dataset, Experiment, Grid, Loss, Split
 from clce_bench.errors import UserError
 from clce_bench.files import canonical_json, digest
-from clce_bench.hyperparameters import as_default, hyperparameters_of
+from clce_bench.hyperparameters import as_default, hyperparameters_of, is_self_supervised
+from clce_bench.labels import SELF_SUPERVISED
 from clce_bench.recipes import Augmentation, Recipe
 from clce_bench.registry import loss_path
 from clce_bench.section import Section
@@ -27,7 +28,8 @@ class Cell(Section):
     augmentation: Augmentation
     backbone: Backbone
     loss: dict[str, Any]
-    """Name and hyper-parameters; only ``name`` for ``ce``."""
+    """Name and hyper-parameters; only ``name`` for ``ce``. ``labels`` is there where positives share an image though
+    the loss could take classes."""
     weight: Annotated[float, Field(alias="lambda")]
     batch_size: int
     seed: int
@@ -51,10 +53,20 @@ class Cell(Section):
             del spec["split"]["images_per_class"]
         return spec
 
+    @property
+    def loss_name(self) -> str:
+        """What results call the loss: a loss that learns without classes is another than the one that has them."""
+        return f"{self.loss['name']}{SELF_SUPERVISED if 'labels' in self.loss else ''}"
+
+    @property
+    def self_supervised(self) -> bool:
+        """Whether its loss tells positives by their image."""
+        return self.weight > 0 and ("labels" in self.loss or is_self_supervised(loss_path(self.loss["name"])))
+
     @cached_property
     def name(self) -> str:
         """Name of the cell's directory: readable axes and a hash of the rest."""
-        loss = re.sub(r"[^A-Za-z0-9.]+", ".", self.loss["name"])
+        loss = re.sub(r"[^A-Za-z0-9.]+", ".", self.loss_name)
         few = f"_n{self.split.images_per_class}" if self.split.images_per_class else ""
         return f"{loss}_bs{self.batch_size}_lam{self.weight:g}{few}_s{self.seed}-{digest(self.spec)}"
 
@@ -66,20 +78,19 @@ class Cell(Section):
     @property
     def axes(self) -> dict[str, Any]:
         """What tells cells apart, flat; hyper-parameters as ``loss.…``, the recipe as ``recipe.…``."""
-        changes = self.augmentation.model_dump(exclude_defaults=True)
         return {
             "dataset": self.dataset,
             "backbone": self.backbone.name,
-            "loss": self.loss["name"],
+            "loss": self.loss_name,
             "lambda": self.weight,
             "batch_size": self.batch_size,
             "seed": self.seed,
             "fold": self.split.fold,
             "split_seed": self.split.seed,
             "images_per_class": float(self.split.images_per_class or "nan"),
-            **{f"loss.{key}": value for key, value in self.loss.items() if key != "name"},
+            **{f"loss.{key}": value for key, value in self.loss.items() if key not in ("name", "labels")},
             **{f"recipe.{key}": _scalar(value) for key, value in self.spec["recipe"].items()},
-            "recipe.augmentation": ", ".join(f"{key} {value}" for key, value in changes.items()) or "none",
+            "recipe.augmentation": self.augmentation.label,
         }
 
 
@@ -135,14 +146,17 @@ def _hyperparameters(experiment: Experiment, loss: Loss) -> Iterator[dict[str, A
     if loss.name == "ce":
         yield {"name": "ce"}
         return
-    defaults = hyperparameters_of(loss_path(loss.name))
-    preset = experiment.losses.get(loss.name, Loss()).hyperparameters
-    given = {**defaults, **preset, **loss.hyperparameters}
+    path = loss_path(loss.name)
+    defaults = hyperparameters_of(path)
+    preset = experiment.losses.get(loss.name, Loss())
+    given = {**defaults, **preset.hyperparameters, **loss.hyperparameters}
     missing = [key for key, value in given.items() if value is ...]
     if missing:
         raise UserError(f"losses.{loss.name}: {missing[0]!r} has no default in the loss; give it a value here.")
-    for values in _alternatives(given):
-        yield {"name": loss.name, **{key: as_default(value, defaults[key]) for key, value in values.items()}}
+    labels = [] if is_self_supervised(path) else loss.labels or preset.labels
+    switches = [{"labels": "images"} if choice == "images" else {} for choice in labels or ["classes"]]
+    for values, switch in product(_alternatives(given), switches):
+        yield {"name": loss.name, **{key: as_default(value, defaults[key]) for key, value in values.items()}, **switch}
 
 
 def _recipes(experiment: Experiment, grid: Grid, dataset: str, loss: Loss) -> Iterator[Recipe]:

@@ -2,13 +2,13 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from clce_bench.claims import Claim, expand_claims
 from clce_bench.errors import UserError, unknown
 from clce_bench.figure_options import Figure
 from clce_bench.hyperparameters import check_loss
-from clce_bench.recipes import Augmentation, Recipe, RecipeValues, Runtime, expand_preset
+from clce_bench.recipes import Augmentation, NamedAugmentation, Recipe, RecipeValues, Runtime, expand_preset
 from clce_bench.registry import canonical_dataset, dataset_path
 from clce_bench.section import Name, Probability, Section, listed
 
@@ -44,7 +44,7 @@ class Episodes(Section):
 
     count: Annotated[int, Field(ge=2)] = 1000
     way: Annotated[int, Field(ge=2)] = 5
-    shots: list[Annotated[int, Field(ge=1)]] = [1, 5]
+    shots: Annotated[list[Annotated[int, Field(ge=1)]], AfterValidator(sorted)] = [1, 5]
     queries: Annotated[int, Field(ge=1)] = 15
     """Queries per class, or as many as the smallest class allows."""
     seed: Annotated[int, Field(ge=0)] = 0
@@ -56,7 +56,7 @@ class Dataset(Section):
     size: Annotated[int, Field(ge=8, le=1024)] = 64
     """Height and width of the images, in pixels."""
     split: Split = Split()
-    augmentation: Augmentation = Augmentation()
+    augmentation: NamedAugmentation = Augmentation()
     episodes: Episodes = Episodes()
     corrupt: Literal["stop", "skip"] = "stop"
     """What to do about image files that cannot be decoded: stop, or leave them out and list them in dataset.json."""
@@ -103,6 +103,9 @@ class Loss(Section):
     model_config = ConfigDict(extra="allow")
 
     name: str = ""
+    labels: Annotated[list[Literal["classes", "images"]], BeforeValidator(listed)] = []
+    """What positives share: ``classes``, or with ``images`` the image that they are views of, so that the loss learns
+    without classes. By class when not given, but for losses that are made for images."""
     recipe: RecipeValues = {}
 
     @property
@@ -159,7 +162,7 @@ class Grid(Section):
     @classmethod
     def _losses_exist(cls, losses: list[Loss]) -> list[Loss]:
         for loss in losses:
-            check_loss(loss.name, loss.hyperparameters)
+            check_loss(loss.name, loss.hyperparameters, loss.labels)
         return losses
 
 
@@ -200,7 +203,7 @@ class Experiment(Section):
         for name, loss in losses.items():
             if loss.name not in ("", name):
                 raise ValueError(f"{name}: the name {loss.name!r} contradicts the key; leave it out.")
-            check_loss(name, loss.hyperparameters)
+            check_loss(name, loss.hyperparameters, loss.labels)
         return losses
 
     @model_validator(mode="after")

@@ -88,19 +88,19 @@ def embedded_cells(cells: list[Cell]) -> list[Cell]:
         return []
     best = max(len(_settings(group)) for group in groups.values())
     key = min(key for key, group in groups.items() if len(_settings(group)) == best)
-    return sorted(_settings(groups[key]).values(), key=lambda cell: (cell.weight > 0, cell.loss["name"], cell.weight))
+    return sorted(_settings(groups[key]).values(), key=lambda cell: (cell.weight > 0, cell.loss_name, cell.weight))
 
 
 def _settings(cells: Iterable[Cell]) -> dict[tuple[str, float], Cell]:
     settings: dict[tuple[str, float], Cell] = {}
     for cell in cells:
-        settings.setdefault((cell.loss["name"], cell.weight), cell)
+        settings.setdefault((cell.loss_name, cell.weight), cell)
     return settings
 
 
 def _lacking(figure: Figure, cells: list[Cell]) -> str:
     """Says what the cells lack for this kind; an empty string if nothing."""
-    losses = {cell.loss["name"] for cell in cells}
+    losses = {cell.loss_name for cell in cells}
     weights, sizes = {cell.weight for cell in cells}, {cell.batch_size for cell in cells}
     varying = varying_axes(cells)
     panels = embedded_cells(cells)
@@ -119,7 +119,7 @@ def _lacking(figure: Figure, cells: list[Cell]) -> str:
             return f"axis: say which. What varies: {', '.join(varying) or 'nothing'}."
         case "critical_difference" if len({cell.dataset for cell in cells}) < 2 or len(losses) < 3:
             return "it needs at least two data sets and three losses; several grids can be given."
-        case "cosine_distributions" | "tsne" if "ce" not in {cell.loss["name"] for cell in panels} or len(panels) < 2:
+        case "cosine_distributions" | "tsne" if "ce" not in {cell.loss_name for cell in panels} or len(panels) < 2:
             return "it needs cross-entropy and another loss on one data set with one batch size and seed."
         case "cosine_distributions" | "tsne" if len(panels) > PANELS:
             return f"it shows {PANELS} settings at most, these are {len(panels)}; choose with where."

@@ -50,9 +50,17 @@ class Figure(Section):
     """What varies from left to right, such as ``recipe.projection_size``; the only thing that varies when not given."""
     classes: Annotated[list[str], Field(max_length=20)] = []
     """Classes that are shown; the first ones when not given."""
-    k1: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=1)] = [0, 1, 10, 100, 1000, 5000, 50000]
+    k1: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=1)] = [
+        0.0,
+        1.0,
+        10.0,
+        100.0,
+        1000.0,
+        5000.0,
+        50000.0,
+    ]
     """TCL's k1 at which gradients are measured."""
-    k2: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=1)] = [1, 3]
+    k2: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=1)] = [1.0, 3.0]
     """TCL's k2 at which gradients are measured."""
 
     @model_validator(mode="before")

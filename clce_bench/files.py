@@ -18,6 +18,13 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
+def unordered(value: Any) -> Any:
+    """Sorts all lists in a value, so that what differs in their order only is equal."""
+    if isinstance(value, dict):
+        return {key: unordered(item) for key, item in value.items()}
+    return sorted(map(unordered, value), key=canonical_json) if isinstance(value, list | tuple) else value
+
+
 def digest(value: Any, length: int = 8) -> str:
     """Returns the first ``length`` hexadecimal digits of the SHA-256 of a value's canonical JSON."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:length]

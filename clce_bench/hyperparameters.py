@@ -1,12 +1,18 @@
 """What a loss accepts, read from its source: a configuration is checked in milliseconds, before torch is imported."""
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from importlib.util import resolve_name
 from numbers import Real
+from pathlib import Path
 from typing import Any
 
 from clce_bench.errors import UserError, unknown
 from clce_bench.registry import loss_path, source_file
+
+# How a loss is called, and what the base class of the losses here calls.
+_CALLED = {"forward": ("embeddings", "labels"), "per_anchor": ("pairs",)}
 
 
 def hyperparameters_of(path: str) -> dict[str, Any]:
@@ -21,26 +27,100 @@ def hyperparameters_of(path: str) -> dict[str, Any]:
     Raises:
         UserError: no such module, no such class in it, or a default that is not a literal.
     """
+    constructor = _methods(path).get("__init__")
+    return _defaults(constructor.args, path) if constructor else {}
+
+
+def is_self_supervised(path: str) -> bool:
+    """Says whether the loss at ``module:name`` sets ``self_supervised = True``: its labels are images, not classes."""
+    for node in _family(path):
+        for line in node.body:
+            targets = line.targets if isinstance(line, ast.Assign) else [getattr(line, "target", None)]
+            if any(isinstance(target, ast.Name) and target.id == "self_supervised" for target in targets):
+                value = getattr(line, "value", None)
+                return isinstance(value, ast.Constant) and value.value is True
+    return False
+
+
+def _family(path: str) -> Iterator[ast.ClassDef]:
+    """Yields the class at ``module:name`` and those that it builds on, as far as their names lead to source."""
     module, _, name = path.partition(":")
+    owner, node = _find(module, name)
+    yield node
+    for base in node.bases:
+        if isinstance(base, ast.Name):
+            try:
+                yield from _family(f"{owner}:{base.id}")
+            except UserError:
+                continue  # Such as a base that is made when the module is run.
+
+
+def _find(module: str, name: str) -> tuple[str, ast.ClassDef]:
+    """Finds a class where it is defined, also when the module only imports it."""
     file = source_file(module)
-    classes = {node.name: node for node in ast.parse(file.read_text()).body if isinstance(node, ast.ClassDef)}
-    if name not in classes:
-        raise UserError(f"{path}: {unknown(f'a class in {file}', name, classes)}")
-    for node in classes[name].body:
-        if isinstance(node, ast.FunctionDef) and node.name == "__init__":
-            return _defaults(node.args, path)
-    return {}
+    body = _parse(file, file.stat().st_mtime_ns)
+    classes = {node.name: node for node in body if isinstance(node, ast.ClassDef)}
+    if name in classes:
+        return module, classes[name]
+    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+    for node in (node for node in body if isinstance(node, ast.ImportFrom)):
+        origin = resolve_name("." * node.level + (node.module or ""), package)
+        for alias in node.names:
+            if name == (alias.asname or alias.name) and origin != module:
+                return _find(origin, alias.name)
+    raise UserError(f"{module}:{name}: {unknown(f'a class in {file}', name, classes)}")
+
+
+@lru_cache(maxsize=256)
+def _parse(file: Path, _changed: int) -> list[ast.stmt]:
+    return ast.parse(file.read_text(encoding="utf-8")).body
+
+
+def _methods(path: str) -> dict[str, ast.FunctionDef]:
+    found: dict[str, ast.FunctionDef] = {}
+    for node in _family(path):
+        for child in node.body:
+            if isinstance(child, ast.FunctionDef):
+                found.setdefault(child.name, child)
+    return found
 
 
 def _defaults(arguments: ast.arguments, path: str) -> dict[str, Any]:
-    positional = arguments.args[1:]
-    missing = [None] * (len(positional) - len(arguments.defaults))
-    pairs = [*zip(positional, [*missing, *arguments.defaults], strict=True)]
-    pairs += zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
     try:
-        return {argument.arg: ... if node is None else ast.literal_eval(node) for argument, node in pairs}
+        return {
+            argument.arg: ... if node is None else ast.literal_eval(node)
+            for argument, node in [*_positional(arguments), *_by_name(arguments)]
+        }
     except ValueError:
         raise UserError(f"{path}: defaults of its constructor must be plain numbers or strings.") from None
+
+
+def _positional(arguments: ast.arguments) -> list[tuple[ast.arg, ast.expr | None]]:
+    """Lists arguments after ``self`` with their defaults."""
+    names = [*arguments.posonlyargs, *arguments.args]
+    missing = [None] * (len(names) - len(arguments.defaults))
+    return list(zip(names, [*missing, *arguments.defaults], strict=True))[1:]
+
+
+def _by_name(arguments: ast.arguments) -> list[tuple[ast.arg, ast.expr | None]]:
+    return list(zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True))
+
+
+def _check_calls(path: str) -> None:
+    """Checks that a loss can be called as it will be.
+
+    Raises:
+        UserError: one of its methods takes other arguments.
+    """
+    methods = _methods(path)
+    for name in _CALLED.keys() & methods.keys():
+        arguments, given = methods[name].args, _CALLED[name]
+        positional = _positional(arguments)
+        least = sum(default is None for _, default in positional)
+        most = len(given) if arguments.vararg else len(positional)
+        if not least <= len(given) <= most or any(default is None for _, default in _by_name(arguments)):
+            takes = ast.unparse(arguments)
+            raise UserError(f"{path}: {name}({takes}) is not allowed. Expected: {name}(self, {', '.join(given)}).")
 
 
 def as_default(value: Any, default: Any) -> Any:
@@ -54,26 +134,34 @@ def as_default(value: Any, default: Any) -> Any:
         return value
 
 
-def check_loss(name: str, hyperparameters: dict[str, Any]) -> None:
-    """Checks that a loss exists and takes these hyper-parameters.
+def check_loss(name: str, hyperparameters: dict[str, Any], labels: Sequence[str] = ()) -> None:
+    """Checks that a loss exists, can be called as a loss, and takes these hyper-parameters.
 
     Args:
         name: ``ce``, a loss of :data:`clce_bench.registry.LOSSES` or an import path.
         hyperparameters: value, or list of values, by name.
+        labels: what says which rows are positives, ``classes`` or ``images``.
 
     Raises:
-        ValueError: an unknown name or a value outside its range.
+        ValueError: an unknown name, other arguments than a loss is given, or a value outside its range.
     """
     allowed: dict[str, Any] = {}
+    refused = "images" if name == "ce" else ""
     if name != "ce":
         try:
-            allowed = hyperparameters_of(loss_path(name))
+            path = loss_path(name)
+            allowed = hyperparameters_of(path)
+            _check_calls(path)
+            refused = "classes" if is_self_supervised(path) else ""
         except UserError as error:
             raise ValueError(str(error)) from None
+    if refused in labels:
+        other = "classes" if refused == "images" else "images"
+        raise ValueError(f"labels: {refused!r} is not allowed for {name}. Allowed: {other!r}.")
     for key, value in hyperparameters.items():
         if key not in allowed:
-            listing = f"Keys: {', '.join(sorted(['name', 'recipe', *allowed]))}"
-            raise ValueError(unknown(f"a key of {name!r}", key, ["name", "recipe", *allowed], listing))
+            keys = sorted(["name", "recipe", "labels", *allowed])
+            raise ValueError(unknown(f"a key of {name!r}", key, keys, f"Keys: {', '.join(keys)}"))
         for single in value if isinstance(value, list) else [value]:
             check_hyperparameters({key: as_default(single, allowed[key])})
 

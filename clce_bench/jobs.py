@@ -4,6 +4,7 @@ The Snakefile asks this module, and so do the verbs that say what would run. Pat
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,29 @@ from clce_bench.data.dataset import Dataset as DatasetSource
 from clce_bench.errors import UserError
 from clce_bench.figure_cells import axis_of, cells_of_figure, embedded_cells
 from clce_bench.figure_options import EMBEDDINGS
-from clce_bench.files import canonical_json, digest, read_json, write_if_changed, write_json
-from clce_bench.provenance import fingerprint, now
+from clce_bench.files import canonical_json, digest, read_json, unordered, write_if_changed, write_json
+from clce_bench.fingerprints import fingerprint, outlines
+from clce_bench.provenance import now
+from clce_bench.records import code_file
 from clce_bench.registry import check_packaged, dataset_path, load_dataset, loss_path
 
 RESULTS = Path("results")
+
+
+# Where the file lies that vouches for a stage's other files, by the key of its job.
+_OUTPUTS = {
+    "dataset": "data/{key}/dataset.json",
+    "splits": "splits/{key}/splits.json",
+    "episodes": "episodes/{key}/episodes.json",
+    "backbone": "backbones/{key}/backbone.json",
+    "features": "features/{key}/features.json",
+    "train": "cells/{key}/cell.json",
+    "evaluate": "cells/{key}/metrics.json",
+    "summarize": "experiments/{experiment}/summary.parquet",
+    "figures": "experiments/{experiment}/figures/{key}.svg",
+    "report": "experiments/{experiment}/report.html",
+    "track": "experiments/{experiment}/tracked.json",
+}
 
 
 @dataclass(frozen=True)
@@ -27,25 +46,34 @@ class Job:
 
     Attributes:
         verb: the stage.
-        code: fingerprint of the code that decides the result.
         spec: what is asked for.
         inputs: paths by name.
+        components: import paths of what the stage loads by name: loss, data set, figure.
+        upstream: by stage, fingerprints of the code that makes what the inputs say.
+        output: the file that vouches for all that the job writes.
     """
 
     verb: str
-    code: str
     spec: dict[str, Any]
     inputs: dict[str, str] = field(default_factory=dict)
+    components: tuple[str, ...] = ()
+    upstream: dict[str, str] = field(default_factory=dict)
+    output: str = ""
+
+    @cached_property
+    def code(self) -> str:
+        """Fingerprint of the code that decides the result."""
+        return fingerprint(self.verb, *self.components)
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """Everything that defines the result."""
+        return {"spec": self.spec, "inputs": self.inputs, "code": self.code, "upstream": self.upstream}
 
     @property
     def param(self) -> str:
         """Everything that defines the result, as canonical JSON: the job's only parameter."""
-        return canonical_json({"spec": self.spec, "inputs": self.inputs, "code": self.code})
-
-    @property
-    def stamp(self) -> str:
-        """An empty file named after the code, whose age tells Snakemake whether a result is older than its code."""
-        return str(RESULTS / "code" / f"{self.verb}-{self.code}")
+        return canonical_json(self.definition)
 
 
 @dataclass(frozen=True)
@@ -70,9 +98,11 @@ class Plan:
         return RESULTS / "experiments" / self.experiment.name
 
     def prepare(self) -> None:
-        """Writes the stamps of the code and the checked experiment, each only if it is not there yet."""
-        for job in (job for jobs in self.jobs.values() for job in jobs.values()):
-            write_if_changed(Path(job.stamp), "")
+        """Writes what the code consists of, for later questions, and the checked experiment, unless they are there."""
+        for job in {job.code: job for jobs in self.jobs.values() for job in jobs.values()}.values():
+            path = code_file(job.verb, job.code)
+            if not path.exists():
+                write_json(path, outlines(job.verb, *job.components))
         write_if_changed(self.folder / "experiment.json", canonical_json(self.experiment.model_dump(by_alias=True)))
 
     def mark_start(self, cores: int) -> None:
@@ -90,62 +120,48 @@ def plan_of(experiment: Experiment) -> Plan:
     """
     grids = cells_of(experiment)
     jobs: dict[str, dict[str, Job]] = {verb: {} for verb in ("dataset", "splits", "episodes", "backbone", "features")}
-    jobs |= {"train": {}, "evaluate": {}, "figures": {}}
+    jobs |= {"train": {}, "evaluate": {}, "summarize": {}, "figures": {}, "report": {}, "track": {}}
     cells = union(grids)
     sources: dict[str, DatasetSource] = {name: load_dataset(name) for name in {cell.dataset for cell in cells}}
     for cell in cells:
         _check(cell, sources[cell.dataset])
         _add_cell(jobs, cell, sources[cell.dataset], experiment.datasets.get(cell.dataset, Dataset()))
+    _add_own_jobs(jobs, experiment, grids, tuple(sorted(dataset_path(source.images) for source in sources.values())))
+    return Plan(experiment, grids, cells, jobs)
+
+
+def _add_own_jobs(
+    jobs: dict[str, dict[str, Job]], experiment: Experiment, grids: dict[str, list[Cell]], datasets: tuple[str, ...]
+) -> None:
+    """Adds what is made once per experiment, from all its cells."""
+
+    def add(verb: str, spec: dict[str, Any], inputs: dict[str, str], components: tuple[str, ...] = ()) -> str:
+        key = spec["name"] if verb == "figures" else experiment.name
+        output = str(RESULTS / _OUTPUTS[verb].format(key=key, experiment=experiment.name))
+        jobs[verb][key] = Job(verb, spec, inputs, components, output=output)
+        return output
+
+    # How jobs run, what the page says and the order in the file change no number.
+    settings = experiment.model_dump(by_alias=True, exclude={"runtime", "tracking"})
+    words = {key: settings.pop(key) for key in ("description", "figures")}
+    published = digest((files("clce_bench") / "data_files" / "published.yaml").read_text(encoding="utf-8"))
+    summary = add("summarize", {"experiment": digest(unordered(settings)), "published": published}, {})
+    drawn = {}
     for figure in experiment.figures:
-        inputs = {"summary": str(RESULTS / "experiments" / experiment.name / "summary.parquet")}
+        inputs = {"summary": summary}
         shown = cells_of_figure(figure, grids)
         if figure.kind in EMBEDDINGS:
             inputs |= _embeddings(jobs, embedded_cells(shown))
         spec = {**figure.model_dump(), "axis": axis_of(figure, shown)}
-        code = fingerprint("figures", f"clce_bench.figures.{figure.kind}")
-        jobs["figures"][figure.name] = Job("figures", code, spec, inputs)
-    published = digest((files("clce_bench") / "data_files" / "published.yaml").read_text(encoding="utf-8"))
-    for verb, spec in {"summarize": {"published": published}, "report": {}, "track": {}}.items():
-        jobs[verb] = {experiment.name: Job(verb, fingerprint(verb), spec)}
-    return Plan(experiment, grids, cells, jobs)
+        drawn[f"figure_{figure.name}"] = add("figures", spec, inputs, (f"clce_bench.figures.{figure.kind}",))
+    page_spec = {"experiment": digest(unordered({**settings, **words}))}
+    page = add("report", page_spec, {"summary": summary, **drawn}, datasets)
+    add("track", {**page_spec, "uri": experiment.tracking.uri}, {"page": page})
 
 
 def cell_key(cell: Cell) -> str:
     """Names a cell's ``train`` and ``evaluate`` jobs: its folder below ``results/cells``."""
     return str(cell.directory.relative_to(RESULTS / "cells"))
-
-
-def status_of(cell: Cell, job: Job) -> tuple[str, str]:
-    """Says what is known of a cell, from its own files.
-
-    Args:
-        cell: the cell.
-        job: its ``train`` job as of now.
-
-    Returns:
-        ``done``, ``diverged``, ``failed``, ``stale`` or ``missing``, and the reason in words (empty for ``done``).
-    """
-    path = cell.directory / "cell.json"
-    if not path.exists():
-        failure = cell.directory / "failure.txt"
-        return ("failed", failure.read_text().strip()) if failure.exists() else ("missing", "never run")
-    record = read_json(path)
-    if canonical_json(record["job"]) != job.param:
-        changed = [key for key in ("spec", "inputs", "code") if record["job"].get(key) != getattr(job, key)]
-        return "stale", f"{' and '.join(changed)} changed since {record['started']}"
-    if record["status"] == "done" and evaluation_of(cell) is None:
-        return "missing", "trained, not evaluated yet"
-    return record["status"], record["reason"] or ""
-
-
-def evaluation_of(cell: Cell) -> dict[str, Any] | None:
-    """Reads a cell's ``metrics.json``; ``None`` unless it measured the files that the cell has now."""
-    path = cell.directory / "metrics.json"
-    if not path.exists():
-        return None
-    evaluation: dict[str, Any] = read_json(path)
-    trained = read_json(cell.directory / "cell.json")["outputs_sha256"]
-    return evaluation if evaluation["cell_sha256"] == trained else None
 
 
 def weights_file(weights: str) -> Path | None:
@@ -173,6 +189,9 @@ def _check(cell: Cell, source: DatasetSource) -> None:
                 f"recipe.{key}: {value:g} is not allowed at λ = {cell.weight:g} with backbone.freeze:"
                 f" {cell.backbone.freeze}: {reason}. Allowed: λ = 0 with freeze: none."
             )
+    if cell.recipe.views < 2 and cell.self_supervised:
+        why = f"the positives of {cell.loss_name} are other views of an image"
+        raise UserError(f"recipe.views: {cell.recipe.views} is not allowed: {why}. Allowed: at least 2.")
     if cell.recipe.views > cell.backbone.cached_views and cell.backbone.freeze != "none":
         allowed = f"Allowed: at most backbone.cached_views, {cell.backbone.cached_views}"
         raise UserError(f"recipe.views: {cell.recipe.views} is not allowed. {allowed}.")
@@ -186,49 +205,54 @@ def _embeddings(jobs: dict[str, dict[str, Job]], cells: list[Cell]) -> dict[str,
 
 
 def _add_cell(jobs: dict[str, dict[str, Job]], cell: Cell, source: DatasetSource, prepared: Dataset) -> None:
-    data_code = fingerprint("dataset", dataset_path(source.images))
-    data_spec = {"dataset": source.images, "size": cell.size}
+    made: dict[str, str] = {}
+    codes: dict[str, str] = {}
+
+    def add(
+        verb: str, key: str, spec: dict[str, Any], inputs: dict[str, str], components: tuple[str, ...] = ()
+    ) -> None:
+        upstream = {name: codes[name] for name in inputs if name in codes}
+        upstream |= {"images": codes["images"]} if "images" in codes and "dataset" in inputs else {}
+        output = str(RESULTS / _OUTPUTS[verb].format(key=key))
+        job = jobs[verb].setdefault(key, Job(verb, spec, inputs, components, upstream, output))
+        made[verb], codes[verb] = output, job.code
+
+    def inputs(*verbs: str) -> dict[str, str]:
+        return {verb: made[verb] for verb in verbs if verb in made}
+
+    images = dataset_path(source.images)
     data = f"{dataset_directory(source.images)}-{cell.size}px"
+    data_spec = {"dataset": source.images, "size": cell.size}
     if prepared.corrupt == "skip":
         data_spec["corrupt"], data = "skip", f"{data}-skip"
     if source.state:
-        data_spec["state"] = source.state
-    jobs["dataset"][data] = Job("dataset", data_code, data_spec)
-    dataset_json = str(RESULTS / "data" / data / "dataset.json")
+        data_spec["state"] = codes["images"] = source.state
+    add("dataset", data, data_spec, {}, (images,))
 
     # One split serves all folds; which of them validates is the cell's business.
     spec = cell.spec
     division = {key: value for key, value in spec["split"].items() if key != "fold"}
     split_spec = {"dataset": cell.dataset, "size": cell.size, "split": division}
     split = f"{dataset_directory(cell.dataset)}-{cell.size}px-{digest(split_spec)}"
-    jobs["splits"][split] = Job("splits", fingerprint("splits"), split_spec, {"dataset": dataset_json})
-    splits_json = str(RESULTS / "splits" / split / "splits.json")
+    add("splits", split, split_spec, inputs("dataset"), (dataset_path(cell.dataset),))
 
     own = spec["backbone"]
     backbone_spec = {key: own[key] for key in ("name", "weights", "small_stem") if key in own}
-    backbone = f"{cell.backbone.name}-{digest(backbone_spec)}"
     file = weights_file(cell.backbone.weights)
     weights = {"weights": str(file)} if file else {}
-    jobs["backbone"][backbone] = Job("backbone", fingerprint("backbone"), backbone_spec, weights)
-    backbone_json = str(RESULTS / "backbones" / backbone / "backbone.json")
+    add("backbone", f"{cell.backbone.name}-{digest(backbone_spec)}", backbone_spec, weights)
 
-    inputs = {"dataset": dataset_json, "splits": splits_json, "backbone": backbone_json}
     if cell.backbone.freeze != "none":
         features_spec = {"augmentation": cell.augmentation.model_dump(), "backbone": own}
         features = f"{split}/{cell.backbone.name}-{digest(features_spec)}"
-        feature_inputs = {"dataset": dataset_json, "splits": splits_json, "backbone": backbone_json}
-        jobs["features"][features] = Job("features", fingerprint("features"), features_spec, feature_inputs)
-        inputs["features"] = str(RESULTS / "features" / features / "features.json")
+        add("features", features, features_spec, inputs("dataset", "splits", "backbone"))
 
     key = cell_key(cell)
-    loss = [] if cell.weight == 0 else [loss_path(cell.loss["name"])]
-    jobs["train"][key] = Job("train", fingerprint("train", *loss), spec, inputs)
+    loss = () if cell.weight == 0 else (loss_path(cell.loss["name"]),)
+    add("train", key, spec, inputs("dataset", "splits", "backbone", "features"), loss)
 
-    test_inputs = {"cell": str(cell.directory / "cell.json"), "dataset": dataset_json, "splits": splits_json}
     if source.task == "few-shot":
         episodes_spec = {**split_spec, "episodes": prepared.episodes.model_dump()}
         episodes = f"{dataset_directory(cell.dataset)}-{cell.size}px-{digest(episodes_spec)}"
-        episode_inputs = {"dataset": dataset_json, "splits": splits_json}
-        jobs["episodes"][episodes] = Job("episodes", fingerprint("episodes"), episodes_spec, episode_inputs)
-        test_inputs["episodes"] = str(RESULTS / "episodes" / episodes / "episodes.json")
-    jobs["evaluate"][key] = Job("evaluate", fingerprint("evaluate"), {}, test_inputs)
+        add("episodes", episodes, episodes_spec, inputs("dataset", "splits"))
+    add("evaluate", key, {}, {"cell": made["train"], **inputs("dataset", "splits", "episodes")})

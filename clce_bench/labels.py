@@ -1,5 +1,8 @@
 """Names of losses and metrics as papers and axes write them."""
 
+SELF_SUPERVISED = "-images"
+"""Ends the name of a loss that could take classes and learns without them: ``tcl-images``."""
+
 _LOSSES = {
     "ce": "CE",
     "supcon": "SupCon",
@@ -27,7 +30,14 @@ _METRICS = {
 
 def loss_label(name: str) -> str:
     """Returns a loss's name as papers write it; the class name for a loss of the user's own."""
-    return _LOSSES.get(name, name.partition(":")[2] or name)
+    base = supervised_loss(name)
+    label = _LOSSES.get(base, base.partition(":")[2] or base)
+    return label if base == name else f"{label}, self-supervised"
+
+
+def supervised_loss(name: str) -> str:
+    """Returns the loss of which this is the form without classes; itself if it is none."""
+    return name.removesuffix(SELF_SUPERVISED)
 
 
 def data_label(dataset: str, images_per_class: float) -> str:

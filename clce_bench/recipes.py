@@ -40,6 +40,31 @@ class Augmentation(Section):
     erasing: Probability = 0.0
     """Probability of noise instead of a rectangle (timm's random erasing, one rectangle of random pixels)."""
 
+    @property
+    def label(self) -> str:
+        """Its name, or else what it changes."""
+        names = (name for name, values in named("augmentations").items() if Augmentation(**values) == self)
+        changes = ", ".join(f"{key} {value}" for key, value in self.model_dump(exclude_defaults=True).items())
+        return next(names, changes or "none")
+
+
+def expand_augmentation(values: Any) -> Any:
+    """Replaces the name of an augmentation by its values.
+
+    Raises:
+        ValueError: there is no such augmentation.
+    """
+    if not isinstance(values, str):
+        return values
+    known = named("augmentations")
+    if values not in known:
+        raise ValueError(unknown("an augmentation", values, known, f"Augmentations: {', '.join(sorted(known))}"))
+    return known[values]
+
+
+NamedAugmentation = Annotated[Augmentation, BeforeValidator(expand_augmentation)]
+"""What may change, or the name of an entry of ``data_files/augmentations.yaml``."""
+
 
 class Recipe(Section):
     """How a cell is trained."""
@@ -80,7 +105,7 @@ class Recipe(Section):
     """Augmented views per image in a batch; cross-entropy sees all of them too."""
     equal_compute: bool = True
     """Whether cross-entropy alone gets as many views as the contrastive losses; else it gets one."""
-    augmentation: Augmentation | None = None
+    augmentation: NamedAugmentation | None = None
     """Instead of the data set's own."""
     projection_size: Annotated[int, Field(ge=2)] = 128
     batch_norm: Literal["frozen", "batch"] = "frozen"
@@ -106,11 +131,11 @@ class Runtime(Section):
 
 
 @cache
-def presets() -> dict[str, dict[str, Any]]:
-    """Reads the named recipes, ``data_files/recipes.yaml``: values by key."""
-    text = (files("clce_bench") / "data_files" / "recipes.yaml").read_text(encoding="utf-8")
-    named: dict[str, dict[str, Any]] = yaml.safe_load(text)
-    return named
+def named(kind: Literal["recipes", "augmentations"]) -> dict[str, dict[str, Any]]:
+    """Reads the named recipes or augmentations, ``data_files/KIND.yaml``: values by key."""
+    text = (files("clce_bench") / "data_files" / f"{kind}.yaml").read_text(encoding="utf-8")
+    entries: dict[str, dict[str, Any]] = yaml.safe_load(text)
+    return entries
 
 
 def expand_preset(recipe: Any) -> Any:
@@ -122,10 +147,10 @@ def expand_preset(recipe: Any) -> Any:
     values = {"preset": recipe} if isinstance(recipe, str) else recipe
     if not isinstance(values, dict) or "preset" not in values:
         return values
-    name = values["preset"]
-    if name not in presets():
-        raise ValueError(unknown("a recipe", str(name), presets(), f"Recipes: {', '.join(sorted(presets()))}"))
-    return {**presets()[name], **{key: value for key, value in values.items() if key != "preset"}}
+    name, presets = values["preset"], named("recipes")
+    if name not in presets:
+        raise ValueError(unknown("a recipe", str(name), presets, f"Recipes: {', '.join(sorted(presets))}"))
+    return {**presets[name], **{key: value for key, value in values.items() if key != "preset"}}
 
 
 def check_recipe(recipe: dict[str, Any]) -> dict[str, Any]:

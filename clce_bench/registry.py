@@ -137,7 +137,7 @@ def source_file(module: str) -> Path:
     """
     top, *rest = module.split(".")
     spec = find_spec(top)
-    if spec is not None and not rest and spec.origin:
+    if spec is not None and not rest and spec.has_location and spec.origin:
         return Path(spec.origin)
     for folder in (spec.submodule_search_locations or []) if spec else []:
         base = Path(folder, *rest)

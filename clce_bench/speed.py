@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from statistics import fmean
 from typing import Any
 
 import yaml
@@ -11,8 +12,9 @@ import yaml
 from clce_bench.cells import Cell
 from clce_bench.cost import FOLDER, CellCost, costs_of
 from clce_bench.files import read_json, write_json
-from clce_bench.jobs import Plan
+from clce_bench.jobs import Plan, cell_key
 from clce_bench.registry import load_dataset
+from clce_bench.reruns import Node, Reruns
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,28 @@ def _hours(plan: Plan, costs: dict[str, CellCost], speeds: dict[str, float | Non
             return None
         total += costs[cell.name].flops / speed / 3600
     return total
+
+
+def seconds_to_redo(reruns: Reruns) -> dict[str, float | None]:
+    """Says how long training and evaluating each cell takes, by its name.
+
+    What a cell took before counts; else what finished cells of its backbone, size and precision took per operation;
+    ``None`` where nothing of the kind is known.
+    """
+    costs, taken = costs_of(reruns.plan, count=False), {}
+    rates: dict[str, list[float]] = {}
+    for cell in reruns.plan.cells:
+        records = [reruns.records[Node(verb, cell_key(cell))] or {} for verb in ("train", "evaluate")]
+        if "seconds" in records[0]:
+            taken[cell.name] = sum(float(record.get("seconds", 0)) for record in records)
+            if cell.name in costs:
+                rates.setdefault(workload(cell), []).append(taken[cell.name] / costs[cell.name].flops)
+    found: dict[str, float | None] = {}
+    for cell in reruns.plan.cells:
+        known = rates.get(workload(cell))
+        guess = fmean(known) * costs[cell.name].flops if known and cell.name in costs else None
+        found[cell.name] = taken.get(cell.name, guess)
+    return found
 
 
 def estimated_against_actual(plan: Plan) -> list[Actual]:

@@ -24,7 +24,8 @@ from clce_bench.cells import Cell
 from clce_bench.config import Experiment
 from clce_bench.errors import UserError
 from clce_bench.files import digest, read_json, sha256_of, write_json, write_text
-from clce_bench.jobs import Plan, evaluation_of, plan_of
+from clce_bench.jobs import Plan, plan_of
+from clce_bench.status import evaluation_of
 
 LOCAL = "sqlite:///"
 LOCAL_SERVER = "http://127.0.0.1:5000"

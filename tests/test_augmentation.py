@@ -15,7 +15,7 @@ from clce_bench.data.prepare import prepare_dataset
 from clce_bench.data.prepared import PreparedDataset
 from clce_bench.errors import UserError
 from clce_bench.loading import parse_experiment
-from clce_bench.recipes import Augmentation, presets
+from clce_bench.recipes import Augmentation, named
 from clce_bench.seeds import seed_for
 
 PHOTOGRAPH = Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8))
@@ -52,9 +52,9 @@ def test_views_without_a_policy_are_those_of_the_first_version(digits):
         assert torch.equal(view, pil_to_tensor(transform(Image.fromarray(digits.pixels[row]))))
 
 
-@pytest.mark.parametrize("name", sorted(presets()))
+@pytest.mark.parametrize("name", sorted(named("recipes")))
 def test_views_of_every_recipe_are_the_same_wherever_they_are_asked_for(digits, name):
-    augmentation = Augmentation(**presets()[name].get("augmentation", {"crop_scale": 0.5}))
+    augmentation = Augmentation(**named("recipes")[name].get("augmentation", {"crop_scale": 0.5}))
     rows, numbers = [5, 6, 7, 8, 9, 5], [0, 1, 2, 3, 4, 1]
     together = pickle.loads(pickle.dumps(Views(digits, augmentation)))(rows, numbers)
     random.seed(7)

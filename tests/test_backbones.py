@@ -19,7 +19,7 @@ from clce_bench.jobs import plan_of
 from clce_bench.loading import parse_experiment
 from clce_bench.models.backbone import load_backbone
 from clce_bench.models.weights import prepare_backbone
-from clce_bench.recipes import Runtime, presets
+from clce_bench.recipes import Runtime, named
 from clce_bench.training.train import train_cell
 from tests import shrunk
 
@@ -194,4 +194,4 @@ def test_every_recipe_trains(data, tmp_path, recipe, weight):
 
 def test_recipes_of_this_test_are_all_there_are():
     marks = test_every_recipe_trains.pytestmark[0].args[1]
-    assert {name for name, _ in marks} == set(presets())
+    assert {name for name, _ in marks} == set(named("recipes"))

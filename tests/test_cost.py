@@ -159,7 +159,7 @@ def test_estimates_are_set_against_what_cells_took():
     assert cost_table(estimated_against_actual(plan)).rows[0]["hours expected"] == "not measured"
 
 
-@pytest.mark.parametrize(("name", "count"), [("clce", 444), ("tcl", 78)])
+@pytest.mark.parametrize(("name", "count"), [("clce", 444), ("tcl", 237)])
 def test_the_papers_experiments_can_be_planned_without_data(name, count, capsys):
     path = ROOT / "experiments" / f"{name}.yaml"
     assert command_status(["plan", "--experiment", str(path)]) == 0
@@ -188,10 +188,36 @@ def test_the_papers_experiments_hold_what_they_promise():
             (0.8, 2, 0.25)
         }
         assert {cell.recipe.epochs for cell in [*one.values(), *other.values()]} == {50 if usual == "transfer" else 100}
-    tcl = plan_of(load_experiment(ROOT / "experiments" / "tcl.yaml"))
-    assert {cell.backbone.name for cell in tcl.cells} == {"resnet18", "resnet50"}
-    assert {cell.weight for cell in tcl.cells if cell.loss["name"] != "ce"} == {1}
-    assert {cell.backbone.small_stem for cell in tcl.cells if cell.dataset == "imagenet100"} == {False}
+
+
+@pytest.mark.parametrize("name", ["tcl", "tcl-embedded"])
+def test_tcls_experiments_have_both_settings_and_the_axes_of_its_figures(name):
+    grids = plan_of(load_experiment(ROOT / "experiments" / f"{name}.yaml")).grids
+
+    def values(grid, axis):
+        return {cell.axes[axis] for cell in grids[grid] if axis in cell.axes}
+
+    assert values("batch-size", "batch_size") > {64, 256}
+    assert len(values("encoder", "backbone")) > 2
+    assert len(values("projector", "recipe.projection_size")) > 2
+    assert values("augmentation", "recipe.augmentation") >= {"autoaugment", "simclr", "randaugment"}
+    assert values("k1", "loss.k1") > {1, 5000, 50000}
+    assert values("k2", "loss.k2") >= {1, 3}
+    for grid in ("batch-size", "encoder", "projector", "augmentation", "k1", "k2"):
+        assert values(grid, "loss") == {"supcon", "tcl"}
+        assert values(grid, "lambda") == {1}
+    assert {cell.axes["loss"]: cell.recipe.views for cell in grids["self-supervised"]} == {
+        "ntxent": 2,
+        "supcon-images": 3,
+        "tcl-images": 3,
+    }
+    assert all(cell.self_supervised and cell.weight == 1 for cell in grids["self-supervised"])
+    assert values("fused", "loss") == {"ce", "supcon", "tcl"}
+    assert {cell.seed for cells in grids.values() for cell in cells} == {0, 1, 2}
+    if name == "tcl":
+        assert values("encoder", "backbone") == {"resnet18", "resnet34", "resnet50", "resnet101"}
+        assert {cell.backbone.small_stem for cell in grids["imagenet100"]} == {False}
+        assert {cell.backbone.small_stem for cell in grids["encoder"]} == {True}
 
 
 def test_a_backbone_that_does_not_exist_is_found_when_planning():

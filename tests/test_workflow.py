@@ -92,7 +92,7 @@ def test_results_without_snakemakes_metadata_are_accepted(ran, tmp_path):
     assert "train" not in jobs_of(dry.stdout + dry.stderr)
 
 
-@pytest.mark.parametrize(("name", "cells"), [("clce", 444), ("tcl", 78)])
+@pytest.mark.parametrize(("name", "cells"), [("clce", 444), ("tcl", 237)])
 def test_the_papers_experiments_have_a_dag_without_data_or_gpu(tmp_path, name, cells):
     dry = snakemake(tmp_path, "-n", experiment=str(ROOT / "experiments" / f"{name}.yaml"))
     assert dry.returncode == 0, dry.stderr

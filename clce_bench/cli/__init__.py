@@ -13,7 +13,7 @@ except ModuleNotFoundError:
     sys.exit(2)
 
 from clce_bench import __version__, warm
-from clce_bench.cli import experiments, stages
+from clce_bench.cli import experiments, stages, states
 from clce_bench.errors import Interrupted, UserError
 
 
@@ -59,7 +59,8 @@ def command_status(arguments: Sequence[str]) -> int:
 def cli() -> None:
     """Find out whether fusing contrastive learning with cross-entropy makes image classifiers better."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # It tells of every table of every font in a PDF.
 
 
-for _command in (*experiments.COMMANDS, *stages.COMMANDS):
+for _command in (*experiments.COMMANDS, *states.COMMANDS, *stages.COMMANDS):
     cli.add_command(_command)

@@ -1,9 +1,17 @@
 """Verbs that concern a whole experiment. Heavy modules are imported by the verb that needs them."""
 
 import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+from clce_bench.records import recorded
+
+if TYPE_CHECKING:
+    from clce_bench.jobs import Plan
 
 experiment_option = click.option(
     "--experiment",
@@ -15,45 +23,47 @@ experiment_option = click.option(
 )
 
 
+@contextmanager
+def own_record(plan: "Plan", verb: str, output: Path | None, files: Sequence[str]) -> Iterator[dict[str, str]]:
+    """Leaves a record of a stage that runs once per experiment, if it writes where the experiment's own results lie."""
+    (job,) = plan.jobs[verb].values()
+    if output != Path(job.output):
+        yield {}
+        return
+    with recorded(verb, job.definition, output, files) as others:
+        yield others
+
+
 @click.command()
 @experiment_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--cost/--no-cost", default=True, help="Whether to estimate what the cells cost; imports torch once.")
 @click.option("--measure", is_flag=True, help="Measure first how fast this machine is, some seconds per backbone.")
 def plan(path: Path, as_json: bool, cost: bool, measure: bool) -> None:
-    """Check an experiment file, list its cells, and say what they cost and what is still to be downloaded.
+    """Check an experiment file; say what the next run does, what it costs and what is still to be downloaded.
 
     Example: clce-bench plan --experiment experiments/clce.yaml
     """
-    from clce_bench.cli.listing import list_cells, print_costs, print_needs
+    from clce_bench.cli.listing import list_cells, print_costs, print_json, print_needs, print_runs
     from clce_bench.jobs import plan_of
     from clce_bench.loading import load_experiment
+    from clce_bench.reruns import Reruns
+    from clce_bench.status import states_of
 
     found = plan_of(load_experiment(path))
     if measure:
         from clce_bench.speed import measure_here
 
         measure_here(found.cells, found.experiment.runtime.device)
-    list_cells(found, path, as_json, finished=True, cost=cost)
-    if not as_json:
-        if cost:
-            print_costs(found)
-        print_needs(found)
-
-
-@click.command()
-@experiment_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def status(path: Path, as_json: bool) -> None:
-    """Say of each cell that is not done what it is, and why.
-
-    Example: clce-bench status
-    """
-    from clce_bench.cli.listing import list_cells
-    from clce_bench.jobs import plan_of
-    from clce_bench.loading import load_experiment
-
-    list_cells(plan_of(load_experiment(path)), path, as_json, finished=False)
+    reruns = Reruns(found)
+    if as_json:
+        print_json(reruns, cost)
+        return
+    list_cells(found, path, states_of(reruns))
+    if cost:
+        print_costs(reruns)
+    print_needs(found)
+    print_runs(reruns)
 
 
 @click.command()
@@ -65,9 +75,15 @@ def summarize(path: Path, output: Path) -> None:
     Example: clce-bench summarize --output /tmp/summary
     """
     from clce_bench.evaluation.summary import write_summary
+    from clce_bench.jobs import plan_of
     from clce_bench.loading import load_experiment
+    from clce_bench.reruns import cells_checksum
 
-    write_summary(load_experiment(path), output)
+    plan = plan_of(load_experiment(path))
+    files = ("*.csv", "*.parquet", "verdicts.json", "tables/*")
+    with own_record(plan, "summarize", output / "summary.parquet", files) as others:
+        write_summary(plan.experiment, output)
+        others["cells"] = cells_checksum(plan)
 
 
 @click.command()
@@ -78,10 +94,13 @@ def report(path: Path, output: Path) -> None:
 
     Example: clce-bench report --output /tmp/report.html
     """
+    from clce_bench.jobs import plan_of
     from clce_bench.loading import load_experiment
     from clce_bench.report.page import write_report
 
-    write_report(load_experiment(path), output)
+    plan = plan_of(load_experiment(path))
+    with own_record(plan, "report", output, (output.name,)):
+        write_report(plan.experiment, output)
 
 
 @click.command()
@@ -95,10 +114,13 @@ def track(path: Path, output: Path | None) -> None:
     # Read by mlflow when it is imported: no usage data to its makers, no progress bars in a log.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    from clce_bench.jobs import plan_of
     from clce_bench.loading import load_experiment
     from clce_bench.tracking import track_experiment
 
-    track_experiment(load_experiment(path), output)
+    plan = plan_of(load_experiment(path))
+    with own_record(plan, "track", output, ("tracked.json", "runs.html")):
+        track_experiment(plan.experiment, output)
 
 
 @click.command()
@@ -122,4 +144,4 @@ def headline(path: Path, open_page: bool, closing: bool) -> None:
         click.launch(str(page))
 
 
-COMMANDS = (plan, status, summarize, report, track, headline)
+COMMANDS = (plan, summarize, report, track, headline)

@@ -1,8 +1,8 @@
-"""What ``plan`` and ``status`` print."""
+"""What ``plan`` prints."""
 
 import json
 from collections import Counter, defaultdict
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
@@ -12,42 +12,58 @@ from rich.table import Table
 from clce_bench.cost import costs_of, features_cost
 from clce_bench.data.fetch import readable
 from clce_bench.data.needs import needs_of, unprepared
-from clce_bench.jobs import RESULTS, Plan, cell_key, status_of
+from clce_bench.jobs import RESULTS, Plan, cell_key
+from clce_bench.reruns import ORDER, Node, Reruns
 from clce_bench.speed import hours
+from clce_bench.status import State, states_of
 
 
-def list_cells(plan: Plan, path: Path, as_json: bool, finished: bool, cost: bool = False) -> None:
-    """Prints the cells with their status.
+def print_json(reruns: Reruns, cost: bool) -> None:
+    """Prints the jobs that the next ``snakemake`` runs, and all cells, as JSON.
 
     Args:
-        plan: the experiment.
-        path: its file, for the title.
-        as_json: print JSON.
-        finished: list the finished cells too.
-        cost: in JSON, add what each cell costs.
+        reruns: what is to run.
+        cost: add what each cell costs.
     """
-    states = [(cell, *status_of(cell, plan.jobs["train"][cell_key(cell)])) for cell in plan.cells]
-    if as_json:
-        costs = {name: {"cost": asdict(value)} for name, value in costs_of(plan).items()} if cost else {}
-        rows = [
-            {"cell": cell.name, "status": state, "reason": why, "spec": cell.spec, **costs.get(cell.name, {})}
-            for cell, state, why in states
-        ]
-        click.echo(json.dumps(rows, indent=2))
-        return
+    plan, states = reruns.plan, states_of(reruns)
+    costs = {name: {"cost": asdict(value)} for name, value in costs_of(plan).items()} if cost else {}
+    cells = [
+        {"cell": cell.name, **states[cell.name]._asdict(), "spec": cell.spec, **costs.get(cell.name, {})}
+        for cell in plan.cells
+    ]
+    jobs = [{"rule": node.verb, "key": node.key, "reason": reason} for node, reason in reruns.runs.items()]
+    click.echo(json.dumps({"jobs": jobs, "cells": cells}, indent=2))
+
+
+def list_cells(plan: Plan, path: Path, states: dict[str, State]) -> None:
+    """Prints all cells with their status."""
     table = Table("cell", "data set", "status", "reason", title=f"{path}: {len(plan.cells)} cells")
-    for cell, state, why in states:
-        if finished or state != "done":
-            table.add_row(cell.name, cell.dataset, state, why)
-    console = _console()
-    if table.row_count:
-        console.print(table)
-    console.print(", ".join(f"{count} {state}" for state, count in Counter(state for _, state, _ in states).items()))
+    for cell in plan.cells:
+        table.add_row(cell.name, cell.dataset, *states[cell.name][:2])
+    console = wide_console()
+    console.print(table)
+    console.print(counts_of(states))
 
 
-def print_costs(plan: Plan) -> None:
-    """Prints what the cells of an experiment cost, all of them, whether finished or not."""
+def counts_of(states: dict[str, State]) -> str:
+    """Says how many cells have which status."""
+    return ", ".join(
+        f"{count} {status}" for status, count in Counter(state.status for state in states.values()).items()
+    )
+
+
+def print_runs(reruns: Reruns) -> None:
+    """Prints how many jobs of which stage the next ``snakemake`` runs."""
+    counts = Counter(node.verb for node in reruns.runs)
+    listing = ", ".join(f"{counts[verb]} {verb}" for verb in ORDER if counts[verb])
+    wide_console().print(f"The next run: {listing}" if listing else "The next run has nothing to do.")
+
+
+def print_costs(reruns: Reruns) -> None:
+    """Prints what the cells of an experiment cost, all of them, and what of that is still to be spent."""
+    plan = reruns.plan
     costs = costs_of(plan)
+    left = replace(plan, cells=[cell for cell in plan.cells if Node("train", cell_key(cell)) in reruns.runs])
     groups = defaultdict(list)
     for cell in plan.cells:
         groups[cell.dataset, cell.backbone.name].append(costs[cell.name])
@@ -60,7 +76,7 @@ def print_costs(plan: Plan) -> None:
         sizes = [readable(size) for size in (largest.weights, largest.row)]
         results = readable(sum(cost.disk for cost in members))
         table.add_row(dataset, backbone, str(len(members)), operations, *sizes, str(largest.rows), results)
-    console = _console()
+    console = wide_console()
     console.print(table)
     flops, stored = features_cost(plan)
     if stored:
@@ -69,15 +85,21 @@ def print_costs(plan: Plan) -> None:
         "Memory of the largest cell: weights, gradients and optimiser, and per row that the network sees at once"
         " (runtime.micro_batch) its activations, an upper bound in float32."
     )
+    spent = sum(costs[cell.name].flops for cell in left.cells)
+    console.print(f"To be trained: {len(left.cells)} of {len(plan.cells)} cells, {_operations(spent)}.")
+    still = hours(left, costs)
     for device, needed in hours(plan, costs).items():
-        console.print(f"{device}: {'not known for all of these cells' if needed is None else _duration(needed)}")
+        remaining = f", of which still {duration(still[device] or 0)}" if left.cells != plan.cells else ""
+        console.print(
+            f"{device}: " + ("not known for all of these cells" if needed is None else duration(needed) + remaining)
+        )
 
 
 def print_needs(plan: Plan) -> None:
     """Prints what is to be downloaded or got by hand, and the disk that data sets take."""
     wanted = ((cell.dataset, cell.size) for cell in plan.cells)
     if needs := str(needs_of(unprepared(wanted, RESULTS))):
-        _console().print(needs)
+        wide_console().print(needs)
 
 
 def _operations(flops: float) -> str:
@@ -85,14 +107,16 @@ def _operations(flops: float) -> str:
     return f"{flops / unit:,.3g} {prefix}FLOP"
 
 
-def _duration(hours: float) -> str:
+def duration(hours: float) -> str:
+    """Writes a length of time for people."""
     value, unit = next(
         (pair for pair in ((hours, "hours"), (hours * 60, "minutes")) if pair[0] >= 1), (hours * 3600, "s")
     )
     return f"{value:,.1f} {unit}"
 
 
-def _console() -> Console:
+def wide_console() -> Console:
+    """Gives a console that does not fold tables where nobody reads them."""
     console = Console()
     if not console.is_terminal:
         console.width = 140

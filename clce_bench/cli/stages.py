@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from clce_bench.errors import Interrupted, UserError
+from clce_bench.records import recorded
 
 
 def job_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -63,7 +64,8 @@ def dataset(job: dict[str, Any] | None, output: Path | None, listing: bool, as_j
         raise click.UsageError("Give --job and --output, or --list.")
     from clce_bench.data.prepare import prepare_dataset
 
-    prepare_dataset(job["spec"], output)
+    with recorded("dataset", job, output / "dataset.json"):
+        prepare_dataset(job["spec"], output)
 
 
 @click.command()
@@ -76,7 +78,8 @@ def splits(job: dict[str, Any], output: Path) -> None:
     """
     from clce_bench.data.splits import make_splits
 
-    make_splits(job["spec"], _beside(job, "dataset", "items.parquet"), output)
+    with recorded("splits", job, output / "splits.json"):
+        make_splits(job["spec"], _beside(job, "dataset", "items.parquet"), output)
 
 
 @click.command()
@@ -89,7 +92,8 @@ def episodes(job: dict[str, Any], output: Path) -> None:
     from clce_bench.data.episodes import make_episodes
 
     items, parts = _beside(job, "dataset", "items.parquet"), _beside(job, "splits", "splits.parquet")
-    make_episodes(job["spec"], items, parts, output)
+    with recorded("episodes", job, output / "episodes.json"):
+        make_episodes(job["spec"], items, parts, output)
 
 
 @click.command()
@@ -102,7 +106,8 @@ def backbone(job: dict[str, Any], output: Path) -> None:
     """
     from clce_bench.models.weights import prepare_backbone
 
-    prepare_backbone(job["spec"], output)
+    with recorded("backbone", job, output / "backbone.json"):
+        prepare_backbone(job["spec"], output)
 
 
 @click.command()
@@ -121,7 +126,8 @@ def features(job: dict[str, Any], output: Path, threads: int, runtime: str) -> N
 
     torch.set_num_threads(threads)
     paths = {name: Path(path) for name, path in job["inputs"].items()}
-    compute_features(job["spec"], paths, output, Runtime.model_validate_json(runtime).device)
+    with recorded("features", job, output / "features.json"):
+        compute_features(job["spec"], paths, output, Runtime.model_validate_json(runtime).device)
 
 
 @click.command()
@@ -185,7 +191,8 @@ def figures(job: dict[str, Any], output: Path) -> None:
     """
     from clce_bench.figures.render import render
 
-    render(job, output)
+    with recorded("figures", job, output, [f"{output.stem}.*"]):
+        render(job, output)
 
 
 COMMANDS = (dataset, splits, episodes, backbone, features, train, evaluate, figures)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from clce_bench.evaluation.contrast import RUN, Contrast, contrast
 from clce_bench.evaluation.statistics import crossed_components, hierarchical_bootstrap, holm
-from clce_bench.labels import is_accuracy, loss_label
+from clce_bench.labels import is_accuracy, loss_label, supervised_loss
 
 DATA = ["dataset", "images_per_class"]
 AXES = [*DATA, "backbone", "batch_size", "loss", "lambda"]
@@ -65,7 +65,8 @@ def compare(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     columns = [*AXES, *varying, "overlap", "mean", "low", "high", "n", "diverged", *_DIFFERENCE, *_OTHER]
     frame = pd.DataFrame(table).reindex(columns=columns)
     frame["p_holm"] = holm(frame["p"])
-    order = frame["loss"].map(lambda name: LOSS_ORDER.index(name) if name in LOSS_ORDER else len(LOSS_ORDER))
+    known = frame["loss"].map(supervised_loss)
+    order = known.map(lambda name: LOSS_ORDER.index(name) if name in LOSS_ORDER else len(LOSS_ORDER))
     return (
         frame.assign(order=order)
         .sort_values([*DATA, "backbone", "batch_size", "order", "loss", "lambda", *varying])

@@ -12,11 +12,13 @@ from threadpoolctl import threadpool_limits
 from clce_bench.data.episodes import EpisodeSet, load_episodes
 from clce_bench.data.overlap import overlap_of
 from clce_bench.data.prepared import rows_by_part
+from clce_bench.errors import UserError
 from clce_bench.evaluation import classification, geometry
 from clce_bench.evaluation.fewshot import logistic_regression, nearest_centroid, normalise
 from clce_bench.evaluation.probe import linear_probe
-from clce_bench.files import read_json, staged, write_json
+from clce_bench.files import read_json, sha256_of, staged, write_json
 from clce_bench.provenance import now
+from clce_bench.records import check_inputs, content_of, modules_of
 from clce_bench.seeds import seed_for
 
 GEOMETRY_IMAGES = 10_000
@@ -44,24 +46,31 @@ def evaluate_cell(job: dict[str, Any], output: Path) -> None:
     """
     started, clock = now(), time.perf_counter()
     paths = {name: Path(path) for name, path in job["inputs"].items()}
+    check_inputs(job)
     record = read_json(paths["cell"])
     spec = record["job"]["spec"]
     measured = Measured({}, {})
     if record["status"] == "done":
-        with threadpool_limits(limits=1), np.load(paths["cell"].parent / "embeddings.npz") as stored:
+        embeddings = paths["cell"].with_name("embeddings.npz")
+        if sha256_of(embeddings) != record["outputs_sha256"]["embeddings.npz"]:
+            raise UserError(f"{embeddings}: it is not what training wrote. Remove it: the cell is then trained again.")
+        with threadpool_limits(limits=1), np.load(embeddings) as stored:
             measured = measure(dict(stored), paths, spec["split"]["fold"])
     result = {
         "status": record["status"],
         "metrics": measured.metrics,
         "overlap": overlap_of(spec["backbone"]["name"], spec["backbone"]["weights"], spec["dataset"])._asdict(),
         "cell_sha256": record["outputs_sha256"],
-        "code": job["code"],
+        "job": job,
+        "inputs_sha256": {name: content_of(path) for name, path in paths.items()},
+        "modules": modules_of("evaluate", job["code"]),
         "started": started,
         "seconds": round(time.perf_counter() - clock, 3),
     }
     with staged(output.parent, last=output.name) as folder:
         np.savez_compressed(folder / "metrics.npz", allow_pickle=False, **measured.arrays)
-        write_json(folder / output.name, result)
+        outputs = {"metrics.npz": sha256_of(folder / "metrics.npz")}
+        write_json(folder / output.name, {**result, "outputs_sha256": outputs})
 
 
 def measure(stored: dict[str, NDArray[Any]], paths: dict[str, Path], fold: int) -> Measured:

@@ -8,7 +8,7 @@ from scipy.linalg.lapack import spotrf, spotri
 
 from clce_bench.data.episodes import EpisodeSet
 
-CHUNK = 50
+CHUNK = 12
 """Episodes at a time: bounds the memory of the gathered features and keeps them in the processor's cache."""
 TOLERANCE, STEPS = 1e-5, 500
 """Logistic regression stops when no logit of the support moves by more than this, or after so many steps."""

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import gammaln, stdtr, stdtrit
+from scipy.optimize import brentq
+from scipy.special import gammaln, stdtrit
 
 from clce_bench.seeds import seed_for
 
@@ -65,8 +66,9 @@ def crossed_components(values: ArrayLike) -> Components:
 def crossed_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
     """Computes Student's t-interval of a mean over seeds and units.
 
-    The variance is that of two crossed random effects, the degrees of freedom are Satterthwaite's (Biometrics Bulletin
-    2, 1946). With one unit this is the usual t-interval over seeds.
+    The variance is that of two crossed random effects. Its part from seeds is known from n seeds only, its part from
+    units from many units; the quantile is the mean of Student's for either, weighted by the parts (Cochran and Cox,
+    Experimental Designs, 1950). With one unit this is the usual t-interval over seeds.
 
     Args:
         values: (seeds, units); one unit when only the mean of each seed is known.
@@ -76,14 +78,11 @@ def crossed_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
     n, m = array.shape
     if n < 2:
         return Interval(float(array.mean()) if array.size else np.nan, np.nan, np.nan, n, np.nan)
-    mean, total, freedom = float(array.mean()), float(array.mean(axis=1).var(ddof=1)) * m, float(n - 1)
+    parts = [(float(array.mean(axis=1).var(ddof=1)) / n, n - 1)]
     if m > 1:
-        seeds, units, rest = _mean_squares(array)
-        if units > rest:
-            total = seeds + units - rest
-            parts = seeds**2 / (n - 1) + units**2 / (m - 1) + rest**2 / ((n - 1) * (m - 1))
-            freedom = max(total**2 / parts, freedom)
-    return _student(mean, (total / array.size) ** 0.5, freedom, n, confidence)
+        _, units, rest = _mean_squares(array)
+        parts.append((max(units - rest, 0) / array.size, m - 1))
+    return _student(float(array.mean()), parts, n, confidence)
 
 
 def split_interval(means: ArrayLike, test_to_train: float, seeds: int, confidence: float = 0.95) -> Interval:
@@ -99,8 +98,8 @@ def split_interval(means: ArrayLike, test_to_train: float, seeds: int, confidenc
         confidence: in (0, 1).
     """
     array = np.asarray(means, dtype=float)
-    error = ((1 / len(array) + test_to_train) * float(array.var(ddof=1))) ** 0.5
-    return _student(float(array.mean()), error, len(array) - 1, seeds, confidence)
+    variance = (1 / len(array) + test_to_train) * float(array.var(ddof=1))
+    return _student(float(array.mean()), [(variance, len(array) - 1)], seeds, confidence)
 
 
 def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
@@ -214,7 +213,18 @@ def _mean_squares(array: NDArray[np.float64]) -> tuple[float, float, float]:
     )
 
 
-def _student(mean: float, error: float, freedom: float, n: int, confidence: float) -> Interval:
-    half = float(stdtrit(freedom, (1 + confidence) / 2)) * error
-    p = 2 * float(stdtr(freedom, -abs(mean) / error)) if error > 0 else float(mean == 0)
-    return Interval(mean, mean - half, mean + half, n, p)
+def _student(mean: float, parts: list[tuple[float, int]], n: int, confidence: float) -> Interval:
+    """Makes an interval from the parts of the variance of a mean, each with its degrees of freedom."""
+    variances, freedoms = np.array(parts).T
+    if not variances.any():
+        return Interval(mean, mean, mean, n, float(mean == 0))
+
+    def half_width(log_p: float) -> float:
+        return float(-stdtrit(freedoms, np.exp(log_p) / 2) @ variances) / float(variances.sum()) ** 0.5
+
+    # Beyond these bounds floats end.
+    least = -300.0
+    beyond = half_width(least) < abs(mean)
+    log_p = least if beyond else brentq(lambda value: half_width(value) - abs(mean), least, 0.0)
+    half = half_width(np.log(1 - confidence))
+    return Interval(mean, mean - half, mean + half, n, float(np.exp(log_p)))

@@ -10,7 +10,9 @@ from clce_bench.config import Experiment
 from clce_bench.data.overlap import overlap_of
 from clce_bench.evaluation.answers import write_answers
 from clce_bench.files import read_json, staged
-from clce_bench.jobs import Plan, cell_key, evaluation_of, plan_of, status_of
+from clce_bench.jobs import Plan, plan_of
+from clce_bench.reruns import Reruns
+from clce_bench.status import State, evaluation_of, states_of
 
 
 def write_summary(experiment: Experiment, output: Path) -> None:
@@ -43,7 +45,10 @@ def summary_table(plan: Plan) -> pd.DataFrame:
     grids_of = {
         cell.name: " ".join(name for name, members in plan.grids.items() if cell in members) for cell in plan.cells
     }
-    return pd.DataFrame([{**_axes(cell, grids_of[cell.name]), **_outcome(cell, plan)} for cell in plan.cells])
+    states = states_of(Reruns(plan))
+    return pd.DataFrame(
+        [{**_axes(cell, grids_of[cell.name]), **_outcome(cell, states[cell.name])} for cell in plan.cells]
+    )
 
 
 def _axes(cell: Cell, grids: str) -> dict[str, Any]:
@@ -57,9 +62,8 @@ def _axes(cell: Cell, grids: str) -> dict[str, Any]:
     }
 
 
-def _outcome(cell: Cell, plan: Plan) -> dict[str, Any]:
-    status, reason = status_of(cell, plan.jobs["train"][cell_key(cell)])
-    outcome: dict[str, Any] = {"status": status, "reason": reason}
+def _outcome(cell: Cell, state: State) -> dict[str, Any]:
+    outcome: dict[str, Any] = {"status": state.status, "reason": state.reason, "note": state.note}
     if (cell.directory / "cell.json").exists():
         record = read_json(cell.directory / "cell.json")
         outcome |= {

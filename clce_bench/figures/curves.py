@@ -1,5 +1,6 @@
 """Accuracy, and its difference to cross-entropy, along one axis: what the figures of curves share."""
 
+import re
 from textwrap import fill
 
 import matplotlib.pyplot as plt
@@ -27,8 +28,7 @@ def accuracy_and_difference(source: Source, axis: str) -> Drawing:
     rows, metrics = source.rows, source.metrics
     data = pd.concat([along(rows, metric, axis).assign(metric=metric) for metric in metrics], ignore_index=True)
     sets = [(group, metric) for _, group in data.groupby(DATA, dropna=False) for metric in metrics]
-    # Names of networks and the like have no order of their own.
-    steps = sorted(rows[axis].dropna().unique().tolist())
+    steps = sorted(rows[axis].dropna().unique().tolist(), key=_in_order)
     positions, logarithmic = _positions(steps)
     ticks = [fill(value_label(step), 18) for step in steps]
     figure, panels = plt.subplots(len(sets), 2, figsize=(9, 0.4 + 3.1 * len(sets)), squeeze=False, sharex=True)
@@ -76,6 +76,13 @@ def along(rows: pd.DataFrame, metric: str, axis: str) -> pd.DataFrame:
     return table.assign(level=~table["loss"].isin(rows.loc[rows[axis].notna(), "loss"]))
 
 
+def _in_order(step: float | str) -> list[float | str]:
+    """Sorts numbers as such, and names by the numbers in them: resnet18, resnet50, resnet101."""
+    if not isinstance(step, str):
+        return [step]
+    return [float(part) if n % 2 else part for n, part in enumerate(re.split("([0-9]+)", step))]
+
+
 def _positions(steps: list[float | str]) -> tuple[dict[float | str, float], bool]:
     """Places values on the axis: evenly what has no order, by their logarithm what spans more than a factor of 8."""
     numbers = [float(step) for step in steps if isinstance(step, int | float)]
@@ -106,7 +113,7 @@ def _curves(
             if axis == "lambda":
                 # λ = 0 is cross-entropy, the same cells for every loss.
                 curve = pd.concat([_start(table, curve), curve])
-            curve = curve.dropna(subset=[mean]).sort_values(axis)
+            curve = curve.dropna(subset=[mean]).sort_values(axis, key=lambda column: column.map(positions))
             label = ", ".join([style["label"], *(f"{axis_label(o)} {value_label(curve[o].iloc[0])}" for o in told)])
             places = [positions[value] for value in curve[axis]]
             if curve["level"].all():

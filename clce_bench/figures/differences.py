@@ -31,9 +31,11 @@ def draw(source: Source) -> Drawing:
         axes.set_title(metric_label(metric, "points"), fontsize=10)
         axes.set_xlabel("difference to CE")
     several, backbones = len(settings[DATA].drop_duplicates()) > 1, settings["backbone"].nunique() > 1
+    batches = settings["batch_size"].nunique() > 1
     names = [
         ", ".join(
-            [setting_label(row["loss"], row["lambda"]), f"batch {row['batch_size']}"]
+            [setting_label(row["loss"], row["lambda"])]
+            + [f"batch {row['batch_size']}"] * batches
             + [f"{axis_label(name)} {value_label(row[name])}" for name in varying if row[name] == row[name]]
             + [row["backbone"]] * backbones
             + [data_label(*(row[axis] for axis in DATA))] * several
@@ -43,7 +45,8 @@ def draw(source: Source) -> Drawing:
     panels[0, 0].set_yticks(range(len(names)), names)
     panels[0, 0].set_ylim(len(names) - 0.5, -0.5)
     pairs = int(min(table["pairs"].min() for table in tables.values() if len(table)))
-    figure.suptitle(f"{data_names(rows)}: loss minus CE (at least {pairs} pairs, 95 % interval)")
+    batch = "" if batches else f", batch {settings['batch_size'][0]}"
+    figure.suptitle(f"{data_names(rows)}{batch}: loss minus CE (at least {pairs} pairs, 95 % interval)")
     caption = (
         f"{data_names(rows)}: each loss minus cross-entropy (CE), at least {pairs} pairs: the mean difference, paired "
         "over seeds, with its 95 % interval. Right of 0 the loss is better; an interval that contains 0 shows no "

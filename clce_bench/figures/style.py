@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from clce_bench.figures.source import Drawing
-from clce_bench.labels import data_label, loss_label
+from clce_bench.labels import data_label, loss_label, supervised_loss
 
 # Okabe and Ito's palette, distinguishable with any colour vision.
 _COLORS = {
@@ -58,9 +58,11 @@ def loss_style(losses: list[str]) -> dict[str, dict[str, Any]]:
     rest = cycle(["#CC79A7", "#56B4E9", "#999933", "#882255"])
     styles = {}
     for name in losses:
-        color = _COLORS.get(name) or next(rest)
-        look = {"color": color, "marker": _MARKERS.get(name, "*"), "linestyle": _LINES.get(name, "--")}
-        styles[name] = {**look, "label": loss_label(name)}
+        base = supervised_loss(name)
+        color = _COLORS.get(base) or next(rest)
+        look = {"color": color, "marker": _MARKERS.get(base, "*"), "linestyle": _LINES.get(base, "--")}
+        # Without classes: the same loss, hollow.
+        styles[name] = {**look, "fillstyle": "full" if base == name else "none", "label": loss_label(name)}
     return styles
 
 

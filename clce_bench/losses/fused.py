@@ -13,13 +13,20 @@ class FusedLoss(nn.Module):
         contrastive: the contrastive loss; may be ``None`` at λ = 0.
         weight: λ in [0, 1]; 0 is cross-entropy alone, 1 the contrastive loss alone.
         label_smoothing: of cross-entropy, in [0, 1).
+        self_supervised: whether the contrastive loss is given images for labels, as self-supervised ones always are.
 
     Raises:
         ValueError: λ or the smoothing is out of range, there is no contrastive loss at λ > 0, or it is not reduced to a
             scalar.
     """
 
-    def __init__(self, contrastive: nn.Module | None, weight: float, label_smoothing: float = 0.0) -> None:
+    def __init__(
+        self,
+        contrastive: nn.Module | None,
+        weight: float,
+        label_smoothing: float = 0.0,
+        self_supervised: bool = False,
+    ) -> None:
         super().__init__()
         if not 0 <= weight <= 1:
             raise ValueError(f"weight: {weight!r} is not allowed. Allowed: a number from 0 to 1.")
@@ -32,6 +39,7 @@ class FusedLoss(nn.Module):
         self.contrastive = contrastive
         self.weight = weight
         self.label_smoothing = label_smoothing
+        self.self_supervised = self_supervised or getattr(contrastive, "self_supervised", False)
 
     def forward(
         self, logits: Tensor | None, embeddings: Tensor | None, labels: Tensor, images: Tensor | None = None
@@ -63,7 +71,7 @@ class FusedLoss(nn.Module):
             return self._cross_entropy(logits, labels)
         if embeddings is None:
             raise ValueError(f"embeddings: None is not allowed at λ = {self.weight:g}.")
-        by_image = images is not None and getattr(self.contrastive, "self_supervised", False)
+        by_image = self.self_supervised and images is not None
         contrastive: Tensor = self.contrastive(embeddings, images if by_image else labels)
         if self.weight == 1:
             return contrastive

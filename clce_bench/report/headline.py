@@ -14,9 +14,10 @@ from clce_bench.config import Experiment
 from clce_bench.errors import UserError
 from clce_bench.evaluation.compare import compare, grid_rows, metrics_of
 from clce_bench.files import read_json, write_json
-from clce_bench.jobs import Plan, evaluation_of, plan_of
+from clce_bench.jobs import Plan, plan_of
 from clce_bench.labels import data_label, is_main, loss_label, metric_label
 from clce_bench.provenance import now
+from clce_bench.status import evaluation_of
 
 
 @dataclass(frozen=True)

@@ -17,16 +17,18 @@ from clce_bench.data.augmentation import SUPPORT_VIEWS
 from clce_bench.data.prepared import PreparedDataset, rows_by_part
 from clce_bench.errors import UserError
 from clce_bench.files import canonical_json, read_json, sha256_of, staged, write_json
-from clce_bench.losses import FusedLoss, create_loss
+from clce_bench.losses import FusedLoss
 from clce_bench.models.backbone import load_backbone, split_backbone
 from clce_bench.models.classifier import ContrastiveClassifier
 from clce_bench.models.device import acquired_device
 from clce_bench.provenance import environment, now
 from clce_bench.recipes import Runtime
+from clce_bench.records import check_inputs, content_of, modules_of
 from clce_bench.seeds import seed_for
 from clce_bench.training import distributed
 from clce_bench.training.batches import ComputedInputs, Inputs, StoredInputs
 from clce_bench.training.checkpoint import Checkpoints
+from clce_bench.training.contrastive import contrastive_loss
 from clce_bench.training.loop import Training, fit
 from clce_bench.training.step import Stepper
 from clce_bench.training.validation import embed, leave_one_out_accuracy, training_labels
@@ -54,6 +56,7 @@ def train_cell(job: dict[str, Any], output: Path, runtime: Runtime | None = None
 
 def _train(job: dict[str, Any], output: Path, runtime: Runtime, device: torch.device) -> None:
     started, clock = now(), time.perf_counter()
+    check_inputs(job)
     cell = Cell.model_validate(job["spec"])
     paths = {name: Path(path) for name, path in job["inputs"].items()}
     # For what has no generator of its own: dropout, and weights of a loss of the user's.
@@ -81,7 +84,8 @@ def _train(job: dict[str, Any], output: Path, runtime: Runtime, device: torch.de
     model.to(device)
     if "features" not in paths:
         model.to(memory_format=torch.channels_last)
-    loss = FusedLoss(_contrastive(cell), cell.weight, cell.recipe.label_smoothing).to(device)
+    smoothing, by_image = cell.recipe.label_smoothing, cell.self_supervised
+    loss = FusedLoss(contrastive_loss(cell), cell.weight, smoothing, by_image).to(device)
     stepper = Stepper(model, loss, cell, runtime, classes)
     model = stepper.evaluated
 
@@ -125,23 +129,6 @@ def _check(cell: Cell, runtime: Runtime) -> None:
         )
 
 
-def _contrastive(cell: Cell) -> torch.nn.Module | None:
-    if cell.weight == 0:
-        return None
-    hyperparameters = {key: value for key, value in cell.loss.items() if key != "name"}
-    name = cell.loss["name"]
-    if distributed.processes() > 1:
-        hyperparameters["gather"] = True
-    try:
-        loss = create_loss(name, **hyperparameters)
-    except (ValueError, TypeError) as error:
-        raise UserError(f"losses.{name}: {error}") from None
-    if cell.recipe.views < 2 and getattr(loss, "self_supervised", False):
-        why = f"the positives of {name} are other views of an image"
-        raise UserError(f"recipe.views: {cell.recipe.views} is not allowed: {why}. Allowed: at least 2.")
-    return loss
-
-
 def _write(
     output: Path,
     job: dict[str, Any],
@@ -164,8 +151,9 @@ def _write(
             "status": "diverged" if training.diverged else "done",
             "reason": training.diverged,
             "job": job,
-            "inputs_sha256": {name: sha256_of(Path(path)) for name, path in job["inputs"].items()},
+            "inputs_sha256": {name: content_of(Path(path)) for name, path in job["inputs"].items()},
             "outputs_sha256": {path.name: sha256_of(path) for path in sorted(folder.iterdir())},
+            "modules": modules_of("train", job["code"]),
             "started": started,
             "seconds": round(time.perf_counter() - clock, 3),
             "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),

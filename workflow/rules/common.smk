@@ -16,13 +16,31 @@ except UserError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)
 
-# A job on a cluster reads this file again, in a process of its own: it must not touch what decides what runs, and it
-# imports torch once for the cells of its batch.
+# A job that Snakemake starts elsewhere reads this file again; what is to run was settled before, and is left alone.
 if workflow.is_main_process:
     PLAN.prepare()
-elif workflow.remote_exec:
+    RERUNS = Reruns(PLAN)
+    RERUNS.announce()
+    # At once: Snakemake takes an input function that fails for a file that nobody makes.
+    INPUTS = {
+        node: {
+            name: ancient(path) if old else path
+            for name, (path, old) in RERUNS.inputs(node).items()
+        }
+        for node in RERUNS.nodes
+    }
+else:
+    INPUTS = {
+        (verb, key): job.inputs
+        for verb, jobs in PLAN.jobs.items()
+        for key, job in jobs.items()
+    }
+
+# One on a cluster imports torch once for all cells of its batch.
+if workflow.remote_exec:
     warm.allow()
     finished.keep_all()
+
 
 FOLDER = str(PLAN.folder)
 ESTIMATES = Estimates(PLAN)
@@ -57,16 +75,20 @@ def run_batch_as_one():
     workflow.global_resources["slot"] = cores_of_this_job()
 
 
-def inputs_of(verb, wildcard="key"):
-    """Gives a job's inputs by name, with the stamp of the code that makes the result."""
+def inputs_of(verb, key=None):
+    """Gives a job's inputs by name; those of a job that is not to run say nothing by their age."""
 
     def inputs(wildcards):
         if workflow.remote_exec:
             run_batch_as_one()
-        job = PLAN.jobs[verb][wildcards[wildcard]]
-        return {**job.inputs, "code": job.stamp}
+        return INPUTS[verb, key or wildcards.key]
 
     return inputs
+
+
+def own_inputs_of(verb):
+    """Gives the inputs of a stage that runs once per experiment."""
+    return inputs_of(verb, PLAN.experiment.name)
 
 
 def training_needs(name):
@@ -77,8 +99,8 @@ def training_needs(name):
 
 
 def own_job(verb):
-    """Gives the job of a stage that runs once per experiment."""
-    return PLAN.jobs[verb][PLAN.experiment.name]
+    """Gives the one parameter of a stage that runs once per experiment."""
+    return PLAN.jobs[verb][PLAN.experiment.name].param
 
 
 def labels_of_figure(wildcards):

@@ -21,9 +21,7 @@ rule evaluate:
 
 rule summarize:
     input:
-        metrics=expand("results/cells/{key}/metrics.json", key=PLAN.jobs["evaluate"]),
-        experiment=f"{FOLDER}/experiment.json",
-        code=own_job("summarize").stamp,
+        unpack(own_inputs_of("summarize")),
     output:
         csv=f"{FOLDER}/summary.csv",
         parquet=f"{FOLDER}/summary.parquet",
@@ -38,7 +36,7 @@ rule summarize:
     conda:
         "../envs/clce_bench.yaml"
     params:
-        job=own_job("summarize").param,
+        job=own_job("summarize"),
     shell:
-        'clce-bench summarize --experiment {input.experiment:q} --output "$(dirname {output.csv:q})" '
+        'clce-bench summarize --experiment {FOLDER}/experiment.json --output "$(dirname {output.csv:q})" '
         "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"

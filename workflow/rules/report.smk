@@ -26,10 +26,7 @@ rule figures:
 
 rule report:
     input:
-        summary=f"{FOLDER}/summary.parquet",
-        figures=expand(f"{FOLDER}/figures/{{key}}.svg", key=PLAN.jobs["figures"]),
-        experiment=f"{FOLDER}/experiment.json",
-        code=own_job("report").stamp,
+        unpack(own_inputs_of("report")),
     output:
         page=report(
             f"{FOLDER}/report.html",
@@ -42,17 +39,15 @@ rule report:
     conda:
         "../envs/clce_bench.yaml"
     params:
-        job=own_job("report").param,
+        job=own_job("report"),
     shell:
-        "clce-bench report --experiment {input.experiment:q} --output {output.page:q} "
+        "clce-bench report --experiment {FOLDER}/experiment.json --output {output.page:q} "
         "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
 
 
 rule track:
     input:
-        page=f"{FOLDER}/report.html",
-        experiment=f"{FOLDER}/experiment.json",
-        code=own_job("track").stamp,
+        unpack(own_inputs_of("track")),
     output:
         tracked=f"{FOLDER}/tracked.json",
         runs=f"{FOLDER}/runs.html",
@@ -61,7 +56,7 @@ rule track:
     conda:
         "../envs/clce_bench.yaml"
     params:
-        job=own_job("track").param,
+        job=own_job("track"),
     shell:
-        "clce-bench track --experiment {input.experiment:q} --output {output.tracked:q} "
+        "clce-bench track --experiment {FOLDER}/experiment.json --output {output.tracked:q} "
         "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
