@@ -65,7 +65,7 @@ class Cluster:
     def start(self):
         ports = _free_ports(1 + len(self.nodes))
         lines = (
-            f"NodeName={name} NodeHostname=localhost NodeAddr=127.0.0.1 Port={port} CPUs=1 RealMemory=100000 State=UNKNOWN"
+            f"NodeName={name} NodeHostname=localhost NodeAddr=127.0.0.1 Port={port} CPUs=1 RealMemory=100000"
             for name, port in zip(self.nodes, ports[1:], strict=True)
         )
         text = CONFIGURATION.format(
@@ -101,7 +101,9 @@ class Cluster:
         numbers = [number for number, node in self.jobs().items() if node == name]
         self._processes[name].kill()
         for process in self._own():
-            if any(process.says(f"slurmstepd: [{number}.") or process.has(f"SLURM_JOB_ID={number}") for number in numbers):
+            if any(
+                process.says(f"slurmstepd: [{number}.") or process.has(f"SLURM_JOB_ID={number}") for number in numbers
+            ):
                 process.kill()
         self._processes.pop(name).wait()
 

@@ -74,7 +74,11 @@ def write_experiment(folder, **changes):
 
 
 def finished(folder):
-    return {path: read_json(path) for path in (folder / "results/cells").rglob("*/cell.json") if "finished" not in path.parts}
+    return {
+        path: read_json(path)
+        for path in (folder / "results/cells").rglob("*/cell.json")
+        if "finished" not in path.parts
+    }
 
 
 def under_way(folder):
@@ -127,7 +131,7 @@ def test_all_cells_are_done_and_none_was_trained_twice(stricken):
     assert {path: record["started"] for path, record in before.items()}.items() <= {
         path: record["started"] for path, record in after.items()
     }.items()
-    # Cells that were cut off went on from a checkpoint; Slurm looks at time limits so seldom that one may have been done.
+    # Cells that were cut off went on from a checkpoint; Slurm is slow to notice a limit, so one may be done.
     assert sum(bool(record["resumed"]) for record in after.values()) >= 2
     assert set(pd.read_csv(folder / "results/experiments/cluster/summary.csv")["status"]) == {"done"}
     assert read_json(folder / "results/experiments/cluster/tracked.json")["written"] == 6
