@@ -220,7 +220,7 @@ def _student(mean: float, parts: list[tuple[float, int]], n: int, confidence: fl
         return Interval(mean, mean, mean, n, float(mean == 0))
 
     def half_width(log_p: float) -> float:
-        return float(-stdtrit(freedoms, np.exp(log_p) / 2) @ variances) / float(variances.sum()) ** 0.5
+        return float(-stdtrit(freedoms, np.exp(log_p) / 2) @ variances / np.sqrt(variances.sum()))
 
     # Beyond these bounds floats end.
     least = -300.0
