@@ -42,12 +42,13 @@ def summary_table(plan: Plan) -> pd.DataFrame:
         the backbone's pre-training), ``loss.…`` and ``recipe.…``,
         ``status``, ``reason``, ``metric.…``, ``validation`` (accuracy at the end), times, memory and machine.
     """
-    grids_of = {
-        cell.name: " ".join(name for name, members in plan.grids.items() if cell in members) for cell in plan.cells
-    }
+    grids_of: dict[str, list[str]] = {cell.name: [] for cell in plan.cells}
+    for grid, members in plan.grids.items():
+        for cell in members:
+            grids_of[cell.name].append(grid)
     states = states_of(Reruns(plan))
     return pd.DataFrame(
-        [{**_axes(cell, grids_of[cell.name]), **_outcome(cell, states[cell.name])} for cell in plan.cells]
+        [{**_axes(cell, " ".join(grids_of[cell.name])), **_outcome(cell, states[cell.name])} for cell in plan.cells]
     )
 
 
