@@ -116,7 +116,7 @@ def page(rows: list[dict[str, float]]) -> str:
     machine = f"{os.cpu_count()} CPU cores, {platform.system()}, Python {platform.python_version()}"
     return (
         f"# Many cells\n\nMeasured {date.today()} with `python benchmarks/scale.py` on {machine}. Seconds of one core;"
-        " results are made up, so nothing is trained. The last row is the exponent of the growth between the two largest"
+        " results are made up, so nothing is trained. The last row is the exponent of growth between the two largest"
         f" sizes: 1 is linear.\n\n{table}\n\n{what}\n* **peak**: memory of one process that does all of it\n"
     )
 

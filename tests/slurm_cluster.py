@@ -40,7 +40,7 @@ SlurmdLogFile={folder}/slurmd-%n.log
 ReturnToService=2
 SlurmdTimeout=5
 KillWait=10
-MinJobAge=300
+MinJobAge=7200
 InactiveLimit=0
 UnkillableStepTimeout=60
 {nodes}

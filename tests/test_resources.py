@@ -86,7 +86,9 @@ def options():
 @pytest.mark.parametrize("name", sorted(path.parent.name for path in (ROOT / "profiles").glob("*/profile.yaml")))
 def test_profiles_say_what_snakemake_understands(name, options):
     profile = yaml.safe_load((ROOT / "profiles" / name / "profile.yaml").read_text())
-    foreign = {key for key in profile if key.startswith("kubernetes-")}  # Its plugin is not installed with this project.
+    foreign = {
+        key for key in profile if key.startswith("kubernetes-")
+    }  # Its plugin is not installed with this project.
     assert set(profile) - foreign <= options
     assert bool(foreign) == (name == "kubernetes")
 
