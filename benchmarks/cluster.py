@@ -1,7 +1,7 @@
 """Which share of a job's time on a cluster is spent in cells: cells with jobs of their own against cells in batches.
 
-Run ``python benchmarks/cluster.py`` in the repository, where Slurm and munge are installed: it starts a cluster of one node
-on loopback, prints a table and writes docs/benchmarks/cluster.md.
+Run ``python benchmarks/cluster.py`` in the repository, where Slurm and munge are installed: it starts a cluster of one
+node on loopback, prints a table and writes docs/benchmarks/cluster.md.
 """
 
 import argparse
@@ -83,8 +83,8 @@ def main() -> None:
             lines.append(f"| {batch} | {inside:.0f} | {jobs:.0f} | {100 * inside / jobs:.0f} % | {whole:.0f} |")
             print(lines[-1], flush=True)
     text = (
-        f"# Small cells on a cluster\n\nMeasured {date.today()} with `python benchmarks/cluster.py` on {os.cpu_count()} CPU"
-        f" cores, {platform.system()}, Python {platform.python_version()}: {options.cells} cells of the default"
+        f"# Small cells on a cluster\n\nMeasured {date.today()} with `python benchmarks/cluster.py` on {os.cpu_count()}"
+        f" CPU cores, {platform.system()}, Python {platform.python_version()}: {options.cells} cells of the default"
         " experiment's size through a Slurm on loopback with one node of one core.\n\n"
         "| cells per job | s in cells | s of the jobs | share | s of the workflow |\n| --- | --- | --- | --- | --- |\n"
     )

@@ -14,9 +14,10 @@ def explain(reruns: Reruns, cell: Cell) -> dict[str, Any]:
     """Collects everything that is known of a cell's status.
 
     Returns:
-        ``cell``, ``directory``, ``status``, ``reason``, ``note``; ``changes``, a list with ``stage``, ``kind``,
-        ``name``, ``then``, ``now`` and for code ``modules``; ``versions`` in words; ``accepted``; ``runs``, by job why
-        it will run; ``nearest``, for a missing cell the one on disk that is most like it.
+        ``cell``, ``directory``, ``status``, ``reason``, ``note``, ``accepted``; ``changes``, a list with ``stage``,
+        ``kind``, ``name``, ``then``, ``now`` and for code ``modules``; ``versions`` in words; ``declared``, what was
+        accepted, by stage; ``runs``, by job why it will run; ``nearest``, for a missing cell the one on disk that is most
+        like it.
     """
     nodes = stages_of(reruns, cell)
     near = Siblings(reruns.plan).nearest(cell)
@@ -27,7 +28,7 @@ def explain(reruns: Reruns, cell: Cell) -> dict[str, Any]:
         **states_of(reruns)[cell.name]._asdict(),
         "changes": [change for node in nodes for change in _changes(reruns, node)],
         "versions": version_changes(records[Node("train", cell_key(cell))]),
-        "accepted": [{"stage": node.verb, **entry} for node in nodes for entry in records[node].get("accepted", [])],
+        "declared": [{"stage": node.verb, **entry} for node in nodes for entry in records[node].get("accepted", [])],
         "runs": {f"{node.verb} {node.key}": reruns.runs[node] for node in nodes if node in reruns.runs},
         "nearest": {"cell": near[0].name, "differences": near[1]} if near else None,
     }
@@ -48,7 +49,7 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
         yield f"  {change['stage']}: {change['kind']} {change['name']}: {change['then']} → {change['now']}"
         for module, names in (change.get("modules") or {}).items():
             yield f"    {module}: {', '.join(names) or 'which functions is not known'}"
-    for entry in found["accepted"]:
+    for entry in found["declared"]:
         yield f"  {entry['stage']}: accepted by {entry['who']} on {entry['when'][:16]}: {entry['reason']}"
     for text in found["versions"]:
         yield f"  {text}"

@@ -25,7 +25,7 @@ def hyperparameters_of(path: str) -> dict[str, Any]:
         Default by argument name; ``...`` for an argument without a default.
 
     Raises:
-        UserError: no such module, no such class in it, or a default that is not a literal.
+        UserError: no such module, no Python, no such class in it, or a default that is not a literal.
     """
     constructor = _methods(path).get("__init__")
     return _defaults(constructor.args, path) if constructor else {}
@@ -73,7 +73,10 @@ def _find(module: str, name: str) -> tuple[str, ast.ClassDef]:
 
 @lru_cache(maxsize=256)
 def _parse(file: Path, _changed: int) -> list[ast.stmt]:
-    return ast.parse(file.read_text(encoding="utf-8")).body
+    try:
+        return ast.parse(file.read_text(encoding="utf-8")).body
+    except SyntaxError as error:
+        raise UserError(f"{file}: line {error.lineno}: not Python: {error.msg}.") from None
 
 
 def _methods(path: str) -> dict[str, ast.FunctionDef]:
@@ -113,8 +116,10 @@ def _check_calls(path: str) -> None:
         UserError: one of its methods takes other arguments.
     """
     methods = _methods(path)
-    for name in _CALLED.keys() & methods.keys():
-        arguments, given = methods[name].args, _CALLED[name]
+    for name, given in _CALLED.items():
+        if name not in methods:
+            continue
+        arguments = methods[name].args
         positional = _positional(arguments)
         least = sum(default is None for _, default in positional)
         most = len(given) if arguments.vararg else len(positional)

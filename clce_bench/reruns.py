@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from clce_bench.files import canonical_json, digest, sha256_of, unordered, write_json
+from clce_bench.files import canonical_json, digest, sha256_of, unordered, write_json, write_text
 from clce_bench.jobs import RESULTS, Job, Plan
 from clce_bench.records import changed_files, damaged, read_record, record_path
 
@@ -131,12 +131,16 @@ class Reruns:
             return {name: (path, False) for name, path in {**wanted, "due": str(DUE)}.items()}
         oldest = self._oldest(node)
         times = {name: (path, _time(path)) for name, path in wanted.items()}
-        return {name: (path, time > oldest) for name, (path, time) in times.items() if time}
+        # What is only made again as it was does not make its readers run.
+        return {
+            name: (path, time > oldest or self.makers.get(path) in self.runs)
+            for name, (path, time) in times.items()
+            if time
+        }
 
     def announce(self) -> None:
         """Makes :data:`DUE` newer than all results of jobs that are to run, and new in content."""
-        DUE.parent.mkdir(parents=True, exist_ok=True)
-        DUE.write_text(os.urandom(8).hex())
+        write_text(DUE, os.urandom(8).hex())
         newest = max((self._newest(node) for node in self.runs), default=0)
         if newest >= DUE.stat().st_mtime_ns:  # Written by a machine whose clock is ahead.
             os.utime(DUE, ns=(newest + 10**9, newest + 10**9))
@@ -185,14 +189,14 @@ class Reruns:
     def _differences(self, node: Node, job: Job, record: dict[str, Any]) -> list[Change]:
         """Compares a job with its record."""
         then = record.get("job", {})
-        found = spec_changes(then.get("spec", {}), job.spec, exact=node.verb == "train")
+        found = code_changes(job, record)
+        found += spec_changes(then.get("spec", {}), job.spec, exact=node.verb == "train")
         before = then.get("inputs", {})
         found += [
             Change("inputs", name, before.get(name), job.inputs.get(name))
             for name in sorted(before.keys() | job.inputs.keys())
             if before.get(name) != job.inputs.get(name)
         ]
-        found += code_changes(job, record)
         return found + self._data_changes(node, job, record)
 
     def _data_changes(self, node: Node, job: Job, record: dict[str, Any]) -> list[Change]:
@@ -255,7 +259,7 @@ def code_changes(job: Job, record: dict[str, Any]) -> list[Change]:
     accepted = {(verb, codes["new"]) for entry in record.get("accepted", []) for verb, codes in entry["codes"].items()}
     return [
         Change("code" if verb != "images" else "data", verb, before.get(verb), now)
-        for verb, now in {**job.upstream, job.verb: job.code}.items()
+        for verb, now in {job.verb: job.code, **job.upstream}.items()
         if before.get(verb) != now and (verb, now) not in accepted
     ]
 

@@ -22,12 +22,14 @@ class State(NamedTuple):
     Attributes:
         status: ``done``, ``diverged``, ``failed``, ``stale`` or ``missing``.
         reason: in words; empty for a cell that is simply done.
-        note: what to know of a cell that is done: an accepted change, other versions of packages.
+        note: of a cell that is done, packages of which there was another version then.
+        accepted: of a cell that is done, why the user declared that a change of code does not matter.
     """
 
     status: str
     reason: str = ""
     note: str = ""
+    accepted: str = ""
 
 
 def states_of(reruns: Reruns) -> dict[str, State]:
@@ -55,22 +57,23 @@ def _state(reruns: Reruns, cell: Cell, siblings: "Siblings") -> State:
             return State("failed", failure.read_text().strip())
         near = siblings.nearest(cell)
         return State("missing", f"never run; like {near[0].name} but {_listing(near[1])}" if near else "never run")
-    for node in (train, evaluate):
+    measured = reruns.changes.get(evaluate)
+    unmeasured = measured is None or [change[:2] for change in measured] == [("data", "cell")]
+    nodes = (train, evaluate) if record.get("status") == "done" else (train,)
+    for node in nodes:
+        if node == evaluate and unmeasured:
+            return State("missing", "trained, not evaluated yet")
         if changes := reruns.changes.get(node):
             return State("stale", _listing(sentences(changes, reruns.job(node), reruns.records[node] or {})))
-        if node == train and train in reruns.runs:
-            return State("stale", reruns.runs[train])
-    if reruns.records[evaluate] is None and record["status"] == "done":
-        return State("missing", "trained, not evaluated yet")
-    if evaluate in reruns.runs and record["status"] == "done":
-        return State("stale", reruns.runs[evaluate])
-    return State(record["status"], record.get("reason") or "", _note(reruns, train, evaluate))
+        if node in reruns.runs:
+            return State("stale", reruns.runs[node])
+    return State(record["status"], record.get("reason") or "", *_notes(reruns, train, evaluate))
 
 
-def _note(reruns: Reruns, *nodes: Node) -> str:
-    accepted = [entry for node in nodes for entry in (reruns.records[node] or {}).get("accepted", [])]
-    reasons = dict.fromkeys(f"accepted: {entry['reason']}" for entry in accepted)
-    return "; ".join([*reasons, *version_changes(reruns.records[nodes[0]] or {})])
+def _notes(reruns: Reruns, *nodes: Node) -> tuple[str, str]:
+    records = [reruns.records[node] or {} for node in nodes]
+    reasons = dict.fromkeys(entry["reason"] for record in records for entry in record.get("accepted", []))
+    return "; ".join(version_changes(records[0])), "; ".join(reasons)
 
 
 def version_changes(record: dict[str, Any]) -> list[str]:

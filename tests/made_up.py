@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import save_file
 
+from clce_bench.files import digest
 from clce_bench.jobs import cell_key, plan_of
 from clce_bench.loading import parse_experiment
 
@@ -72,6 +73,8 @@ def make_up(**changes):
         metrics = {"probe_top1": top1} if cell.weight == 1 else {"top1": top1, "probe_top1": top1}
         result = {"metrics": metrics, "started": "2026-01-01T00:00:04.000+00:00", "seconds": 0.5, "status": "done"}
         result["cell_sha256"] = record["outputs_sha256"]
+        result["job"] = json.loads(plan.jobs["evaluate"][cell_key(cell)].param)
+        result["inputs_sha256"] = {"cell": digest(record["outputs_sha256"], length=64)}
         (cell.directory / "metrics.json").write_text(json.dumps(result))
     return experiment, plan
 

@@ -8,7 +8,7 @@ from sklearn.metrics import silhouette_score, top_k_accuracy_score
 from clce_bench.evaluation import evaluate
 from clce_bench.evaluation.evaluate import evaluate_cell
 from clce_bench.evaluation.fewshot import logistic_regression, nearest_centroid
-from clce_bench.files import read_json, write_json
+from clce_bench.files import read_json, sha256_of, write_json
 from tests.test_fewshot import draw
 
 CLASSES, EACH, SIZE = 8, 20, 12
@@ -41,8 +41,10 @@ def write_cell(folder, logits=True, episodes=False):
         np.savez(folder / "episodes.npz", support_2=drawn[0], query_2=drawn[1])
         inputs["episodes"] = "episodes.json"
     np.savez(folder / "embeddings.npz", **arrays)
-    record = {"status": "done", "outputs_sha256": {}, "job": {"spec": SPEC}}
-    write_json(folder / "cell.json", record)
+    record = {"status": "done", "job": {"spec": SPEC}}
+    record["outputs_sha256"] = {"embeddings.npz": sha256_of(folder / "embeddings.npz")}
+    for name, value in {"cell": record, "dataset": {}, "splits": {}, "episodes": {}}.items():
+        write_json(folder / f"{name}.json", value)
     evaluate_cell({"inputs": {k: str(folder / v) for k, v in inputs.items()}, "code": "c"}, folder / "metrics.json")
     with np.load(folder / "metrics.npz") as stored:
         return read_json(folder / "metrics.json")["metrics"], dict(stored), arrays, labels, test

@@ -89,7 +89,7 @@ def test_cells_without_a_result_are_left_out_and_said():
     assert summary.loc[missing.name, ["status", "reason"]].tolist() == ["failed", "RuntimeError: no memory"]
     assert summary.loc[diverged.name, "status"] == "diverged"
     assert summary.loc[stale.name, "status"] == "stale"
-    assert "code changed since 2026-01-01" in summary.loc[stale.name, "reason"]
+    assert "the code of train changed since 2026-01-01" in summary.loc[stale.name, "reason"]
     table = compare(grid_rows(summary.reset_index(), "main"), "metric.top1").set_index("loss")
     assert table.loc["clce", ["n", "pairs"]].tolist() == [2, 2]
     assert table.loc["tcl", ["n", "diverged"]].tolist() == [2, 1]

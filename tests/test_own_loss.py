@@ -70,6 +70,11 @@ def test_a_wrong_signature_is_refused_when_the_file_is_read(module, forward, sho
         cell(module(forward))
 
 
+def test_a_file_that_is_not_python_is_named_with_its_line(module):
+    with pytest.raises(UserError, match=r"own_.*\.py: line 5: not Python: "):
+        cell(module("def forward(self, embeddings, labels) return 0"))
+
+
 def test_a_loss_on_the_core_needs_the_cores_signature_and_inherits_what_it_does_not_say(module):
     head = "from clce_bench.losses.tcl import TCL"
     with pytest.raises(UserError, match=r"per_anchor\(self, s, labels\) is not allowed. Expected: per_anchor\(self, p"):

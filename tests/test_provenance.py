@@ -1,18 +1,22 @@
+import ast
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 
-from clce_bench.provenance import environment, fingerprint
+from clce_bench.fingerprints import fingerprint
+from clce_bench.provenance import environment
 from tests.conftest import ROOT
 
 LOSSES = {name: f"clce_bench.losses.{name}:X" for name in ("clce", "tcl", "supcon")}
 
 CODE = """
 import sys
+import time
 sys.path.insert(0, {root!r})
-from clce_bench.provenance import VERBS, fingerprint
+from clce_bench.fingerprints import VERBS, fingerprint
 for verb in VERBS:
     print(verb, fingerprint(verb))
 for loss in {losses!r}.values():
@@ -100,3 +104,40 @@ def test_class_lists_concern_the_data_sets_that_read_them(copy):
     path.write_text(path.read_text().replace("n01530575", "n01531178", 1))
     after = fingerprints(copy, **families)
     assert {name for name in before if before[name] != after[name]} == {families["imagenet"]}
+
+
+def test_a_users_loss_depends_on_its_own_modules_but_not_on_installed_ones(copy):
+    package = copy / "my_pkg"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "helper.py").write_text("import numpy\nSCALE = 1\n")
+    (package / "other.py").write_text("SCALE = 1\n")
+    (package / "mine.py").write_text("from . import helper\nclass Mine: ...\n")
+    more = {"mine": "my_pkg.mine:Mine"}
+    before = fingerprints(copy, **more)[more["mine"]]
+    (package / "other.py").write_text("SCALE = 2\n")
+    assert fingerprints(copy, **more)[more["mine"]] == before
+    (package / "helper.py").write_text("import numpy\nSCALE = 2\n")
+    assert fingerprints(copy, **more)[more["mine"]] != before
+
+
+def test_modules_are_imported_by_name_in_the_registry_only():
+    # What is imported by a computed name is in no fingerprint.
+    dynamic = {"import_module", "__import__", "exec", "eval", "run_path", "run_module", "exec_module"}
+    found = set()
+    for path in (ROOT / "clce_bench").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                name = getattr(node.func, "id", None) or getattr(node.func, "attr", "")
+                own = isinstance(node.func, ast.Attribute) and name in ("eval", "exec")  # A model's own eval().
+                if name in dynamic and not own:
+                    found.add(path.relative_to(ROOT / "clce_bench").as_posix())
+    assert found == {"registry.py", "warm.py"}
+
+
+def test_ten_thousand_cells_have_their_fingerprints_in_less_than_a_second():
+    fingerprint("train", LOSSES["clce"])
+    start = time.perf_counter()
+    for number in range(10_000):
+        fingerprint("train", LOSSES[("clce", "tcl", "supcon")[number % 3]])
+    assert time.perf_counter() - start < 1

@@ -73,8 +73,9 @@ def test_report_warns_of_gaps_and_mixed_versions():
     diverged, other = plan.grids["main"][0], plan.grids["main"][1]
     change_record(diverged, status="diverged", reason="the loss was nan in epoch 1, step 2")
     environment = {"python": "3.12.0", "platform": "Else", "cpu": "x", "gpu": "GPU", "packages": {}, "git_commit": None}
-    change_record(other, environment=environment)
+    change_record(other, environment=environment, accepted=[{"reason": "only a name", "codes": {}}])
     page = write_all(experiment, plan)
+    assert "declared to give the same results: 1 × only a name." in page
     assert "Not all cells are done" in page
     assert "the loss was nan in epoch 1, step 2" in page
     assert "These results mix machines or package versions" in page

@@ -139,8 +139,13 @@ def test_tables_and_figures_tell_both_forms_of_a_loss_apart(summarized):
 
 def test_networks_and_augmentations_are_axes_of_figures(summarized):
     _, drawn, _ = summarized
-    encoders = drawn["axis_curve-encoder"]
+    encoders = drawn["axis_curve-encoder"].sort_values("backbone")
     assert set(encoders["backbone"]) == {"resnet18", "resnet50", "resnet101"}
+    # Without cross-entropy in the grid, differences are to SupCon.
+    means = encoders.pivot(index="backbone", columns="loss", values="mean")
+    gains = encoders.pivot(index="backbone", columns="loss", values="difference")
+    assert gains["supcon"].isna().all()
+    assert gains["tcl"].tolist() == pytest.approx((means["tcl"] - means["supcon"]).tolist())
     augmentations = drawn["axis_curve-augmentation"]
     assert set(augmentations["recipe.augmentation"]) == {"autoaugment", "flip 0.5", "randaugment", "simclr"}
     assert augmentations["mean"].notna().all()

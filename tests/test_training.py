@@ -271,3 +271,22 @@ def test_leave_one_out_accuracy_equals_the_loop():
             means.append(float(unit[i] @ mean / np.linalg.norm(mean)))
         right += int(np.argmax(means) == labels[i])
     assert leave_one_out_accuracy(features, labels) == pytest.approx(right / 40)
+
+
+def test_training_without_classes_never_sees_them(prepared, tmp_path, monkeypatch):
+    def weights(loss, name):
+        (cell,) = cells(loss, 1.0, recipe={"epochs": 1, "views": 3})
+        train(cell, prepared, tmp_path / name)
+        return (tmp_path / name / "model.safetensors").read_bytes()
+
+    losses = {"tcl-images": {"name": "tcl", "labels": "images"}, "tcl": "tcl"}
+    before = {name: weights(loss, name) for name, loss in losses.items()}
+
+    def shuffled(*arguments):
+        labels, classes = training_labels(*arguments)
+        return labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))], classes
+
+    monkeypatch.setattr("clce_bench.training.train.training_labels", shuffled)
+    after = {name: weights(loss, f"{name}-shuffled") for name, loss in losses.items()}
+    assert before["tcl-images"] == after["tcl-images"]
+    assert before["tcl"] != after["tcl"]

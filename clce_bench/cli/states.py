@@ -51,7 +51,9 @@ def status(path: Path, as_json: bool) -> None:
     if table.row_count:
         console.print(table)
     console.print(counts_of(states))
-    for note, count in Counter(state.note for state in states.values() if state.note).items():
+    notes = [state.note for state in states.values()]
+    notes += [f"accepted: {state.accepted}" for state in states.values() if state.accepted]
+    for note, count in Counter(filter(None, notes)).items():
         console.print(f"{count} of these: {note}")
 
 

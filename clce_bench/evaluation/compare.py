@@ -34,17 +34,18 @@ def metrics_of(rows: pd.DataFrame, accuracy: bool = True) -> list[str]:
     return [name for name in names if rows[name].notna().any() and (is_accuracy(name) or not accuracy)]
 
 
-def compare(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
+def compare(rows: pd.DataFrame, metric: str, reference: str = "ce") -> pd.DataFrame:
     """Compares the settings of a grid.
 
     Args:
         rows: cells of a grid, from the summary.
         metric: a column such as ``metric.top1``.
+        reference: the loss to which differences are taken, at equal λ unless it is cross-entropy.
 
     Returns:
         One row per setting: the axes, hyper-parameters that vary among cells of the same axes, ``mean``, ``low``,
         ``high``, ``n`` (finished runs), ``diverged``, ``overlap`` (with the pre-training), ``units`` (test images or
-        episodes behind the interval); against cross-entropy on the same images, backbone, batch size, splits, folds
+        episodes behind the interval); against the reference on the same images, backbone, batch size, splits, folds
         and seeds: ``difference``, ``difference_low``, ``difference_high``, ``pairs``, ``p``, ``p_holm`` (over this
         table), ``effect_size``, and percentiles of the plain bootstrap, ``bootstrap_low``, ``bootstrap_high``.
         Accuracies are in per cent, differences in points; other metrics are as they are.
@@ -57,8 +58,8 @@ def compare(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
         entry = {**setting, "mean": mean, "low": low, "high": high, "n": n, "units": own.units}
         entry["diverged"] = int((members["status"] == "diverged").sum())
         entry["overlap"] = members["overlap"].iloc[0]
-        baseline = _baseline(rows, setting, metric)
-        if setting["loss"] != "ce" and baseline is not None:
+        baseline = _baseline(rows, setting, metric, reference)
+        if setting["loss"] != reference and baseline is not None:
             difference = contrast([(1.0, members), (-1.0, baseline)], metric)
             entry |= _difference(difference) | _percentiles(difference)
         table.append(entry)
@@ -177,10 +178,10 @@ def _components(difference: Contrast) -> dict[str, float]:
     return dict(zip(names, (np.array([split, *within]) / len(tables)).tolist(), strict=True))
 
 
-def _baseline(rows: pd.DataFrame, setting: dict[str, Any], metric: str) -> pd.DataFrame | None:
-    same = rows[rows["loss"] == "ce"]
-    for axis in (*DATA, "backbone", "batch_size"):
+def _baseline(rows: pd.DataFrame, setting: dict[str, Any], metric: str, reference: str = "ce") -> pd.DataFrame | None:
+    same = rows[rows["loss"] == reference]
+    for axis in (*DATA, "backbone", "batch_size", *(() if reference == "ce" else ("lambda",))):
         same = same[same[axis].isna() if pd.isna(setting[axis]) else same[axis] == setting[axis]]
     same = same.dropna(subset=[metric])
-    # Several cross-entropy settings (a sweep of its learning rate) leave no one baseline.
+    # Several settings of the reference (a sweep of its learning rate) leave no one baseline.
     return None if same.empty or same.duplicated(RUN).any() else same

@@ -40,7 +40,8 @@ def summary_table(plan: Plan) -> pd.DataFrame:
     Returns:
         One row per cell: ``cell``, ``grids`` (names joined by blanks), the axes, ``overlap`` (of the data set with
         the backbone's pre-training), ``loss.…`` and ``recipe.…``,
-        ``status``, ``reason``, ``metric.…``, ``validation`` (accuracy at the end), times, memory and machine.
+        ``status``, ``reason``, ``accepted`` (why another code counts as the present one), ``metric.…``, ``validation``
+        (accuracy at the end), times, memory and machine.
     """
     grids_of: dict[str, list[str]] = {cell.name: [] for cell in plan.cells}
     for grid, members in plan.grids.items():
@@ -64,7 +65,7 @@ def _axes(cell: Cell, grids: str) -> dict[str, Any]:
 
 
 def _outcome(cell: Cell, state: State) -> dict[str, Any]:
-    outcome: dict[str, Any] = {"status": state.status, "reason": state.reason, "note": state.note}
+    outcome: dict[str, Any] = {"status": state.status, "reason": state.reason, "accepted": state.accepted}
     if (cell.directory / "cell.json").exists():
         record = read_json(cell.directory / "cell.json")
         outcome |= {

@@ -1,4 +1,4 @@
-"""Accuracy, and its difference to cross-entropy, along one axis: what the figures of curves share."""
+"""Accuracy, and its difference to a reference, along one axis: what the figures of curves share."""
 
 import re
 from textwrap import fill
@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from clce_bench.evaluation.compare import AXES, DATA, compare
 from clce_bench.figures.source import Drawing, Source
 from clce_bench.figures.style import data_names, keep_to_percent, legend_below, loss_style, zero_line
-from clce_bench.labels import axis_label, metric_label, value_label
+from clce_bench.labels import axis_label, loss_label, metric_label, value_label
 
 MEAN = ("mean", "low", "high")
 _LABELS = {"lambda": "λ, weight of the contrastive loss", "batch_size": "batch size (images)"}
@@ -19,14 +19,19 @@ DIFFERENCE = ("difference", "difference_low", "difference_high")
 
 
 def accuracy_and_difference(source: Source, axis: str) -> Drawing:
-    """Draws a row of panels per data set and metric: accuracy on the left, difference to cross-entropy on the right.
+    """Draws a row of panels per data set and metric: accuracy on the left, difference to the reference on the right.
+
+    The reference is cross-entropy, or SupCon where there is none.
 
     Args:
         source: the cells.
         axis: a column of the summary. Losses that do not have it are drawn at each of its values, as a level line.
     """
     rows, metrics = source.rows, source.metrics
-    data = pd.concat([along(rows, metric, axis).assign(metric=metric) for metric in metrics], ignore_index=True)
+    reference = "ce" if (rows["loss"] == "ce").any() else "supcon"
+    other = "cross-entropy (CE)" if reference == "ce" else loss_label(reference)
+    found = [along(rows, metric, axis, reference).assign(metric=metric) for metric in metrics]
+    data = pd.concat(found, ignore_index=True)
     sets = [(group, metric) for _, group in data.groupby(DATA, dropna=False) for metric in metrics]
     steps = sorted(rows[axis].dropna().unique().tolist(), key=_in_order)
     positions, logarithmic = _positions(steps)
@@ -40,7 +45,9 @@ def accuracy_and_difference(source: Source, axis: str) -> Drawing:
             axes.set_xticks(list(positions.values()), ticks)
         name = f"{data_names(group)}: " if len(sets) > len(metrics) else ""
         accuracy.set_ylabel(name + metric_label(metric))
-        gain.set_ylabel(f"difference to CE,\n{metric_label(metric, 'points')}")
+        gain.set_ylabel(f"difference to {loss_label(reference)},\n{metric_label(metric, 'points')}")
+        if table["difference"].isna().all():
+            gain.set_title(f"no {other} to compare with", fontsize=10)
         keep_to_percent(accuracy)
     for axes in panels[-1]:
         axes.set_xlabel(_LABELS.get(axis, axis_label(axis)))
@@ -48,28 +55,29 @@ def accuracy_and_difference(source: Source, axis: str) -> Drawing:
     figure.suptitle(f"{data_names(rows)}: accuracy against {axis_label(axis)}")
     caption = (
         f"{data_names(rows)}: accuracy against {axis_label(axis)}, {source.seeds} per point. Left: means with 95 % "
-        "intervals; right: differences to cross-entropy (CE), paired over seeds, where an interval that contains 0 "
+        f"intervals; right: differences to {other}, paired over seeds, where an interval that contains 0 "
         f"shows no difference.{' The axis is logarithmic.' if logarithmic else ''}"
     )
     return Drawing(figure, data, caption)
 
 
-def along(rows: pd.DataFrame, metric: str, axis: str) -> pd.DataFrame:
+def along(rows: pd.DataFrame, metric: str, axis: str, reference: str = "ce") -> pd.DataFrame:
     """Compares the settings at each value of an axis.
 
     Args:
         rows: cells, from the summary.
         metric: a column such as ``metric.top1``.
         axis: another one. Losses that do not have it are compared with the others at each of its values.
+        reference: the loss to which differences are taken.
 
     Returns:
         Comparisons with the axis and ``level``: whether the loss does not have it.
     """
     if axis in AXES:
-        return compare(rows, metric).assign(level=False)
+        return compare(rows, metric, reference).assign(level=False)
     without = rows[rows[axis].isna()]
     at = [
-        compare(pd.concat([group, without]).drop(columns=axis), metric).assign(**{axis: value})
+        compare(pd.concat([group, without]).drop(columns=axis), metric, reference).assign(**{axis: value})
         for value, group in rows.groupby(axis)
     ]
     table = pd.concat(at, ignore_index=True)

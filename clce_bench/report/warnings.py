@@ -17,9 +17,8 @@ def warnings_of(summary: pd.DataFrame, grids: list[str], environments: int) -> l
         grids: names.
         environments: how many different machines or sets of package versions trained the cells.
     """
-    return [
-        text for text in (_holes(summary, grids), _mixed(environments), _overlap(summary), _few_seeds(summary)) if text
-    ]
+    found = (_holes(summary, grids), _mixed(environments), _accepted(summary), _overlap(summary), _few_seeds(summary))
+    return [text for text in found if text]
 
 
 def _holes(summary: pd.DataFrame, grids: list[str]) -> str:
@@ -45,6 +44,12 @@ def _mixed(environments: int) -> str:
     if environments < 2:
         return ""
     return f"These results mix machines or package versions, {environments} different ones."
+
+
+def _accepted(summary: pd.DataFrame) -> str:
+    reasons = summary["accepted"] if "accepted" in summary else pd.Series(dtype=str)
+    listing = "; ".join(f"{count} × {reason}" for reason, count in reasons[reasons != ""].value_counts().items())
+    return f"Made by earlier code, which was declared to give the same results: {listing}." if listing else ""
 
 
 def _overlap(summary: pd.DataFrame) -> str:

@@ -6,7 +6,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 FOLDER = Path(__file__).parent / "images"
-PER_CLASS = 30
+PER_CLASS = 20
 
 digits = load_digits()
 written = dict.fromkeys(map(int, digits.target_names), 0)
