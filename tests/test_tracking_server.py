@@ -53,7 +53,7 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def wait(address, log, seconds=90):
+def wait(address, log, seconds=180):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:

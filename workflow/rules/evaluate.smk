@@ -38,5 +38,6 @@ rule summarize:
     params:
         job=own_job("summarize"),
     shell:
-        'clce-bench summarize --experiment {FOLDER}/experiment.json --output "$(dirname {output.csv:q})" '
+        f"clce-bench summarize --experiment {FOLDER}/experiment.json "
+        '--output "$(dirname {output.csv:q})" '
         "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"

@@ -41,7 +41,8 @@ rule report:
     params:
         job=own_job("report"),
     shell:
-        "clce-bench report --experiment {FOLDER}/experiment.json --output {output.page:q} "
+        f"clce-bench report --experiment {FOLDER}/experiment.json "
+        "--output {output.page:q} "
         "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
 
 
@@ -58,5 +59,6 @@ rule track:
     params:
         job=own_job("track"),
     shell:
-        "clce-bench track --experiment {FOLDER}/experiment.json --output {output.tracked:q} "
+        f"clce-bench track --experiment {FOLDER}/experiment.json "
+        "--output {output.tracked:q} "
         "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
