@@ -16,8 +16,8 @@ def explain(reruns: Reruns, cell: Cell) -> dict[str, Any]:
     Returns:
         ``cell``, ``directory``, ``status``, ``reason``, ``note``, ``accepted``; ``changes``, a list with ``stage``,
         ``kind``, ``name``, ``then``, ``now`` and for code ``modules``; ``versions`` in words; ``declared``, what was
-        accepted, by stage; ``runs``, by job why it will run; ``nearest``, for a missing cell the one on disk that is most
-        like it.
+        accepted, by stage; ``runs``, by job why it will run; ``nearest``, for a missing cell the one on disk that is
+        most like it.
     """
     nodes = stages_of(reruns, cell)
     near = Siblings(reruns.plan).nearest(cell)

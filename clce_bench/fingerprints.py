@@ -32,7 +32,19 @@ VERBS = {
 _DESCRIPTIONS = {
     f"clce_bench.{name}"
     for name in (
-        *("cells", "claims", "config", "errors", "figure_options", "files", "fingerprints", "hyperparameters", "jobs"),
+        *(
+            "cell_checks",
+            "cells",
+            "changes",
+            "claims",
+            "config",
+            "errors",
+            "figure_options",
+            "files",
+            "fingerprints",
+            "hyperparameters",
+            "jobs",
+        ),
         *("loading", "provenance", "recipes", "records", "registry", "reruns", "section"),
     )
 }

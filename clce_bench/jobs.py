@@ -9,17 +9,17 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from clce_bench.cell_checks import check_cell, weights_file
 from clce_bench.cells import Cell, cells_of, dataset_directory, union
 from clce_bench.config import Dataset, Experiment
 from clce_bench.data.dataset import Dataset as DatasetSource
-from clce_bench.errors import UserError
 from clce_bench.figure_cells import axis_of, cells_of_figure, embedded_cells
 from clce_bench.figure_options import EMBEDDINGS
 from clce_bench.files import canonical_json, digest, read_json, unordered, write_if_changed, write_json
 from clce_bench.fingerprints import fingerprint, outlines
 from clce_bench.provenance import now
 from clce_bench.records import code_file
-from clce_bench.registry import check_packaged, dataset_path, load_dataset, loss_path
+from clce_bench.registry import dataset_path, load_dataset, loss_path
 
 RESULTS = Path("results")
 
@@ -124,7 +124,7 @@ def plan_of(experiment: Experiment) -> Plan:
     cells = union(grids)
     sources: dict[str, DatasetSource] = {name: load_dataset(name) for name in {cell.dataset for cell in cells}}
     for cell in cells:
-        _check(cell, sources[cell.dataset])
+        check_cell(cell, sources[cell.dataset])
         _add_cell(jobs, cell, sources[cell.dataset], experiment.datasets.get(cell.dataset, Dataset()))
     _add_own_jobs(jobs, experiment, grids, tuple(sorted(dataset_path(source.images) for source in sources.values())))
     return Plan(experiment, grids, cells, jobs)
@@ -162,39 +162,6 @@ def _add_own_jobs(
 def cell_key(cell: Cell) -> str:
     """Names a cell's ``train`` and ``evaluate`` jobs: its folder below ``results/cells``."""
     return str(cell.directory.relative_to(RESULTS / "cells"))
-
-
-def weights_file(weights: str) -> Path | None:
-    """Returns the file that ``backbone.weights`` names, if it names one."""
-    return None if weights in ("timm", "random") or weights.startswith("package:") else Path(weights)
-
-
-def _check(cell: Cell, source: DatasetSource) -> None:
-    if cell.batch_size > source.train_images and cell.split == Dataset().split:
-        allowed = f"Allowed: at most {source.train_images}, the training images of {cell.dataset}"
-        raise UserError(f"grids: batch_size: {cell.batch_size} is not allowed. {allowed}.")
-    check_packaged(cell.backbone.name, cell.backbone.weights)
-    file = weights_file(cell.backbone.weights)
-    if file and not file.is_file():
-        allowed = "Allowed: 'package:NAME', a .safetensors or .pth file, 'timm' or 'random'"
-        raise UserError(f"backbone.weights: {file}: there is no such file. {allowed}.")
-    for key, unused in (("drop_path", 0.0), ("layer_decay", 1.0)):
-        if cell.backbone.freeze != "none" and (value := getattr(cell.recipe, key)) != unused:
-            reason = f"the backbone is frozen up to {cell.backbone.freeze!r}"
-            raise UserError(f"recipe.{key}: {value:g} is not allowed: {reason}. Allowed: {unused:g}.")
-    for key in ("mixup", "cutmix"):
-        if (value := getattr(cell.recipe, key)) and (cell.weight > 0 or cell.backbone.freeze != "none"):
-            reason = "mixed images have no one class, and stored features cannot be mixed"
-            raise UserError(
-                f"recipe.{key}: {value:g} is not allowed at λ = {cell.weight:g} with backbone.freeze:"
-                f" {cell.backbone.freeze}: {reason}. Allowed: λ = 0 with freeze: none."
-            )
-    if cell.recipe.views < 2 and cell.self_supervised:
-        why = f"the positives of {cell.loss_name} are other views of an image"
-        raise UserError(f"recipe.views: {cell.recipe.views} is not allowed: {why}. Allowed: at least 2.")
-    if cell.recipe.views > cell.backbone.cached_views and cell.backbone.freeze != "none":
-        allowed = f"Allowed: at most backbone.cached_views, {cell.backbone.cached_views}"
-        raise UserError(f"recipe.views: {cell.recipe.views} is not allowed. {allowed}.")
 
 
 def _embeddings(jobs: dict[str, dict[str, Job]], cells: list[Cell]) -> dict[str, str]:

@@ -11,7 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from clce_bench.files import canonical_json, digest, sha256_of, unordered, write_json, write_text
+from clce_bench.changes import Change, code_changes, spec_changes
+from clce_bench.files import digest, sha256_of, write_json, write_text
 from clce_bench.jobs import RESULTS, Job, Plan
 from clce_bench.records import changed_files, damaged, read_record, record_path
 
@@ -28,22 +29,6 @@ class Node(NamedTuple):
 
     verb: str
     key: str
-
-
-class Change(NamedTuple):
-    """One difference between a job as it was run and as it is now.
-
-    Attributes:
-        kind: ``spec``, ``inputs`` (paths), ``code``, ``data`` (content) or ``damage``.
-        name: key of the specification, name of the input, stage whose code it is, file.
-        then: what the record says.
-        now: what the plan says.
-    """
-
-    kind: str
-    name: str
-    then: Any
-    now: Any
 
 
 @dataclass
@@ -228,40 +213,6 @@ def cells_checksum(plan: Plan) -> str:
     """Returns a checksum of what all cells of an experiment say of themselves."""
     paths = [Path(job.output) for verb in ("train", "evaluate") for job in plan.jobs[verb].values()]
     return digest({str(path): sha256_of(path) for path in paths if path.exists()}, length=64)
-
-
-def spec_changes(then: Any, now: Any, exact: bool = True, prefix: str = "") -> list[Change]:
-    """Lists the keys in which two specifications differ, with dots.
-
-    Args:
-        then: one.
-        now: the other.
-        exact: whether the order of lists counts.
-        prefix: of the keys.
-    """
-    if then == now:
-        return []
-    if isinstance(then, dict) and isinstance(now, dict):
-        keys = sorted(then.keys() | now.keys())
-        return [
-            change
-            for key in keys
-            for change in spec_changes(then.get(key), now.get(key), exact, f"{prefix}.{key}" if prefix else key)
-        ]
-    same = canonical_json if exact else lambda value: canonical_json(unordered(value))
-    return [] if same(then) == same(now) else [Change("spec", prefix, then, now)]
-
-
-def code_changes(job: Job, record: dict[str, Any]) -> list[Change]:
-    """Lists the stages whose code is another than recorded, unless the user has accepted that."""
-    then = record.get("job", {})
-    before = {**then.get("upstream", {}), job.verb: then.get("code")}
-    accepted = {(verb, codes["new"]) for entry in record.get("accepted", []) for verb, codes in entry["codes"].items()}
-    return [
-        Change("code" if verb != "images" else "data", verb, before.get(verb), now)
-        for verb, now in {job.verb: job.code, **job.upstream}.items()
-        if before.get(verb) != now and (verb, now) not in accepted
-    ]
 
 
 def _content(record: dict[str, Any], path: Path) -> str:

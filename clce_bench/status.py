@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from clce_bench.cells import Cell
+from clce_bench.changes import Change, spec_changes
 from clce_bench.files import digest, read_json
 from clce_bench.fingerprints import outlines
 from clce_bench.jobs import Job, Plan, cell_key
 from clce_bench.provenance import package_versions
 from clce_bench.records import code_file, read_record
-from clce_bench.reruns import Change, Node, Reruns, spec_changes
+from clce_bench.reruns import Node, Reruns
 
 FEW = 3
 """How many differences a reason names."""

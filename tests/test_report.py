@@ -19,6 +19,7 @@ from clce_bench.files import read_json, write_json
 from clce_bench.jobs import cell_key
 from clce_bench.report.headline import close_run, cost_of_last_run, headline_rows, interval, print_headline
 from clce_bench.report.page import write_report
+from clce_bench.report.provenance import mixtures
 from tests.made_up import change_record, make_up
 
 
@@ -60,7 +61,7 @@ def test_report_shows_headline_figures_tables_and_cells(capsys):
     assert not re.search(r'src="(?!data:)', page)
     assert not re.search(r'href="(https?:|/)', page)
     assert "UCI repository" in page
-    assert "These results mix" not in page
+    assert "numbers in one table come from different" not in page
     printed_path = print_headline(experiment)
     printed = capsys.readouterr().out
     assert printed_path == plan.folder / "report.html"
@@ -68,17 +69,51 @@ def test_report_shows_headline_figures_tables_and_cells(capsys):
     assert str(printed_path) in printed
 
 
-def test_report_warns_of_gaps_and_mixed_versions():
-    experiment, plan = make_up()
-    diverged, other = plan.grids["main"][0], plan.grids["main"][1]
-    change_record(diverged, status="diverged", reason="the loss was nan in epoch 1, step 2")
-    environment = {"python": "3.12.0", "platform": "Else", "cpu": "x", "gpu": "GPU", "packages": {}, "git_commit": None}
-    change_record(other, environment=environment, accepted=[{"reason": "only a name", "codes": {}}])
+def test_report_warns_of_gaps():
+    experiment, plan = make_up(figures=[])
+    change_record(plan.grids["main"][0], status="diverged", reason="the loss was nan in epoch 1, step 2")
     page = write_all(experiment, plan)
-    assert "declared to give the same results: 1 × only a name." in page
     assert "Not all cells are done" in page
     assert "the loss was nan in epoch 1, step 2" in page
-    assert "These results mix machines or package versions" in page
+
+
+def test_report_says_what_stands_behind_the_numbers_and_which_tables_mix_it():
+    experiment, plan = make_up(figures=[])
+    clce, other, tcl = (next(c for c in plan.grids["main"] if c.loss["name"] == loss) for loss in ("clce", "ce", "tcl"))
+    machine = read_json(clce.directory / "cell.json")["environment"]
+    change_record(clce, environment=machine | {"packages": {"torch": "2.15.0"}, "git_commit": "f" * 40})
+    change_record(other, environment=machine | {"gpu": "A GPU"})
+    job = read_json(tcl.directory / "cell.json")["job"]
+    accepted = {"reason": "renamed a variable", "who": "ada", "when": "2026-11-20T10:00:00.000+00:00"}
+    accepted["codes"] = {"train": {"old": "0123456789abcdef", "new": job["code"]}}
+    change_record(tcl, job=job | {"code": "0123456789abcdef"}, accepted=[accepted])
+    page = " ".join(write_all(experiment, plan).split())
+    mixed = "numbers in one table come from different"
+    assert f"<li>main, lambda, sizes: {mixed} versions of torch: 2.14.1, 2.15.0.</li>" in page
+    assert f"<li>main, lambda, sizes: {mixed} processors or GPUs: A GPU, a processor.</li>" in page
+    assert "training code of CLCE" not in page
+    assert re.search(f"<li>main: {mixed} training code of TCL: 01234567, \\w{{8}}.</li>", page)
+    for text in ("A GPU; Test", "Python 3.11.0, torch 2.15.0", "<td>ffffffffffff</td>", "TCL 01234567"):
+        assert text in page
+    assert "<td>renamed a variable (ada, 2026-11-20)</td>" in page
+    assert "declared to give the same results: 1 × renamed a variable (ada, 2026-11-20)." in page
+    summary = pd.read_csv(plan.folder / "summary.csv")
+    row = summary[summary["cell"] == tcl.name].iloc[0]
+    assert (row["code"], row["git_commit"], row["torch"]) == ("0123456789abcdef", "abc", "2.14.1")
+
+
+def test_other_code_behind_one_loss_is_a_mixture():
+    experiment, plan = make_up(figures=[])
+    write_summary(experiment, plan.folder)
+    summary = pd.read_parquet(plan.folder / "summary.parquet")
+    assert mixtures(summary, ["main", "lambda"]) == []
+    changed = summary["cell"] == next(cell.name for cell in plan.grids["main"] if cell.loss["name"] == "clce")
+    summary.loc[changed, "code"] = "other"
+    (warning,) = mixtures(summary, ["main"])
+    assert re.fullmatch(
+        r"main: numbers in one table come from different training code of CLCE: \w{8}, other\.",
+        warning,
+    )
 
 
 def test_report_says_what_was_left_out_and_how_images_are_divided():

@@ -13,7 +13,7 @@ except ModuleNotFoundError:
     sys.exit(2)
 
 from clce_bench import __version__, warm
-from clce_bench.cli import experiments, stages, states
+from clce_bench.cli import experiments, results, stages, states
 from clce_bench.errors import Interrupted, UserError
 
 
@@ -62,5 +62,5 @@ def cli() -> None:
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # It tells of every table of every font in a PDF.
 
 
-for _command in (*experiments.COMMANDS, *states.COMMANDS, *stages.COMMANDS):
+for _command in (*experiments.COMMANDS, *states.COMMANDS, *results.COMMANDS, *stages.COMMANDS):
     cli.add_command(_command)

@@ -14,6 +14,9 @@ from clce_bench.jobs import Plan, plan_of
 from clce_bench.reruns import Reruns
 from clce_bench.status import State, evaluation_of, states_of
 
+ORIGIN = ("device", "platform", "host", "versions", "torch", "git_commit", "code", "evaluate_code", "accepted")
+"""Columns that say where a number comes from; empty for cells without one."""
+
 
 def write_summary(experiment: Experiment, output: Path) -> None:
     """Writes ``summary.csv``, ``summary.parquet`` (a row per cell), ``history.parquet`` (a row per epoch), and answers.
@@ -40,8 +43,9 @@ def summary_table(plan: Plan) -> pd.DataFrame:
     Returns:
         One row per cell: ``cell``, ``grids`` (names joined by blanks), the axes, ``overlap`` (of the data set with
         the backbone's pre-training), ``loss.…`` and ``recipe.…``,
-        ``status``, ``reason``, ``accepted`` (why another code counts as the present one), ``metric.…``, ``validation``
-        (accuracy at the end), times, memory and machine.
+        ``status``, ``reason``, ``metric.…``, ``validation`` (accuracy at the end), times, memory; and where it comes
+        from: ``device``, ``platform``, ``host``, ``versions`` (Python and packages), ``torch``, ``git_commit``,
+        ``code`` and ``evaluate_code`` (fingerprints), ``accepted`` (why changed code does not matter, if it was said).
     """
     grids_of: dict[str, list[str]] = {cell.name: [] for cell in plan.cells}
     for grid, members in plan.grids.items():
@@ -65,7 +69,7 @@ def _axes(cell: Cell, grids: str) -> dict[str, Any]:
 
 
 def _outcome(cell: Cell, state: State) -> dict[str, Any]:
-    outcome: dict[str, Any] = {"status": state.status, "reason": state.reason, "accepted": state.accepted}
+    outcome: dict[str, Any] = {"status": state.status, "reason": state.reason, **dict.fromkeys(ORIGIN)}
     if (cell.directory / "cell.json").exists():
         record = read_json(cell.directory / "cell.json")
         outcome |= {
@@ -73,14 +77,35 @@ def _outcome(cell: Cell, state: State) -> dict[str, Any]:
             "train_seconds": record["seconds"],
             "peak_memory_mib": record["peak_memory_mib"],
             "waiting_for_data": record["waiting_for_data"],
-            "device": record["environment"]["gpu"] or record["environment"]["cpu"],
-            "torch": record["environment"]["packages"].get("torch"),
         }
         history = pd.read_csv(cell.directory / "history.csv")
         if len(history):
             outcome["validation"] = history["validation"].iloc[-1]
         evaluation = evaluation_of(cell)
+        outcome |= _origin(record, evaluation or {})
         if evaluation:
             outcome["evaluate_seconds"] = evaluation["seconds"]
             outcome |= {f"metric.{name}": value for name, value in evaluation["metrics"].items()}
     return outcome
+
+
+def _origin(train: dict[str, Any], evaluate: dict[str, Any]) -> dict[str, Any]:
+    """Says by which code, with which packages and where a cell was trained and measured."""
+    environment = train["environment"]
+    packages = {"Python": environment["python"], **environment["packages"]}
+    accepted = [
+        f"{entry['reason']} ({entry['who']}, {entry['when'][:10]})"
+        for record in (train, evaluate)
+        for entry in record.get("accepted", [])
+    ]
+    return {
+        "device": environment["gpu"] or environment["cpu"],
+        "platform": environment["platform"],
+        "host": environment.get("host"),
+        "versions": ", ".join(f"{name} {version}" for name, version in packages.items()),
+        "torch": environment["packages"].get("torch"),
+        "git_commit": environment["git_commit"],
+        "code": train["job"]["code"],
+        "evaluate_code": evaluate["job"]["code"] if evaluate else None,
+        "accepted": "; ".join(dict.fromkeys(accepted)),
+    }

@@ -19,6 +19,7 @@ from clce_bench.jobs import Plan, plan_of
 from clce_bench.provenance import now
 from clce_bench.registry import load_dataset
 from clce_bench.report.headline import cost_of_last_run, headline_rows
+from clce_bench.report.provenance import accepted_table, provenance_table
 from clce_bench.report.tables import Link, Table, cell_table, cost_table, tables_of
 from clce_bench.report.warnings import warnings_of
 from clce_bench.speed import estimated_against_actual
@@ -32,7 +33,6 @@ def write_report(experiment: Experiment, output: Path) -> None:
     plan = plan_of(experiment)
     summary = pd.read_parquet(output.with_name("summary.parquet"))
     comparisons = pd.read_parquet(output.with_name("comparisons.parquet"))
-    environments = _environments(plan)
     parts = {suffix: _beside(f"page.{suffix}") for suffix in ("html", "css", "js")}
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.tests["link"] = lambda value: isinstance(value, Link)
@@ -42,7 +42,7 @@ def write_report(experiment: Experiment, output: Path) -> None:
         experiment=experiment,
         version=__version__,
         written=now()[:16].replace("T", " "),
-        warnings=warnings_of(summary, [grid.name for grid in experiment.grids], len(environments)),
+        warnings=warnings_of(summary, [grid.name for grid in experiment.grids]),
         verdicts=_verdicts(output.with_name("verdicts.json"), summary, output.parent),
         headline=Table("Headline", headline_rows(experiment, summary)),
         figures=_figures(experiment, output.parent),
@@ -55,7 +55,8 @@ def write_report(experiment: Experiment, output: Path) -> None:
         seconds=_seconds(summary),
         datasets=_datasets(plan),
         backbones=[read_json(path) for path in _inputs(plan, "backbone")],
-        environments=environments,
+        provenance=provenance_table(summary),
+        accepted=accepted_table(summary),
         cost=cost_of_last_run(plan),
         settings=experiment.model_dump_json(by_alias=True, indent=2),
     )
@@ -126,21 +127,3 @@ def _datasets(plan: Plan) -> list[dict[str, Any]]:
 def _inputs(plan: Plan, kind: str) -> list[Path]:
     paths = {Path(job.inputs[kind]) for job in plan.jobs["train"].values()}
     return sorted(path for path in paths if path.exists())
-
-
-def _environments(plan: Plan) -> list[dict[str, Any]]:
-    """Counts the cells by the machine, the packages and the code they were trained with."""
-    counts: dict[tuple[str, ...], int] = {}
-    commits: dict[tuple[str, ...], set[str]] = {}
-    for cell in plan.cells:
-        path = cell.directory / "cell.json"
-        if path.exists():
-            found = read_json(path)["environment"]
-            packages = ", ".join(f"{name} {version}" for name, version in found["packages"].items())
-            key = (found["gpu"] or found["cpu"], found["platform"], f"Python {found['python']}, {packages}")
-            counts[key] = counts.get(key, 0) + 1
-            commits.setdefault(key, set()).add((found.get("git_commit") or "unknown")[:12])
-    return [
-        {"device": key[0], "platform": key[1], "packages": key[2], "cells": count, "commits": sorted(commits[key])}
-        for key, count in counts.items()
-    ]

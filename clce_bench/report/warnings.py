@@ -4,20 +4,21 @@ import pandas as pd
 
 from clce_bench.evaluation.compare import AXES, grid_rows
 from clce_bench.labels import data_label, setting_label
+from clce_bench.report.provenance import mixtures
 
 FEW_SEEDS = 5
 EXAMPLES = 5
 
 
-def warnings_of(summary: pd.DataFrame, grids: list[str], environments: int) -> list[str]:
+def warnings_of(summary: pd.DataFrame, grids: list[str]) -> list[str]:
     """Lists what weakens the results.
 
     Args:
         summary: all cells.
         grids: names.
-        environments: how many different machines or sets of package versions trained the cells.
     """
-    found = (_holes(summary, grids), _mixed(environments), _accepted(summary), _overlap(summary), _few_seeds(summary))
+    found = [_holes(summary, grids), *mixtures(summary, grids)]
+    found += [_accepted(summary), _overlap(summary), _few_seeds(summary)]
     return [text for text in found if text]
 
 
@@ -40,15 +41,9 @@ def _holes(summary: pd.DataFrame, grids: list[str]) -> str:
     return f"Not all cells are done: {states}. The numbers leave out cells without a result. Holes: {shown}."
 
 
-def _mixed(environments: int) -> str:
-    if environments < 2:
-        return ""
-    return f"These results mix machines or package versions, {environments} different ones."
-
-
 def _accepted(summary: pd.DataFrame) -> str:
-    reasons = summary["accepted"] if "accepted" in summary else pd.Series(dtype=str)
-    listing = "; ".join(f"{count} × {reason}" for reason, count in reasons[reasons != ""].value_counts().items())
+    reasons = summary["accepted"].replace("", None).dropna()
+    listing = "; ".join(f"{count} × {reason}" for reason, count in reasons.value_counts().items())
     return f"Made by earlier code, which was declared to give the same results: {listing}." if listing else ""
 
 
