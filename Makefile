@@ -4,7 +4,7 @@ PROFILE ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce test browser lint report ui clean
+.PHONY: help install reproduce test browser slurm lint report ui clean
 
 help:
 	@echo "make reproduce   run the default experiment end to end (EXPERIMENT=file PROFILE=folder for others)"
@@ -25,13 +25,15 @@ install: .venv/installed
 RUN = $(BIN)/snakemake --configfile $(EXPERIMENT) $(if $(PROFILE),--profile $(PROFILE)) \
 	$$([ -t 2 ] && echo --logger rich || echo --quiet rules)
 
+# Before a cluster is asked, what the cells cost is counted: it decides what their jobs ask for, and which share one.
 # Where an experiment searches settings, its trials run first.
 reproduce: install
+	@$(if $(PROFILE),$(BIN)/clce-bench plan --experiment $(EXPERIMENT))
 	@$(BIN)/clce-bench tune --check --experiment $(EXPERIMENT) 2>/dev/null || $(RUN)
 	@$(RUN)
 	@$(BIN)/clce-bench headline --experiment $(EXPERIMENT)
 
-test: install browser
+test: install browser slurm
 	$(BIN)/pytest
 
 # The tests look at the report page in it.
@@ -39,6 +41,12 @@ browser:
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq \
 		&& apt-get install -qq --no-install-recommends chromium >/dev/null; } \
 		|| echo "The tests of the report page need Chromium: apt-get install chromium"
+
+# The tests of clusters start one of their own, on loopback; without it they are skipped.
+slurm:
+	@command -v slurmctld >/dev/null || [ -x /usr/sbin/slurmctld ] || { [ "$$(id -u)" = 0 ] && apt-get update -qq \
+		&& apt-get install -qq --no-install-recommends slurm-wlm munge >/dev/null; } \
+		|| echo "The tests of clusters need Slurm: apt-get install slurm-wlm munge"
 
 lint: install
 	$(BIN)/ruff format --check clce_bench tests benchmarks examples .ci

@@ -1,8 +1,9 @@
-from clce_bench import warm
+from clce_bench import finished, warm
 from clce_bench.errors import UserError
 from clce_bench.jobs import plan_of
 from clce_bench.loading import parse_experiment
 from clce_bench.reruns import Reruns
+from clce_bench.resources import Estimates, cores_of_this_job
 
 # An experiment file given with --configfile replaces the default one: the two are never merged.
 if not workflow.overwrite_configfiles:
@@ -20,6 +21,24 @@ include: "workflow/rules/report.smk"
 report: "workflow/report/workflow.rst"
 
 
+# Used with --sdm apptainer only: docs/cluster.md says how it is built.
+container: "containers/clce-bench.sif"
+
+
+# On a cluster these run where Snakemake does: they take seconds, or need a network.
+localrules:
+    all,
+    dataset,
+    splits,
+    episodes,
+    backbone,
+    tune,
+    summarize,
+    figures,
+    report,
+    track,
+
+
 rule all:
     default_target: True
     input:
@@ -32,6 +51,7 @@ onstart:
 
 
 onsuccess:
+    finished.forget(cell.directory for cell in PLAN.cells)
     if PLAN.deciding:
         print(
             "The trials have chosen settings; the same command now trains with them."

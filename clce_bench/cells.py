@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
@@ -68,7 +69,7 @@ class Cell(Section):
         """Whether its loss tells positives by their image."""
         return self.weight > 0 and ("labels" in self.loss or is_self_supervised(loss_path(self.loss["name"])))
 
-    @property
+    @cached_property
     def name(self) -> str:
         """Name of the cell's directory: readable axes and a hash of the rest."""
         loss = re.sub(r"[^A-Za-z0-9.]+", ".", self.loss_name)
@@ -76,7 +77,7 @@ class Cell(Section):
         broken = f"_hazards-{'+'.join(self.hazards)}" if self.hazards else ""
         return f"{loss}_bs{self.batch_size}_lam{self.weight:g}{few}{broken}_s{self.seed}-{digest(self.spec)}"
 
-    @property
+    @cached_property
     def directory(self) -> Path:
         """Where the cell's files lie, relative to the working directory."""
         return Path("results/cells", dataset_directory(self.dataset), self.backbone.name, self.name)

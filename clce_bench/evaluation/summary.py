@@ -47,12 +47,13 @@ def summary_table(plan: Plan) -> pd.DataFrame:
         from: ``device``, ``platform``, ``host``, ``versions`` (Python and packages), ``torch``, ``git_commit``,
         ``code`` and ``evaluate_code`` (fingerprints), ``accepted`` (why changed code does not matter, if it was said).
     """
-    grids_of = {
-        cell.name: " ".join(name for name, members in plan.grids.items() if cell in members) for cell in plan.cells
-    }
+    grids_of: dict[str, list[str]] = {cell.name: [] for cell in plan.cells}
+    for grid, members in plan.grids.items():
+        for cell in members:
+            grids_of[cell.name].append(grid)
     states = states_of(Reruns(plan))
     return pd.DataFrame(
-        [{**_axes(cell, grids_of[cell.name]), **_outcome(cell, states[cell.name])} for cell in plan.cells]
+        [{**_axes(cell, " ".join(grids_of[cell.name])), **_outcome(cell, states[cell.name])} for cell in plan.cells]
     )
 
 

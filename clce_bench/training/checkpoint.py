@@ -15,6 +15,8 @@ import torch
 log = logging.getLogger(__name__)
 
 KEPT = 2
+TOGETHER = 2.0
+"""Seconds within which several signals are one request."""
 
 
 class Checkpoints:
@@ -80,23 +82,27 @@ class Checkpoints:
 
 
 class Stop:
-    """Whether this process was asked to end."""
+    """Whether this process was asked to end, and when first."""
 
     asked = False
+    since = 0.0
 
 
 @contextmanager
 def stop_signals() -> Iterator[Stop]:
     """Turns SIGTERM, SIGUSR1 (a cluster's warning) and Ctrl-C into a request, which the next step answers.
 
-    A second one ends the process at once.
+    A second one ends the process at once, unless it comes with the first: a cluster signals all processes of a job, of
+    which some pass it on.
     """
     stop = Stop()
 
     def ask(number: int, _frame: FrameType | None) -> None:
         if stop.asked:
-            raise KeyboardInterrupt
-        stop.asked = True
+            if time.monotonic() - stop.since > TOGETHER:
+                raise KeyboardInterrupt
+            return
+        stop.asked, stop.since = True, time.monotonic()
         log.warning("%s: saving and stopping after this step", signal.Signals(number).name)
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)}

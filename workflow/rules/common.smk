@@ -3,6 +3,8 @@ import shlex
 import sys
 from pathlib import Path
 
+from snakemake.settings.types import DeploymentMethod
+
 # Losses of the user's own lie in the folder from which the workflow runs.
 sys.path.insert(0, os.getcwd())
 
@@ -14,9 +16,9 @@ except UserError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)
 
-PLAN.prepare()
-# A job that Snakemake starts elsewhere reads this file again; what is to run was settled before.
+# A job that Snakemake starts elsewhere reads this file again; what is to run was settled before, and is left alone.
 if workflow.is_main_process:
+    PLAN.prepare()
     RERUNS = Reruns(PLAN)
     RERUNS.announce()
     # At once: Snakemake takes an input function that fails for a file that nobody makes.
@@ -33,16 +35,29 @@ else:
         for verb, jobs in PLAN.jobs.items()
         for key, job in jobs.items()
     }
-FOLDER = str(PLAN.folder)
 
-# Jobs call clce-bench, which lies beside the Python that reads this file, whether its environment is active or not. How
-# they run is told by a variable: as a parameter of a rule it would run them again when it changes.
+# One on a cluster imports torch once for all cells of its batch.
+if workflow.remote_exec:
+    warm.allow()
+    finished.keep_all()
+
+
+FOLDER = str(PLAN.folder)
+ESTIMATES = Estimates(PLAN)
+CELLS = "small_cells" if ESTIMATES.small else "cells"
+
+# Jobs call clce-bench, which lies beside the Python that reads this file, whether its environment is active or not; in a
+# container it is on the path, and a conda environment has all but this package. How they run is told by a variable: as a
+# parameter of a rule it would run them again when it changes.
 RUNTIME = (
     PLAN.experiment.runtime.model_dump_json().replace("{", "{{").replace("}", "}}")
 )
-shell.prefix(
-    f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; export CLCE_BENCH_RUNTIME={shlex.quote(RUNTIME)}; "
-)
+PATHS = f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
+if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
+    PATHS = f'export PYTHONPATH={shlex.quote(workflow.basedir)}; clce-bench() {{{{ python -m clce_bench.cli "$@"; }}}}'
+elif DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method:
+    PATHS = ":"
+shell.prefix(f"{PATHS}; export CLCE_BENCH_RUNTIME={shlex.quote(RUNTIME)}; ")
 
 
 def job_of(verb, wildcard="key"):
@@ -50,15 +65,37 @@ def job_of(verb, wildcard="key"):
     return lambda wildcards: PLAN.jobs[verb][wildcards[wildcard]].param
 
 
+def run_batch_as_one():
+    """Tells Snakemake, in a job of a cluster, what it was told on the head node and does not pass on.
+
+    A batch goes on past a cell that fails, runs in one process, not in one per cell, and keeps to the cores it was given.
+    """
+    workflow.execution_settings.keep_going = True
+    workflow.group_settings.group_components = {CELLS: sys.maxsize}
+    workflow.global_resources["slot"] = cores_of_this_job()
+
+
 def inputs_of(verb, key=None):
     """Gives a job's inputs by name; those of a job that is not to run say nothing by their age."""
 
-    return lambda wildcards: INPUTS[verb, key or wildcards.key]
+    def inputs(wildcards):
+        if workflow.remote_exec:
+            run_batch_as_one()
+        return INPUTS[verb, key or wildcards.key]
+
+    return inputs
 
 
 def own_inputs_of(verb):
     """Gives the inputs of a stage that runs once per experiment."""
     return inputs_of(verb, PLAN.experiment.name)
+
+
+def training_needs(name):
+    """Gives what training a cell asks a cluster for."""
+    return lambda wildcards, attempt: getattr(
+        ESTIMATES.training(wildcards.key, attempt), name
+    )
 
 
 def own_job(verb):

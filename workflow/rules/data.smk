@@ -6,10 +6,12 @@ rule dataset:
         table="results/data/{key}/items.parquet",
     log:
         "results/logs/dataset/{key}.log",
+    conda:
+        "../envs/clce_bench.yaml"
     params:
         job=job_of("dataset"),
     shell:
-        "clce-bench dataset --job {params.job:q} --output $(dirname {output.description:q}) "
+        'clce-bench dataset --job {params.job:q} --output "$(dirname {output.description:q})" '
         "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
 
 
@@ -21,10 +23,12 @@ rule splits:
         splits="results/splits/{key}/splits.parquet",
     log:
         "results/logs/splits/{key}.log",
+    conda:
+        "../envs/clce_bench.yaml"
     params:
         job=job_of("splits"),
     shell:
-        "clce-bench splits --job {params.job:q} --output $(dirname {output.description:q}) "
+        'clce-bench splits --job {params.job:q} --output "$(dirname {output.description:q})" '
         "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
 
 
@@ -36,8 +40,10 @@ rule episodes:
         episodes="results/episodes/{key}/episodes.npz",
     log:
         "results/logs/episodes/{key}.log",
+    conda:
+        "../envs/clce_bench.yaml"
     params:
         job=job_of("episodes"),
     shell:
-        "clce-bench episodes --job {params.job:q} --output $(dirname {output.description:q}) "
+        'clce-bench episodes --job {params.job:q} --output "$(dirname {output.description:q})" '
         "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"

@@ -6,6 +6,13 @@ rule evaluate:
         arrays="results/cells/{key}/metrics.npz",
     log:
         "results/logs/evaluate/{key}.log",
+    group:
+        CELLS
+    conda:
+        "../envs/clce_bench.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 4_000 * attempt,
+        runtime=lambda wildcards, attempt: 5 * attempt,
     params:
         job=job_of("evaluate"),
     shell:
@@ -42,8 +49,11 @@ rule summarize:
         tables=directory(f"{FOLDER}/tables"),
     log:
         f"results/logs/summarize/{PLAN.experiment.name}.log",
+    conda:
+        "../envs/clce_bench.yaml"
     params:
         job=own_job("summarize"),
     shell:
-        "clce-bench summarize --experiment $(dirname {output.csv:q})/experiment.json --output $(dirname {output.csv:q}) "
+        f"clce-bench summarize --experiment {FOLDER}/experiment.json "
+        '--output "$(dirname {output.csv:q})" '
         "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"

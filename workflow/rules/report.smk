@@ -16,6 +16,8 @@ rule figures:
         cells=f"{FOLDER}/figures/{{key}}.cells.txt",
     log:
         f"results/logs/figures/{PLAN.experiment.name}-{{key}}.log",
+    conda:
+        "../envs/clce_bench.yaml"
     params:
         job=job_of("figures"),
     shell:
@@ -34,10 +36,13 @@ rule report:
         ),
     log:
         f"results/logs/report/{PLAN.experiment.name}.log",
+    conda:
+        "../envs/clce_bench.yaml"
     params:
         job=own_job("report"),
     shell:
-        "clce-bench report --experiment $(dirname {output.page:q})/experiment.json --output {output.page:q} "
+        f"clce-bench report --experiment {FOLDER}/experiment.json "
+        "--output {output.page:q} "
         "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
 
 
@@ -49,8 +54,11 @@ rule track:
         runs=f"{FOLDER}/runs.html",
     log:
         f"results/logs/track/{PLAN.experiment.name}.log",
+    conda:
+        "../envs/clce_bench.yaml"
     params:
         job=own_job("track"),
     shell:
-        "clce-bench track --experiment $(dirname {output.tracked:q})/experiment.json --output {output.tracked:q} "
+        f"clce-bench track --experiment {FOLDER}/experiment.json "
+        "--output {output.tracked:q} "
         "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"

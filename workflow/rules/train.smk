@@ -6,10 +6,12 @@ rule backbone:
         weights="results/backbones/{key}/model.safetensors",
     log:
         "results/logs/backbone/{key}.log",
+    conda:
+        "../envs/clce_bench.yaml"
     params:
         job=job_of("backbone"),
     shell:
-        "clce-bench backbone --job {params.job:q} --output $(dirname {output.description:q}) "
+        'clce-bench backbone --job {params.job:q} --output "$(dirname {output.description:q})" '
         "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
 
 
@@ -22,11 +24,17 @@ rule features:
         index="results/features/{key}/index.npy",
     log:
         "results/logs/features/{key}.log",
+    conda:
+        "../envs/clce_bench.yaml"
     threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 8_000 * attempt,
+        runtime=lambda wildcards, attempt: 120 * attempt,
+        gpu=ESTIMATES.gpu,
     params:
         job=job_of("features"),
     shell:
-        "clce-bench features --job {params.job:q} --output $(dirname {output.description:q}) --threads {threads} "
+        'clce-bench features --job {params.job:q} --output "$(dirname {output.description:q})" --threads {threads} '
         "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
 
 
@@ -40,9 +48,18 @@ rule train:
         embeddings="results/cells/{key}/embeddings.npz",
     log:
         "results/logs/train/{key}.log",
+    group:
+        CELLS
+    conda:
+        "../envs/clce_bench.yaml"
     threads: 1
+    resources:
+        mem_mb=training_needs("mem_mb"),
+        runtime=training_needs("runtime"),
+        cpus_per_task=training_needs("cpus_per_task"),
+        gpu=training_needs("gpu"),
     params:
         job=job_of("train"),
     shell:
-        "clce-bench train --job {params.job:q} --output $(dirname {output.cell:q}) --threads {threads} "
+        'clce-bench train --job {params.job:q} --output "$(dirname {output.cell:q})" --threads {threads} '
         "> {log:q} 2>&1 || {{ status=$?; tail -n 3 {log:q} >&2; exit $status; }}"

@@ -1,0 +1,101 @@
+"""What jobs ask a cluster for."""
+
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clce_bench.cost import CellCost
+from clce_bench.jobs import cell_key, plan_of
+from clce_bench.loading import parse_experiment
+from clce_bench.recipes import Runtime
+from clce_bench.resources import PROCESS_MB, SLOW_GPU, Estimates, Past, training_needs
+from tests.conftest import ROOT
+from tests.made_up import change_record, make_up
+
+CELL = plan_of(
+    parse_experiment({"name": "x", "grids": [{"name": "a", "dataset": "digits", "loss": "ce"}], "figures": []}, "")
+).cells[0]
+COST = CellCost(flops=3600 * SLOW_GPU, weights=10**9, row=10**7, rows=100, disk=0)
+
+
+def test_an_hour_of_a_slow_gpu_asks_for_more_than_an_hour():
+    found = training_needs(CELL, Runtime(), COST, None, None)
+    assert (found.gpu, found.runtime, found.mem_mb) == (1, 92, PROCESS_MB)
+
+
+def test_without_a_gpu_the_network_lies_in_main_memory():
+    found = training_needs(CELL, Runtime(device="cpu"), COST, None, None)
+    assert found.gpu == 0
+    assert found.mem_mb == PROCESS_MB + 1.5 * (1000 + 1000)
+
+
+def test_what_its_like_took_beats_an_estimate_and_a_measured_speed_a_guess():
+    assert training_needs(CELL, Runtime(), COST, Past(memory=4000, seconds=600), None).runtime == 17
+    assert training_needs(CELL, Runtime(), COST, Past(memory=4000, seconds=600), None).mem_mb == 6292
+    assert training_needs(CELL, Runtime(), COST, None, 2 * SLOW_GPU).runtime == 47
+
+
+def test_several_processes_have_a_gpu_and_a_core_each():
+    found = training_needs(CELL, Runtime(processes=4, workers=2), COST, None, None)
+    assert (found.gpu, found.cpus_per_task) == (4, 6)
+
+
+@given(
+    flops=st.floats(1, 1e20),
+    memory=st.integers(0, 10**12),
+    seconds=st.floats(0.1, 1e6),
+    known=st.sampled_from(["cost", "past", "nothing"]),
+)
+def test_another_attempt_has_twice_of_what_may_have_been_too_small(flops, memory, seconds, known):
+    cost = replace(COST, flops=flops, weights=memory) if known == "cost" else None
+    past = Past(memory / 2**20, seconds) if known == "past" else None
+    one, two = (training_needs(CELL, Runtime(), cost, past, None, attempt) for attempt in (1, 2))
+    assert (two.mem_mb, two.runtime, two.gpu) == (2 * one.mem_mb, 2 * one.runtime, one.gpu)
+    assert one.mem_mb >= PROCESS_MB
+    assert one.runtime * 60 >= (seconds if past else 0)
+
+
+def test_cells_are_small_when_their_like_were():
+    _, plan = make_up()
+    assert Estimates(plan).small
+    asked = Estimates(plan).training(cell_key(plan.cells[0]))
+    assert (asked.runtime, asked.mem_mb) == (3, PROCESS_MB)
+    for cell in plan.cells[:8]:
+        change_record(cell, seconds=3000.0)
+    assert not Estimates(plan).small
+
+
+def test_cells_of_which_nothing_is_known_are_not_taken_for_small():
+    values = {"name": "x", "grids": [{"name": "a", "dataset": "digits", "loss": "ce"}], "figures": []}
+    assert not Estimates(plan_of(parse_experiment(values, ""))).small
+
+
+@pytest.fixture(scope="module")
+def options():
+    command = [str(Path(sys.executable).with_name("snakemake")), "--help"]
+    return set(re.findall(r"--([a-z][a-z-]+)", subprocess.run(command, capture_output=True, text=True).stdout))
+
+
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in (ROOT / "profiles").glob("*/profile.yaml")))
+def test_profiles_say_what_snakemake_understands(name, options):
+    profile = yaml.safe_load((ROOT / "profiles" / name / "profile.yaml").read_text())
+    foreign = {
+        key for key in profile if key.startswith("kubernetes-")
+    }  # Its plugin is not installed with this project.
+    assert set(profile) - foreign <= options
+    assert bool(foreign) == (name == "kubernetes")
+
+
+def test_the_conda_environment_has_the_pinned_versions():
+    environment = yaml.safe_load((ROOT / "workflow/envs/clce_bench.yaml").read_text())
+    pins = set(environment["dependencies"][-1]["pip"])
+    normal = {re.sub("[-_.]+", "-", pin.lower()) for pin in (ROOT / "requirements.lock").read_text().splitlines()}
+    assert len(pins) > 20
+    assert {re.sub("[-_.]+", "-", pin.lower()) for pin in pins} <= normal
