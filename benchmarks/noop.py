@@ -68,6 +68,7 @@ def make_up_job(plan: Plan, verb: str, job: Job, modules: dict[str, str], machin
         "modules": modules,
         "started": now(),
         "seconds": 1.0,
+        "peak_memory_mib": 100,
     }
     if verb == "train":
         record["environment"] = machine

@@ -10,9 +10,9 @@ from itertools import islice
 
 from clce_bench.cells import Cell
 from clce_bench.cost import CellCost, costs_of
-from clce_bench.files import read_json
 from clce_bench.jobs import Plan, cell_key
 from clce_bench.recipes import Runtime
+from clce_bench.records import read_record
 from clce_bench.speed import measured, workload
 
 SLOW_CORE, SLOW_GPU = 5e9, 1e12
@@ -155,8 +155,8 @@ def _kind(cell: Cell) -> tuple[object, ...]:
 
 def _past(cells: Iterable[Cell]) -> Past | None:
     paths = (path for cell in cells if (path := cell.directory / "cell.json").exists())
-    records = [read_json(path) for path in islice(paths, SAMPLES)]
-    done = [record for record in records if record["status"] == "done"]
+    records = [read_record(path) or {} for path in islice(paths, SAMPLES)]
+    done = [record for record in records if record.get("status") == "done"]
     if not done:
         return None
     return Past(max(record["peak_memory_mib"] for record in done), max(record["seconds"] for record in done))
