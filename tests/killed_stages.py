@@ -63,7 +63,7 @@ def main():
 
     for verb in ("train", "evaluate"):
         Path(plan.jobs[verb][chosen(plan.jobs[verb])].output).unlink()
-    for verb in ORDER:
+    for verb in filter(plan.jobs.get, ORDER):
         key = chosen(plan.jobs[verb])
         job = plan.jobs[verb][key]
         Path(job.output).unlink(missing_ok=True)  # As Snakemake does before it starts a job.

@@ -35,7 +35,7 @@ def dry_run(folder, clone=ROOT, experiment="miniature.yaml"):
     dry = snakemake(folder, "-n", experiment=experiment, clone=clone)
     assert dry.returncode == 0, dry.stderr
     printed = dry.stdout + dry.stderr
-    blocks = re.findall(r"^(?:local)?rule (\w+):\n((?: .*\n)+)", printed, re.MULTILINE)
+    blocks = re.findall(r"^ *(?:local)?rule (\w+):\n((?: +\w+: .*\n)+)", printed, re.MULTILINE)
     found = set()
     for rule, details in blocks:
         key = re.search(r"wildcards: key=(\S+)", details)
@@ -255,7 +255,7 @@ def test_a_stage_that_is_killed_runs_again_and_alone(finished, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
     stages = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"node"')]
-    assert [stage["node"][0] for stage in stages] == list(ORDER)
+    assert [stage["node"][0] for stage in stages] == [verb for verb in ORDER if verb != "tune"]
     for stage in stages:
         assert stage["node"] in stage["before"]
         assert stage["killed"]

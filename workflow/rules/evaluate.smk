@@ -28,6 +28,8 @@ rule tune:
         studies=f"{FOLDER}/tuning.db",
     log:
         f"results/logs/tune/{PLAN.experiment.name}.log",
+    conda:
+        "../envs/clce_bench.yaml"
     params:
         job=own_job("tune"),
     shell:
