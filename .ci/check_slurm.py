@@ -1,0 +1,37 @@
+"""Runs the smoke experiment through a Slurm on loopback; its models must be the local run's, bit for bit."""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from clce_bench.cells import cells_of, union  # noqa: E402
+from clce_bench.loading import load_experiment  # noqa: E402
+from tests import slurm_cluster  # noqa: E402
+
+EXPERIMENT = ROOT / "experiments" / "smoke.yaml"
+BIN = Path(sys.executable).parent
+OPTIONS = (
+    *("--profile", str(ROOT / "profiles" / "slurm-nogpu"), "--snakefile", str(ROOT / "Snakefile"), "--quiet"),
+    *("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "1"),
+    *("--seconds-between-status-checks", "1", "--group-components", "small_cells=10"),
+)
+
+if missing := slurm_cluster.missing():
+    print(f"Not run through Slurm, which cannot be installed here: {', '.join(missing)}")
+    sys.exit()
+with tempfile.TemporaryDirectory() as folder, slurm_cluster.cluster(Path(folder), nodes=2) as cluster:
+    place = Path(folder, "run")
+    place.mkdir()
+    # What the cells cost decides how they are batched.
+    subprocess.run([BIN / "clce-bench", "plan", "--experiment", EXPERIMENT], cwd=place, check=True, capture_output=True)
+    command = [BIN / "snakemake", "--configfile", EXPERIMENT, *OPTIONS]
+    subprocess.run(command, cwd=place, env=cluster.environment, check=True)
+    cells = union(cells_of(load_experiment(EXPERIMENT)))
+    for cell in cells:
+        model = cell.directory / "model.safetensors"
+        assert (place / model).read_bytes() == (ROOT / model).read_bytes(), cell.name
+print(f"{len(cells)} cells through Slurm: the models of the local run, bit for bit")
