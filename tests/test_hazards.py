@@ -25,7 +25,7 @@ from clce_bench.losses import create_loss
 from clce_bench.recipes import Runtime
 from clce_bench.registry import load_dataset
 from clce_bench.report.headline import print_headline
-from clce_bench.report.warnings import warnings_of
+from clce_bench.report.warnings import _views
 from clce_bench.training import train
 from clce_bench.training.batches import epoch_batches
 from clce_bench.training.checkpoint import Checkpoints
@@ -253,9 +253,11 @@ def test_cells_with_and_without_a_hazard_are_never_mixed(changes, message):
 
 def test_fewer_views_for_cross_entropy_are_told_whoever_asked_for_them(tmp_path):
     summary = make_cells(tmp_path, {CE: 0.7, CLCE: 0.72})
-    assert not any("fewer views" in text for text in warnings_of(summary.assign(**{"recipe.views": 2}), ["main"]))
+    assert _views(summary.assign(**{"recipe.views": 2}), ["main"]) == ""
     summary["recipe.views"] = summary["loss"].map({"ce": 1, "clce": 2})
-    assert any("fewer views of an image" in text for text in warnings_of(summary, ["main"]))
+    assert "fewer views of an image" in _views(summary, ["main"])
+    # A hazard has its banner.
+    assert _views(summary.assign(hazards="unequal-views"), ["main"]) == ""
 
 
 def test_whoever_reads_the_results_is_told(capsys):

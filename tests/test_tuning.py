@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import optuna
@@ -16,6 +17,7 @@ from clce_bench.evaluation.tuning import Trial, best
 from clce_bench.files import read_json
 from clce_bench.jobs import plan_of
 from clce_bench.loading import load_experiment, parse_experiment
+from clce_bench.results.prune import leftovers
 from clce_bench.search import Tuning
 from clce_bench.trials import trials_of
 from tests.conftest import ROOT
@@ -135,6 +137,9 @@ def test_another_search_or_other_trials_decide_anew_and_an_equal_choice_gives_eq
     longer = parse(more, *GRIDS[1:])
     plan = plan_of(longer)
     assert plan.deciding
+    Path("longer.json").write_text(longer.model_dump_json(by_alias=True))
+    with pytest.raises(UserError, match="its trials have changed and must choose again"):
+        leftovers([Path("longer.json")])
     new = [cell for cell in plan.cells if not (cell.directory / "cell.json").exists()]
     assert len(new) == 2 * 2  # One more trial of each loss, in two folds.
     fill(plan, new)

@@ -97,7 +97,8 @@ def _checked(path: Path, expected: str) -> str:
 
 def _descriptions(plan: Plan, cells: list[Cell]) -> list[Path]:
     """Lists what describes that from which cells were made and on which they were measured: data, splits …"""
-    jobs = [plan.jobs[verb][cell_key(cell)] for verb in ("train", "evaluate") for cell in cells]
+    keys = [cell_key(cell) for cell in cells]
+    jobs = [plan.jobs[verb][key] for verb in ("train", "evaluate") for key in keys if key in plan.jobs[verb]]
     paths = {Path(path) for job in jobs for name, path in job.inputs.items() if name in SUPPORT}
     return sorted(path for path in paths if path.exists())
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from clce_bench.errors import UserError
 from clce_bench.files import read_json
 from clce_bench.jobs import RESULTS, Plan, plan_of
 from clce_bench.loading import load_experiment
@@ -45,9 +46,13 @@ def leftovers(experiments: Iterable[Path]) -> list[Leftover]:
         experiments: their files.
 
     Raises:
-        UserError: one of them cannot be read, so that nobody knows what it asks for.
+        UserError: one of them cannot be read, or its trials must choose again, so that nobody knows what it asks for.
     """
     plans = [plan_of(load_experiment(path)) for path in experiments]
+    for plan in plans:
+        if plan.deciding and (plan.folder / "tuning.json").exists():
+            why = "its trials have changed and must choose again before anybody knows which cells it asks for"
+            raise UserError(f"{plan.experiment.name}: {why}. Run it first.")
     kept = {path for plan in plans for path in _kept(plan)}
     kept |= {path for path in (RESULTS / "imports").glob("*.json") if _is_of_use(path, kept)}
     above = {parent for path in kept for parent in path.parents}

@@ -49,7 +49,10 @@ if workflow.remote_exec:
 
 FOLDER = str(PLAN.folder)
 ESTIMATES = Estimates(PLAN)
-CELLS = "small_cells" if ESTIMATES.small else "cells"
+# Jobs are batched where a profile says how many share one: on clusters.
+CELLS = None
+if workflow.remote_exec or workflow.group_settings.group_components:
+    CELLS = "small_cells" if ESTIMATES.small else "cells"
 
 # Jobs call clce-bench, which lies beside the Python that reads this file, whether its environment is active or not; in a
 # container it is on the path, and a conda environment has all but this package. How they run is told by a variable: as a
