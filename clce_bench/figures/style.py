@@ -98,8 +98,7 @@ def sentence_figure(reason: str) -> Drawing:
 def say(axes: Axes, reason: str) -> None:
     """Writes into a panel why it shows nothing."""
     axes.text(0.5, 0.5, fill(reason, 34), ha="center", va="center", transform=axes.transAxes)
-    axes.set_xticks([])
-    axes.set_yticks([])
+    axes.set_axis_off()
 
 
 def legend_below(canvas: Figure, axes: Axes) -> None:
