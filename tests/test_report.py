@@ -117,6 +117,12 @@ def test_other_code_behind_one_loss_is_a_mixture():
     )
 
 
+def test_a_page_without_tables_beside_it_is_refused(tmp_path):
+    experiment, _ = make_up(figures=[])
+    with pytest.raises(UserError, match="First: clce-bench summarize --experiment FILE --output"):
+        write_report(experiment, tmp_path / "elsewhere" / "report.html")
+
+
 def test_report_says_what_was_left_out_and_how_images_are_divided():
     experiment, plan = make_up()
     write_all(experiment, plan)

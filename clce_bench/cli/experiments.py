@@ -113,9 +113,9 @@ def summarize(path: Path, output: Path) -> None:
 @experiment_option
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="The .html file.")
 def report(path: Path, output: Path) -> None:
-    """Write the report page.
+    """Write the report page beside an experiment's tables.
 
-    Example: clce-bench report --output /tmp/report.html
+    Example: clce-bench report --output results/experiments/default/report.html
     """
     from clce_bench.jobs import plan_of
     from clce_bench.loading import load_experiment

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from clce_bench import __version__
 from clce_bench.config import Experiment
 from clce_bench.data.overlap import overlap_of
+from clce_bench.errors import UserError
 from clce_bench.evaluation.verdicts import Verdict, read_verdicts
 from clce_bench.files import read_json, write_text
 from clce_bench.jobs import Plan, plan_of
@@ -29,8 +30,15 @@ LARGEST_SVG = 1_000_000
 
 
 def write_report(experiment: Experiment, output: Path) -> None:
-    """Writes the page from the summary and the figures that lie beside it, and from the cells' own files."""
+    """Writes the page from the summary and the figures that lie beside it, and from the cells' own files.
+
+    Raises:
+        UserError: there is no summary beside it.
+    """
     plan = plan_of(experiment)
+    if not output.with_name("summary.parquet").exists():
+        make = f"clce-bench summarize --experiment FILE --output {output.parent}"
+        raise UserError(f"--output: {output}: the page lies beside the tables, and there are none. First: {make}")
     summary = pd.read_parquet(output.with_name("summary.parquet"))
     comparisons = pd.read_parquet(output.with_name("comparisons.parquet"))
     parts = {suffix: _beside(f"page.{suffix}") for suffix in ("html", "css", "js")}
