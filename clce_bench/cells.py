@@ -52,7 +52,8 @@ class Cell(Section):
             del spec["recipe"]["projection_size"]
         if self.recipe.optimizer == "adamw":
             del spec["recipe"]["momentum"]
-        del spec["recipe"]["augmentation"]  # It has done its part when the cell was made.
+        # They have done their part when the cell was made.
+        del spec["recipe"]["augmentation"], spec["recipe"]["equal_compute"]
         if not self.hazards:
             del spec["hazards"]
         if self.split.images_per_class is None:
@@ -218,6 +219,8 @@ def _cell(
         raise UserError(f"grids: {_reason(error)}") from None
     weight = 0.0 if loss["name"] == "ce" else weight
     augmentation = recipe.augmentation or prepared.augmentation
+    if weight == 0 and not recipe.equal_compute:
+        recipe = recipe.model_copy(update={"views": 1})
     applied = apply_hazards(grid.hazards, loss["name"], weight, recipe, augmentation)
     return Cell(
         dataset=dataset,

@@ -30,6 +30,17 @@ def test_cross_entropy_is_every_loss_at_lambda_zero():
     assert names({"loss": ["ce", "clce", "tcl"], "lambda": 0}) == names({"loss": "ce", "lambda": [0.5, 0.9]})
 
 
+def test_cross_entropy_has_the_views_of_the_others_unless_told_not_to():
+    def views(**recipe):
+        cells = union(cells_of(experiment({"loss": ["ce", "clce"], "recipe": {"views": 3, **recipe}})))
+        return {cell.loss["name"]: cell.recipe.views for cell in cells}
+
+    assert views() == views(equal_compute=True) == {"ce": 3, "clce": 3}
+    assert views(equal_compute=False) == {"ce": 1, "clce": 3}
+    # It is no part of a cell: only what follows from it is.
+    assert names({"loss": "ce", "recipe": {"equal_compute": False}}) == names({"loss": "ce", "recipe": {"views": 1}})
+
+
 def test_duplicates_collapse_over_grids():
     one = {"loss": "clce", "lambda": [0.1, 0.9]}
     assert names(one, {"loss": ["clce", "tcl"], "lambda": 0.9}) == sorted(
