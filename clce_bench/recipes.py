@@ -104,7 +104,7 @@ class Recipe(Section):
     views: Annotated[int, Field(ge=1)] = 2
     """Augmented views per image in a batch; cross-entropy sees all of them too."""
     equal_compute: bool = True
-    """Whether cross-entropy alone gets as many views as the contrastive losses; else it gets one, and the report warns."""
+    """Whether cross-entropy alone gets as many views as the contrastive losses; else it gets one."""
     augmentation: NamedAugmentation | None = None
     """Instead of the data set's own."""
     projection_size: Annotated[int, Field(ge=2)] = 128
