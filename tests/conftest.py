@@ -18,6 +18,11 @@ DATASETS.update({"tiny": "tests.tiny:TINY", "tiny-fs": "tests.tiny:TINY_FEW_SHOT
 ROOT = Path(__file__).parent.parent
 
 
+def pytest_collection_modifyitems(items):
+    """What mostly waits, for a cluster, comes first: other tests run meanwhile."""
+    items.sort(key=lambda item: item.path.name != "test_slurm.py")
+
+
 @pytest.fixture(autouse=True)
 def in_a_folder_of_its_own(tmp_path, monkeypatch):
     """Paths of results start at the working directory, so no test may work in the checkout."""
