@@ -49,10 +49,8 @@ if workflow.remote_exec:
 
 FOLDER = str(PLAN.folder)
 ESTIMATES = Estimates(PLAN)
-# Jobs are batched where a profile says how many share one: on clusters.
-CELLS = None
-if workflow.remote_exec or workflow.group_settings.group_components:
-    CELLS = "small_cells" if ESTIMATES.small else "cells"
+# Cells are batched on clusters only, though a dry run shows the batches anywhere.
+CELLS = "small_cells" if ESTIMATES.small else "cells"
 
 # Jobs call clce-bench, which lies beside the Python that reads this file, whether its environment is active or not; in a
 # container it is on the path, and a conda environment has all but this package. How they run is told by a variable: as a
