@@ -5,13 +5,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+from clce_bench.cells import cells_of, union
+from clce_bench.loading import load_experiment
+from tests import slurm_cluster
+
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-
-from clce_bench.cells import cells_of, union  # noqa: E402
-from clce_bench.loading import load_experiment  # noqa: E402
-from tests import slurm_cluster  # noqa: E402
-
 EXPERIMENT = ROOT / "experiments" / "smoke.yaml"
 BIN = Path(sys.executable).parent
 OPTIONS = (

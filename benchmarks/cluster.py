@@ -1,6 +1,6 @@
 """Which share of a job's time on a cluster is spent in cells: cells with jobs of their own against cells in batches.
 
-Run ``python benchmarks/cluster.py`` in the repository, where Slurm and munge are installed: it starts a cluster of one
+Run ``python -m benchmarks.cluster`` in the repository, where Slurm and munge are installed: it starts a cluster of one
 node on loopback, prints a table and writes docs/benchmarks/cluster.md.
 """
 
@@ -16,15 +16,13 @@ from typing import Any
 
 import yaml
 
+from clce_bench.cost import costs_of
+from clce_bench.files import read_json
+from clce_bench.jobs import plan_of
+from clce_bench.loading import load_experiment
+from tests.slurm_cluster import Cluster, cluster
+
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
-
-from clce_bench.cost import costs_of  # noqa: E402
-from clce_bench.files import read_json  # noqa: E402
-from clce_bench.jobs import plan_of  # noqa: E402
-from clce_bench.loading import load_experiment  # noqa: E402
-from tests.slurm_cluster import Cluster, cluster  # noqa: E402
-
 PAGE = ROOT / "docs" / "benchmarks" / "cluster.md"
 OPTIONS = "--slurm-status-command squeue --slurm-init-seconds-before-status-checks 1 --seconds-between-status-checks 1"
 
@@ -83,7 +81,7 @@ def main() -> None:
             lines.append(f"| {batch} | {inside:.0f} | {jobs:.0f} | {100 * inside / jobs:.0f} % | {whole:.0f} |")
             print(lines[-1], flush=True)
     text = (
-        f"# Small cells on a cluster\n\nMeasured {date.today()} with `python benchmarks/cluster.py` on {os.cpu_count()}"
+        f"# Small cells on a cluster\n\nMeasured {date.today()} with `python -m benchmarks.cluster` on {os.cpu_count()}"
         f" CPU cores, {platform.system()}, Python {platform.python_version()}: {options.cells} cells of the default"
         " experiment's size through a Slurm on loopback with one node of one core.\n\n"
         "| cells per job | s in cells | s of the jobs | share | s of the workflow |\n| --- | --- | --- | --- | --- |\n"
