@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlparse
 import pandas as pd
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
 
 from clce_bench.evaluation.verdicts import Finding, Verdict, write_verdicts
 from clce_bench.report.page import write_report
@@ -131,7 +132,7 @@ def test_filters_leave_what_was_asked_for_and_reset(page):
     page.get_by_label("Any text").fill("no such thing")
     assert column(page, table, "loss") == []
     page.get_by_role("button", name="Show all").click()
-    page.wait_for_function("document.querySelectorAll('tr[hidden]').length === 0")
+    expect(page.locator("tr[hidden]")).to_have_count(0)
     assert column(page, table, "loss") == every
 
 
