@@ -15,6 +15,8 @@ FOLDER = RESULTS / "costs"
 """Counts and measurements, which can be deleted and made again."""
 
 _STATE = {"adamw": 2, "sgd": 1, "lars": 1}
+PROBE_PASSES, PROBE_IMAGES = 400, 200_000
+"""What the linear probe takes: passes over features (four strengths in about a hundred iterations), images at most."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class CellCost:
         row: bytes of activations per row that the network sees at once.
         rows: rows that the network sees at once, at most.
         disk: bytes of the cell's results.
+        probe: operations of the linear probe, by far the longest part of evaluation where there are many images.
+        evaluation: bytes that evaluation holds at once.
     """
 
     flops: float
@@ -34,6 +38,8 @@ class CellCost:
     row: int
     rows: int
     disk: int
+    probe: float
+    evaluation: int
 
     @property
     def memory(self) -> int:
@@ -102,6 +108,8 @@ def cell_cost(cell: Cell, source: Dataset, profile: Profile, micro_batch: int | 
         row=profile.activations,
         rows=at_once,
         disk=4 * trained + features + logits,
+        probe=PROBE_PASSES * 4 * min(train, PROBE_IMAGES) * wide * classes,
+        evaluation=features + logits + 3 * 2 * features,  # As stored, and in float32: all, a part, that part scaled.
     )
 
 
@@ -127,14 +135,26 @@ def costs_of(plan: Plan, count: bool = True) -> dict[str, CellCost]:
     }
 
 
-def features_cost(plan: Plan) -> tuple[float, int]:
-    """Estimates what the outputs of frozen trunks cost, each computed once: operations, and bytes of disk."""
+def features_costs(plan: Plan, count: bool = True) -> dict[str, tuple[float, int]]:
+    """Estimates what the outputs of frozen trunks cost, each computed once.
+
+    Args:
+        plan: the experiment.
+        count: as for :func:`costs_of`.
+
+    Returns:
+        Operations and bytes of disk, by the key of the job ``features``.
+    """
     found: dict[str, tuple[float, int]] = {}
     for cell in plan.cells:
         path = plan.jobs["train"][cell_key(cell)].inputs.get("features")
-        if path and path not in found:
-            source, profile = load_dataset(cell.dataset), profile_of(cell.backbone, cell.size)
+        key = str(Path(path).parent.relative_to(RESULTS / "features")) if path else ""
+        if not path or key in found:
+            continue
+        profile = profile_of(cell.backbone, cell.size) if count else _counted(cell.backbone, cell.size)
+        if profile:
+            source = load_dataset(cell.dataset)
             pool = source.train_images * cell.split.folds // (cell.split.folds - 1)
             images = (source.image_count or pool) + cell.backbone.cached_views * pool
-            found[path] = images * profile.trunk, images * profile.stored
-    return sum(flops for flops, _ in found.values()), sum(size for _, size in found.values())
+            found[key] = images * profile.trunk, images * profile.stored
+    return found

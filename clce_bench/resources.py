@@ -9,7 +9,7 @@ from functools import cached_property
 from itertools import islice
 
 from clce_bench.cells import Cell
-from clce_bench.cost import CellCost, costs_of
+from clce_bench.cost import CellCost, costs_of, features_costs
 from clce_bench.jobs import Plan, cell_key
 from clce_bench.recipes import Runtime
 from clce_bench.records import read_record
@@ -21,6 +21,8 @@ PROCESS_MB = 2_000
 """Of a process that has imported torch and holds a data set's small arrays."""
 UNKNOWN_MB, UNKNOWN_SECONDS = 16_000, 4 * 3600.0
 """Of a cell of which neither a count nor a trained one of its kind is there."""
+FEATURES_MB = 8_000
+"""Of a frozen trunk, which sees 64 images at a time, and of what the system keeps of the file that is written."""
 MARGIN = 1.5
 SMALL_SECONDS = 120.0
 """A cell below shares a cluster's job with others: starting a job of its own would take as long as the cell."""
@@ -46,10 +48,17 @@ class Needs:
 
 @dataclass(frozen=True)
 class Past:
-    """The largest of what some trained cells of one kind took: MiB of main memory, seconds."""
+    """The largest of what some trained cells of one kind took.
+
+    Attributes:
+        memory: MiB of main memory in training.
+        seconds: of training.
+        evaluation: seconds of evaluation; ``None`` if none was evaluated.
+    """
 
     memory: float
     seconds: float
+    evaluation: float | None = None
 
 
 def expected_seconds(cost: CellCost | None, past: Past | None, speed: float | None, gpu: bool) -> float | None:
@@ -84,12 +93,39 @@ def training_needs(
         memory = UNKNOWN_MB
     # Images that are decoded for each view take processes of their own beside a GPU.
     loaders = 7 if gpus and runtime.workers is None and cell.backbone.freeze == "none" else runtime.workers or 0
-    return Needs(
-        mem_mb=math.ceil(max(PROCESS_MB, memory)) * 2 ** (attempt - 1),
-        runtime=math.ceil(2 + MARGIN * seconds / 60) * 2 ** (attempt - 1),
-        cpus_per_task=runtime.processes + loaders,
-        gpu=gpus,
-    )
+    cores = runtime.processes + loaders
+    return _scaled(max(PROCESS_MB, memory), 2 * 60 + MARGIN * seconds, cores, gpus, attempt)
+
+
+def evaluation_needs(cost: CellCost | None, past: Past | None, attempt: int = 1) -> Needs:
+    """Says what evaluating a cell asks for: one core, as its bits must not depend on how many there are.
+
+    Args:
+        cost: as counted, if it was.
+        past: what cells of its kind took, if there are any.
+        attempt: from 1; each further one has twice the memory and time.
+    """
+    guess = cost.probe / SLOW_CORE if cost else UNKNOWN_SECONDS
+    seconds = past.evaluation if past and past.evaluation is not None else guess
+    memory = PROCESS_MB + MARGIN * cost.evaluation / 1e6 if cost else UNKNOWN_MB
+    return _scaled(memory, 2 * 60 + MARGIN * seconds, 1, 0, attempt)
+
+
+def features_needs(flops: float | None, gpus: int, attempt: int = 1) -> Needs:
+    """Says what computing the outputs of a frozen trunk asks for.
+
+    Args:
+        flops: operations, if counted.
+        gpus: 0 or 1.
+        attempt: from 1; each further one has twice the memory and time.
+    """
+    seconds = UNKNOWN_SECONDS if flops is None else flops / (SLOW_GPU if gpus else SLOW_CORE)
+    return _scaled(FEATURES_MB, 10 * 60 + MARGIN * seconds, 1, gpus, attempt)
+
+
+def _scaled(memory: float, seconds: float, cores: int, gpus: int, attempt: int) -> Needs:
+    more = 2 ** (attempt - 1)
+    return Needs(math.ceil(memory) * more, math.ceil(seconds / 60) * more, cores, gpus)
 
 
 def gpus_of(runtime: Runtime) -> int:
@@ -121,20 +157,29 @@ class Estimates:
     def _costs(self) -> dict[str, CellCost]:
         return costs_of(self._plan, count=False)
 
+    @cached_property
+    def _features(self) -> dict[str, tuple[float, int]]:
+        return features_costs(self._plan, count=False)
+
     def training(self, key: str, attempt: int = 1) -> Needs:
         """Says what the ``train`` job of this name asks for, see :func:`training_needs`."""
         cell, runtime = self._cells[key], self._plan.experiment.runtime
         return training_needs(cell, runtime, self._costs.get(cell.name), self._past_of(cell), _speed(cell), attempt)
 
-    @property
-    def gpu(self) -> int:
-        """One GPU for a job that uses one, unless the experiment wants none."""
-        return min(1, gpus_of(self._plan.experiment.runtime))
+    def evaluation(self, key: str, attempt: int = 1) -> Needs:
+        """Says what the ``evaluate`` job of this name asks for, see :func:`evaluation_needs`."""
+        cell = self._cells[key]
+        return evaluation_needs(self._costs.get(cell.name), self._past_of(cell), attempt)
+
+    def features(self, key: str, attempt: int = 1) -> Needs:
+        """Says what the ``features`` job of this name asks for, see :func:`features_needs`."""
+        flops, _ = self._features.get(key, (None, 0))
+        return features_needs(flops, min(1, gpus_of(self._plan.experiment.runtime)), attempt)
 
     @property
     def small(self) -> bool:
         """Whether all cells are known to be small, so that batches of them pay."""
-        gpu = self.gpu > 0
+        gpu = gpus_of(self._plan.experiment.runtime) > 0
         found = [
             expected_seconds(self._costs.get(cells[0].name), self._past_of(cells[0]), _speed(cells[0]), gpu)
             for cells in self._kinds.values()
@@ -154,12 +199,14 @@ def _kind(cell: Cell) -> tuple[object, ...]:
 
 
 def _past(cells: Iterable[Cell]) -> Past | None:
-    paths = (path for cell in cells if (path := cell.directory / "cell.json").exists())
-    records = [read_record(path) or {} for path in islice(paths, SAMPLES)]
-    done = [record for record in records if record.get("status") == "done"]
+    folders = (cell.directory for cell in cells if (cell.directory / "cell.json").exists())
+    records = {folder: read_record(folder / "cell.json") or {} for folder in islice(folders, SAMPLES)}
+    done = {folder: record for folder, record in records.items() if record.get("status") == "done"}
     if not done:
         return None
-    return Past(max(record["peak_memory_mib"] for record in done), max(record["seconds"] for record in done))
+    memory, seconds = (max(record[name] for record in done.values()) for name in ("peak_memory_mib", "seconds"))
+    evaluations = [record["seconds"] for folder in done if (record := read_record(folder / "metrics.json"))]
+    return Past(memory, seconds, max(evaluations, default=None))
 
 
 def _speed(cell: Cell) -> float | None:

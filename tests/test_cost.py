@@ -11,8 +11,9 @@ import torch
 from clce_bench.cells import cells_of, union
 from clce_bench.cli import command_status
 from clce_bench.config import Backbone
-from clce_bench.cost import FOLDER, Profile, cell_cost, costs_of, features_cost, profile_of
+from clce_bench.cost import FOLDER, PROBE_IMAGES, Profile, cell_cost, costs_of, features_costs, profile_of
 from clce_bench.errors import UserError
+from clce_bench.evaluation import evaluate
 from clce_bench.files import write_json
 from clce_bench.jobs import plan_of
 from clce_bench.loading import load_experiment, parse_experiment
@@ -108,7 +109,20 @@ def test_outputs_of_frozen_trunks_count_once():
     plan = plan_of(parse_experiment({"name": "t", "backbone": backbone, "grids": [grid]}, ""))
     each = profile_of(plan.cells[0].backbone, 64)
     images = (load_dataset("digits").image_count or 1345) + 3 * 1345
-    assert features_cost(plan) == (images * each.trunk, images * each.stored)
+    assert features_costs(plan) == dict.fromkeys(plan.jobs["features"], (images * each.trunk, images * each.stored))
+    assert len(plan.jobs["features"]) == 1
+
+
+def test_the_probe_takes_part_of_a_large_training_set():
+    assert PROBE_IMAGES == evaluate.PROBE_IMAGES
+    each = Profile(0, 0, 100, 0, 0, 0, 0, 0)
+    values = {"name": "t", "grids": [{"name": "g", "dataset": ["digits", "imagenet"], "loss": "ce"}]}
+    small, large = plan_of(parse_experiment(values, "")).cells
+    images = {"digits": 1076, "imagenet": PROBE_IMAGES}
+    for cell in (small, large):
+        source = load_dataset(cell.dataset)
+        assert cell_cost(cell, source, each).probe == 1600 * images[cell.dataset] * 100 * source.class_count
+    assert cell_cost(large, source, each).evaluation > cell_cost(large, source, each).disk
 
 
 def test_hours_are_operations_over_speed():

@@ -8,6 +8,7 @@ from sklearn.metrics import silhouette_score, top_k_accuracy_score
 from clce_bench.evaluation import evaluate
 from clce_bench.evaluation.evaluate import evaluate_cell
 from clce_bench.evaluation.fewshot import logistic_regression, nearest_centroid
+from clce_bench.evaluation.probe import linear_probe
 from clce_bench.files import read_json, sha256_of, write_json
 from tests.test_fewshot import draw
 
@@ -108,6 +109,25 @@ def test_geometry_of_many_images_looks_at_the_same_part_for_all_cells(tmp_path, 
     assert arrays["cosine_positive"].sum() + arrays["cosine_negative"].sum() == 12 * 11
     assert len(arrays["cosine_positive"]) == len(arrays["classes"])
     assert first["alignment"] == pytest.approx(again["alignment"])
+
+
+def test_the_probe_of_many_images_is_fitted_to_the_same_part_for_all_cells(tmp_path, monkeypatch):
+    fitted = []
+
+    def probe(features, labels, train, validation):
+        fitted.append(train)
+        return linear_probe(features, labels, train, validation)
+
+    monkeypatch.setattr(evaluate, "linear_probe", probe)
+    for most in (1000, 12, 12):
+        monkeypatch.setattr(evaluate, "PROBE_IMAGES", most)
+        folder = tmp_path / str(len(fitted))
+        folder.mkdir()
+        write_cell(folder)
+    every, part, again = fitted
+    assert len(every) > len(part) == len(set(part)) == 12
+    assert set(part) < set(every)
+    np.testing.assert_array_equal(part, again)
 
 
 def test_a_diverged_cell_has_no_metrics(tmp_path):

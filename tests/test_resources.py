@@ -15,14 +15,25 @@ from clce_bench.cost import CellCost
 from clce_bench.jobs import cell_key, plan_of
 from clce_bench.loading import parse_experiment
 from clce_bench.recipes import Runtime
-from clce_bench.resources import PROCESS_MB, SLOW_GPU, Estimates, Past, training_needs
+from clce_bench.resources import (
+    PROCESS_MB,
+    SLOW_CORE,
+    SLOW_GPU,
+    Estimates,
+    Past,
+    evaluation_needs,
+    features_needs,
+    training_needs,
+)
 from tests.conftest import ROOT
 from tests.made_up import change_record, make_up
 
 CELL = plan_of(
     parse_experiment({"name": "x", "grids": [{"name": "a", "dataset": "digits", "loss": "ce"}], "figures": []}, "")
 ).cells[0]
-COST = CellCost(flops=3600 * SLOW_GPU, weights=10**9, row=10**7, rows=100, disk=0)
+COST = CellCost(
+    flops=3600 * SLOW_GPU, weights=10**9, row=10**7, rows=100, disk=0, probe=3600 * SLOW_CORE, evaluation=10**10
+)
 
 
 def test_an_hour_of_a_slow_gpu_asks_for_more_than_an_hour():
@@ -60,6 +71,29 @@ def test_another_attempt_has_twice_of_what_may_have_been_too_small(flops, memory
     assert (two.mem_mb, two.runtime, two.gpu) == (2 * one.mem_mb, 2 * one.runtime, one.gpu)
     assert one.mem_mb >= PROCESS_MB
     assert one.runtime * 60 >= (seconds if past else 0)
+
+
+def test_evaluation_asks_for_the_time_of_its_probe_until_others_of_its_kind_were_evaluated():
+    guessed = evaluation_needs(COST, None)
+    assert (guessed.runtime, guessed.mem_mb, guessed.cpus_per_task, guessed.gpu) == (92, PROCESS_MB + 15_000, 1, 0)
+    assert evaluation_needs(COST, Past(4000, 600)) == guessed
+    assert evaluation_needs(COST, Past(4000, 600, evaluation=40)).runtime == 3
+    assert evaluation_needs(COST, None, attempt=2).runtime == 2 * guessed.runtime
+
+
+def test_features_ask_for_the_time_of_their_operations():
+    assert features_needs(3600 * SLOW_GPU, gpus=1).runtime == 100
+    assert features_needs(3600 * SLOW_CORE, gpus=0).runtime == 100
+    assert features_needs(None, gpus=0).runtime == 10 + 1.5 * 240
+
+
+def test_evaluation_and_features_of_a_plan():
+    _, plan = make_up()
+    found = Estimates(plan)
+    key = cell_key(plan.cells[0])
+    assert found.evaluation(key).runtime == found.training(key).runtime == 3
+    for features in plan.jobs["features"]:
+        assert found.features(features, attempt=2).runtime == 2 * found.features(features).runtime
 
 
 def test_cells_are_small_when_their_like_were():

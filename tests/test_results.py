@@ -230,8 +230,12 @@ def test_leftovers_of_killed_and_finished_runs_are_found(tidy):
     Path("results/mine.txt").write_text("not the benchmark's")
     Path("results/logs/train/digits").mkdir(parents=True)
     Path("results/logs/train/digits/old.log").write_text("old")
+    links = finished_cell / "finished"  # As a batch on a cluster leaves them where it failed.
+    links.mkdir()
+    (links / "cell.json").hardlink_to(finished_cell / "cell.json")
     checkpoints, killed = finished_cell / "checkpoints", finished_cell.parent / f".{finished_cell.name}.abc"
-    assert unasked() == {str(checkpoints), str(killed), "results/logs/train/digits"}
+    assert unasked() == {str(checkpoints), str(killed), str(links), "results/logs/train/digits"}
+    assert links / "cell.json" not in all_records()
     (leftover,) = (one for one in leftovers([Path("config.yaml"), Path("experiments/other.yaml")]) if one.bytes == 10)
     assert leftover.path == checkpoints
 

@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from clce_bench.cost import costs_of, features_cost
+from clce_bench.cost import costs_of, features_costs
 from clce_bench.data.fetch import readable
 from clce_bench.data.needs import needs_of, unprepared
 from clce_bench.jobs import RESULTS, Plan, cell_key
@@ -78,8 +78,8 @@ def print_costs(reruns: Reruns) -> None:
         table.add_row(dataset, backbone, str(len(members)), operations, *sizes, str(largest.rows), results)
     console = wide_console()
     console.print(table)
-    flops, stored = features_cost(plan)
-    if stored:
+    if trunks := features_costs(plan).values():
+        flops, stored = map(sum, zip(*trunks, strict=True))
         console.print(f"Outputs of frozen trunks: {_operations(flops)}, {readable(stored)} of disk.")
     console.print(
         "Memory of the largest cell: weights, gradients and optimiser, and per row that the network sees at once"

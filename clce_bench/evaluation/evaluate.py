@@ -23,6 +23,8 @@ from clce_bench.seeds import seed_for
 
 GEOMETRY_IMAGES = 10_000
 """Test images, at most, whose pairs are looked at; of larger sets a random part, the same for all cells."""
+PROBE_IMAGES = 200_000
+"""Training images, at most, to which the linear probe is fitted; of larger sets a random part, as above."""
 
 
 class Measured(NamedTuple):
@@ -122,7 +124,8 @@ def classify(
         if logits.shape[1] > 5:
             correct["top5"] = classification.in_top(logits, truth, 5)
         metrics["ece"] = classification.calibration_error(logits, truth)
-    probe = linear_probe(features, labels[rows], train, validation)
+    fitted = train[_at_most(PROBE_IMAGES, len(train), "probe")]
+    probe = linear_probe(features, labels[rows], fitted, validation)
     correct["probe_top1"] = probe.predict(features[test]) == labels[parts["test"]]
     means = classification.nearest_class_mean(features[train], labels[parts["train"]], features[test])
     correct["ncm_top1"] = means == labels[parts["test"]]
@@ -165,10 +168,8 @@ def embedding_geometry(features: NDArray[np.float32], labels: NDArray[np.int64])
         labels: their classes, numbered from 0.
     """
     classes = int(labels.max()) + 1
-    if len(features) > GEOMETRY_IMAGES:
-        rng = np.random.default_rng(seed_for("geometry", images=len(features)))
-        chosen = np.sort(rng.choice(len(features), GEOMETRY_IMAGES, replace=False))
-        features, labels = features[chosen], labels[chosen]
+    chosen = _at_most(GEOMETRY_IMAGES, len(features), "geometry")
+    features, labels = features[chosen], labels[chosen]
     unit = normalise(features)
     pairs = geometry.pairs(unit, labels, classes)
     variances = geometry.principal_variances(features)
@@ -183,3 +184,10 @@ def embedding_geometry(features: NDArray[np.float32], labels: NDArray[np.int64])
     }
     arrays = {"cosine_edges": geometry.EDGES, "cosine_positive": pairs.positive, "cosine_negative": pairs.negative}
     return Measured(metrics, arrays)
+
+
+def _at_most(most: int, images: int, purpose: str) -> NDArray[np.int64]:
+    """Chooses so many of the images, in their order: the same ones wherever there are as many images."""
+    if images <= most:
+        return np.arange(images)
+    return np.sort(np.random.default_rng(seed_for(purpose, images=images)).choice(images, most, replace=False))

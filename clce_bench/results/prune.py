@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from clce_bench import finished
 from clce_bench.errors import UserError
 from clce_bench.files import read_json
 from clce_bench.jobs import RESULTS, Plan, plan_of
@@ -118,7 +119,8 @@ def _inside(cell: Path) -> Iterator[Path]:
     """Lists what a cell does not need any more once it is finished."""
     linked = cell.resolve() != RESULTS.resolve() / cell.relative_to(RESULTS)
     if (cell / "cell.json").exists() and not linked:
-        yield from (path for path in (cell / "checkpoints", cell / "failure.txt") if path.exists())
+        names = ("checkpoints", "failure.txt", finished.FOLDER)
+        yield from (path for name in names if (path := cell / name).exists())
 
 
 def _why(path: Path, kept: set[Path]) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from clce_bench import finished
 from clce_bench.errors import UserError
 from clce_bench.jobs import RESULTS, Plan
 from clce_bench.records import record_path
@@ -34,8 +35,10 @@ def all_records() -> Iterator[Path]:
             for pattern in ("cell.json", "metrics.json", "*.job.json")
             for path in (RESULTS / folder).rglob(pattern)
         )
-        # Hidden folders are what a job or an import has not finished.
-        yield from sorted(path for path in found if not any(part.startswith(".") for part in path.parts))
+        # Hidden folders are what a job or an import has not finished, links a second name of what is listed anyway.
+        yield from sorted(
+            path for path in found if not any(part.startswith(".") or part == finished.FOLDER for part in path.parts)
+        )
 
 
 def refuse_if_running() -> None:

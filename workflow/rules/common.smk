@@ -97,10 +97,10 @@ def own_inputs_of(verb):
     return inputs_of(verb, PLAN.experiment.name)
 
 
-def training_needs(name):
-    """Gives what training a cell asks a cluster for."""
+def needs(stage, name):
+    """Gives what a job of a stage asks a cluster for."""
     return lambda wildcards, attempt: getattr(
-        ESTIMATES.training(wildcards.key, attempt), name
+        getattr(ESTIMATES, stage)(wildcards.key, attempt), name
     )
 
 

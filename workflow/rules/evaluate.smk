@@ -11,8 +11,8 @@ rule evaluate:
     conda:
         "../envs/clce_bench.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 4_000 * attempt,
-        runtime=lambda wildcards, attempt: 5 * attempt,
+        mem_mb=needs("evaluation", "mem_mb"),
+        runtime=needs("evaluation", "runtime"),
     params:
         job=job_of("evaluate"),
     shell:

@@ -28,9 +28,9 @@ rule features:
         "../envs/clce_bench.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 8_000 * attempt,
-        runtime=lambda wildcards, attempt: 120 * attempt,
-        gpu=ESTIMATES.gpu,
+        mem_mb=needs("features", "mem_mb"),
+        runtime=needs("features", "runtime"),
+        gpu=needs("features", "gpu"),
     params:
         job=job_of("features"),
     shell:
@@ -54,10 +54,10 @@ rule train:
         "../envs/clce_bench.yaml"
     threads: 1
     resources:
-        mem_mb=training_needs("mem_mb"),
-        runtime=training_needs("runtime"),
-        cpus_per_task=training_needs("cpus_per_task"),
-        gpu=training_needs("gpu"),
+        mem_mb=needs("training", "mem_mb"),
+        runtime=needs("training", "runtime"),
+        cpus_per_task=needs("training", "cpus_per_task"),
+        gpu=needs("training", "gpu"),
     params:
         job=job_of("train"),
     shell:
