@@ -14,8 +14,7 @@ EXPERIMENT = ROOT / "experiments" / "smoke.yaml"
 BIN = Path(sys.executable).parent
 OPTIONS = (
     *("--profile", str(ROOT / "profiles" / "slurm-nogpu"), "--snakefile", str(ROOT / "Snakefile"), "--quiet"),
-    *("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "1"),
-    *("--seconds-between-status-checks", "1", "--group-components", "small_cells=10"),
+    *("--slurm-status-command", "squeue", "--group-components", "small_cells=10"),
 )
 
 if missing := slurm_cluster.missing():
@@ -26,7 +25,7 @@ with tempfile.TemporaryDirectory() as folder, slurm_cluster.cluster(Path(folder)
     place.mkdir()
     # What the cells cost decides how they are batched.
     subprocess.run([BIN / "clce-bench", "plan", "--experiment", EXPERIMENT], cwd=place, check=True, capture_output=True)
-    command = [BIN / "snakemake", "--configfile", EXPERIMENT, *OPTIONS]
+    command = [sys.executable, ROOT / "tests" / "impatient_snakemake.py", "--configfile", EXPERIMENT, *OPTIONS]
     subprocess.run(command, cwd=place, env=cluster.environment, check=True)
     cells = union(cells_of(load_experiment(EXPERIMENT)))
     for cell in cells:

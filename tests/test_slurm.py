@@ -43,10 +43,7 @@ EXPERIMENT = {
     "grids": [{"name": "slow", "dataset": "digits", "loss": "slow_loss:Slow", "seed": [0, 1, 2, 3, 4, 5]}],
     "figures": [],
 }
-OPTIONS = (
-    *("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "1"),
-    *("--seconds-between-status-checks", "1", "--latency-wait", "5"),
-)
+OPTIONS = ("--slurm-status-command", "squeue", "--latency-wait", "5")
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +54,7 @@ def cluster(tmp_path_factory):
 
 def workflow(cluster, folder, *arguments, **environment):
     """Starts the workflow from a folder that looks like a user's, on the cluster."""
-    command = [str(Path(sys.executable).with_name("snakemake")), "--snakefile", str(ROOT / "Snakefile")]
+    command = [sys.executable, str(ROOT / "tests" / "impatient_snakemake.py"), "--snakefile", str(ROOT / "Snakefile")]
     command += ["--profile", str(ROOT / "profiles" / "slurm-nogpu"), *OPTIONS, *arguments]
     log = (folder / "snakemake.log").open("a")
     return subprocess.Popen(command, cwd=folder, env={**cluster.environment, **environment}, stdout=log, stderr=log)
