@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -40,7 +39,7 @@ EXPERIMENT = {
     "datasets": {"digits": {"size": 16}},
     "recipe": {"epochs": 2},
     "runtime": {"checkpoint_seconds": 1},
-    "grids": [{"name": "slow", "dataset": "digits", "loss": "slow_loss:Slow", "seed": [0, 1, 2, 3, 4, 5]}],
+    "grids": [{"name": "slow", "dataset": "digits", "loss": "slow_loss:Slow", "seed": [*range(8)]}],
     "figures": [],
 }
 OPTIONS = ("--slurm-status-command", "squeue", "--latency-wait", "5")
@@ -48,7 +47,7 @@ OPTIONS = ("--slurm-status-command", "squeue", "--latency-wait", "5")
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    with slurm_cluster.cluster(tmp_path_factory.mktemp("slurm"), nodes=3) as own:
+    with slurm_cluster.cluster(tmp_path_factory.mktemp("slurm"), nodes=4) as own:
         yield own
 
 
@@ -94,44 +93,46 @@ def wait(ready, process, folder, seconds=200):
 
 @pytest.fixture(scope="module")
 def stricken(cluster, tmp_path_factory):
-    """Three batches of two cells; in the second cell each of them meets with something else."""
+    """Four batches of two cells; in the second cell each of them meets with something else."""
     folder = tmp_path_factory.mktemp("stricken")
     plan = write_experiment(folder)
     process = workflow(cluster, folder, "--group-components", "small_cells=2", SECONDS_PER_STEP="0.3")
-    wait(lambda: len(finished(folder)) == len(under_way(folder)) == len(cluster.jobs()) == 3, process, folder)
+    wait(lambda: len(finished(folder)) == len(under_way(folder)) == len(cluster.jobs()) == 4, process, folder)
     before = finished(folder)
-    (cancelled, _), (stopped, node), (limited, _) = cluster.jobs().items()
+    (cancelled, _), (stopped, node), (limited, _), (preempted, other) = cluster.jobs().items()
     cluster.call("scancel", cancelled)
     cluster.call("scontrol", "update", f"jobid={limited}", "EndTime=now")
+    cluster.call("sbatch", "--partition=urgent", f"--nodelist={other}", "--output=/dev/null", "--wrap", "sleep 1")
     cluster.stop_node(node)
     cluster.start_node(node)
     states = set()
 
     def over():
-        states.add((limited, cluster.state(limited)))
-        if cluster.state(stopped) == "PENDING":
-            cluster.call("scontrol", "update", f"jobid={stopped}", "StartTime=now")
+        states.update((job, cluster.state(job)) for job in (limited, preempted))
+        for job in (stopped, preempted):
+            if cluster.state(job) == "PENDING":  # Slurm lets a job that it has queued again wait for two minutes.
+                cluster.call("scontrol", "update", f"jobid={job}", "StartTime=now")
         return process.poll() is not None
 
     deadline = time.monotonic() + 200
     while not over() and time.monotonic() < deadline:
         time.sleep(0.5)
     assert process.poll() == 0, (folder / "snakemake.log").read_text()[-3000:]
-    assert (limited, "TIMEOUT") in states
+    assert {(limited, "TIMEOUT"), (preempted, "PENDING")} <= states
     return folder, plan, before
 
 
 def test_all_cells_are_done_and_none_was_trained_twice(stricken):
     folder, plan, before = stricken
     after = finished(folder)
-    assert len(after) == len(plan.cells) == 6
+    assert len(after) == len(plan.cells) == 8
     assert {path: record["started"] for path, record in before.items()}.items() <= {
         path: record["started"] for path, record in after.items()
     }.items()
     # Cells that were cut off went on from a checkpoint; Slurm is slow to notice a limit, so one may be done.
     assert sum(bool(record["resumed"]) for record in after.values()) >= 2
     assert set(pd.read_csv(folder / "results/experiments/cluster/summary.csv")["status"]) == {"done"}
-    assert read_json(folder / "results/experiments/cluster/tracked.json")["written"] == 6
+    assert read_json(folder / "results/experiments/cluster/tracked.json")["written"] == 8
     assert not list((folder / "results/cells").rglob("finished"))
 
 
