@@ -3,7 +3,7 @@ from clce_bench.errors import UserError
 from clce_bench.jobs import plan_of
 from clce_bench.loading import parse_experiment
 from clce_bench.reruns import Reruns
-from clce_bench.resources import Estimates, cores_of_this_job
+from clce_bench.resources import Estimates, given_to_this_job
 
 # An experiment file given with --configfile replaces the default one: the two are never merged.
 if not workflow.overwrite_configfiles:
@@ -58,16 +58,16 @@ onsuccess:
         )
     elif Path(f"{FOLDER}/report.html").exists():
         shell(
-            "clce-bench headline --close-run --experiment {FOLDER}/experiment.json > {FOLDER}/headline.txt"
+            "{CLI} headline --close-run --experiment {FOLDER}/experiment.json > {FOLDER}/headline.txt"
         )
 
 
 # Beside the files of the whole experiment, never in their place: those must wait until all cells are done.
 onerror:
     shell(
-        "clce-bench status --experiment {FOLDER}/experiment.json; "
-        "clce-bench summarize --experiment {FOLDER}/experiment.json --output {FOLDER}/partial && "
-        "clce-bench report --experiment {FOLDER}/experiment.json --output {FOLDER}/partial/report.html && "
-        "clce-bench track --experiment {FOLDER}/experiment.json && "
+        "{CLI} status --experiment {FOLDER}/experiment.json; "
+        "{CLI} summarize --experiment {FOLDER}/experiment.json --output {FOLDER}/partial && "
+        "{CLI} report --experiment {FOLDER}/experiment.json --output {FOLDER}/partial/report.html && "
+        "{CLI} track --experiment {FOLDER}/experiment.json && "
         "echo What there is: {FOLDER}/partial/report.html"
     )

@@ -59,16 +59,17 @@ def missing():
 class Cluster:
     """``environment`` lets programs find the cluster; nodes are called n0, n1, …"""
 
-    def __init__(self, folder, nodes):
+    def __init__(self, folder, nodes, cores):
         self.folder = Path(folder)
         self.nodes = [f"n{number}" for number in range(nodes)]
         self.environment = {**os.environ, "SLURM_CONF": f"{self.folder}/slurm.conf", "PATH": f"{self.folder}:{_path()}"}
+        self._cores = cores
         self._processes = {}
 
     def start(self):
         ports = _free_ports(1 + len(self.nodes))
         lines = (
-            f"NodeName={name} NodeHostname=localhost NodeAddr=127.0.0.1 Port={port} CPUs=1 RealMemory=100000"
+            f"NodeName={name} NodeHostname=localhost NodeAddr=127.0.0.1 Port={port} CPUs={self._cores} RealMemory=100000"
             for name, port in zip(self.nodes, ports[1:], strict=True)
         )
         text = CONFIGURATION.format(
@@ -142,8 +143,8 @@ class Cluster:
 
 
 @contextmanager
-def cluster(folder, nodes=2):
-    own = Cluster(folder, nodes)
+def cluster(folder, nodes=2, cores=1):
+    own = Cluster(folder, nodes, cores)
     try:
         own.start()
         yield own

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,50 +13,67 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clce_bench.cost import CellCost
+from clce_bench.files import write_json
 from clce_bench.jobs import cell_key, plan_of
 from clce_bench.loading import parse_experiment
+from clce_bench.past import Past, past_of, speed_of
+from clce_bench.provenance import cpu_name
 from clce_bench.recipes import Runtime
 from clce_bench.resources import (
+    LOADER_MB,
     PROCESS_MB,
     SLOW_CORE,
     SLOW_GPU,
     Estimates,
-    Past,
     evaluation_needs,
     features_needs,
+    given_to_this_job,
     training_needs,
 )
+from clce_bench.speed import workload
 from tests.conftest import ROOT
 from tests.made_up import change_record, make_up
 
 CELL = plan_of(
     parse_experiment({"name": "x", "grids": [{"name": "a", "dataset": "digits", "loss": "ce"}], "figures": []}, "")
 ).cells[0]
+FROZEN = CELL.model_copy(update={"backbone": CELL.backbone.model_copy(update={"freeze": "blocks"})})
 COST = CellCost(
     flops=3600 * SLOW_GPU, weights=10**9, row=10**7, rows=100, disk=0, probe=3600 * SLOW_CORE, evaluation=10**10
 )
 
 
 def test_an_hour_of_a_slow_gpu_asks_for_more_than_an_hour():
-    found = training_needs(CELL, Runtime(), COST, None, None)
+    found = training_needs(FROZEN, Runtime(), 1, COST, None, None)
     assert (found.gpu, found.runtime, found.mem_mb) == (1, 92, PROCESS_MB)
 
 
 def test_without_a_gpu_the_network_lies_in_main_memory():
-    found = training_needs(CELL, Runtime(device="cpu"), COST, None, None)
+    found = training_needs(CELL, Runtime(device="cpu"), 0, COST, None, None)
     assert found.gpu == 0
     assert found.mem_mb == PROCESS_MB + 1.5 * (1000 + 1000)
 
 
 def test_what_its_like_took_beats_an_estimate_and_a_measured_speed_a_guess():
-    assert training_needs(CELL, Runtime(), COST, Past(memory=4000, seconds=600), None).runtime == 17
-    assert training_needs(CELL, Runtime(), COST, Past(memory=4000, seconds=600), None).mem_mb == 6292
-    assert training_needs(CELL, Runtime(), COST, None, 2 * SLOW_GPU).runtime == 47
+    assert training_needs(FROZEN, Runtime(), 1, COST, Past(memory=4000, seconds=600), None).runtime == 17
+    assert training_needs(FROZEN, Runtime(), 1, COST, Past(memory=4000, seconds=600), None).mem_mb == 6292
+    assert training_needs(CELL, Runtime(), 1, COST, None, 2 * SLOW_GPU).runtime == 47
 
 
-def test_several_processes_have_a_gpu_and_a_core_each():
-    found = training_needs(CELL, Runtime(processes=4, workers=2), COST, None, None)
-    assert (found.gpu, found.cpus_per_task) == (4, 6)
+def test_several_processes_have_a_gpu_memory_and_cores_each():
+    found = training_needs(CELL, Runtime(processes=4, workers=2), 4, COST, None, None)
+    assert (found.gpu, found.cpus_per_task, found.nodes) == (4, 12, 1)
+    assert found.mem_mb == 4 * PROCESS_MB + 8 * LOADER_MB
+    past = Past(memory=4000, seconds=600)
+    assert training_needs(CELL, Runtime(processes=4, workers=0), 4, COST, past, None).mem_mb == 4 * 6292 - 2
+    assert training_needs(CELL, Runtime(), 1, COST, None, None).nodes is None
+
+
+def test_images_that_are_decoded_for_each_view_ask_for_loaders():
+    assert training_needs(FROZEN, Runtime(workers=3), 1, COST, None, None).cpus_per_task == 1
+    assert training_needs(CELL, Runtime(), 0, COST, None, None).cpus_per_task == 1
+    found = training_needs(CELL, Runtime(), 1, COST, None, None)
+    assert (found.cpus_per_task, found.mem_mb) == (8, PROCESS_MB + 8 * LOADER_MB)
 
 
 @given(
@@ -67,7 +85,7 @@ def test_several_processes_have_a_gpu_and_a_core_each():
 def test_another_attempt_has_twice_of_what_may_have_been_too_small(flops, memory, seconds, known):
     cost = replace(COST, flops=flops, weights=memory) if known == "cost" else None
     past = Past(memory / 2**20, seconds) if known == "past" else None
-    one, two = (training_needs(CELL, Runtime(), cost, past, None, attempt) for attempt in (1, 2))
+    one, two = (training_needs(CELL, Runtime(), 1, cost, past, None, attempt) for attempt in (1, 2))
     assert (two.mem_mb, two.runtime, two.gpu) == (2 * one.mem_mb, 2 * one.runtime, one.gpu)
     assert one.mem_mb >= PROCESS_MB
     assert one.runtime * 60 >= (seconds if past else 0)
@@ -79,6 +97,8 @@ def test_evaluation_asks_for_the_time_of_its_probe_until_others_of_its_kind_were
     assert evaluation_needs(COST, Past(4000, 600)) == guessed
     assert evaluation_needs(COST, Past(4000, 600, evaluation=40)).runtime == 3
     assert evaluation_needs(COST, None, attempt=2).runtime == 2 * guessed.runtime
+    assert evaluation_needs(None, None).mem_mb == 16_000
+    assert evaluation_needs(None, Past(4000, 600, stored=10**8)).mem_mb == PROCESS_MB + 1050
 
 
 def test_features_ask_for_the_time_of_their_operations():
@@ -89,7 +109,7 @@ def test_features_ask_for_the_time_of_their_operations():
 
 def test_evaluation_and_features_of_a_plan():
     _, plan = make_up()
-    found = Estimates(plan)
+    found = Estimates(plan, gpus=0)
     key = cell_key(plan.cells[0])
     assert found.evaluation(key).runtime == found.training(key).runtime == 3
     for features in plan.jobs["features"]:
@@ -98,12 +118,60 @@ def test_evaluation_and_features_of_a_plan():
 
 def test_cells_are_small_when_their_like_were():
     _, plan = make_up()
-    assert Estimates(plan).small
-    asked = Estimates(plan).training(cell_key(plan.cells[0]))
+    assert Estimates(plan, gpus=0).small
+    asked = Estimates(plan, gpus=0).training(cell_key(plan.cells[0]))
     assert (asked.runtime, asked.mem_mb) == (3, PROCESS_MB)
     for cell in plan.cells[:8]:
         change_record(cell, seconds=3000.0)
-    assert not Estimates(plan).small
+    assert not Estimates(plan, gpus=0).small
+
+
+def test_a_batch_of_small_cells_asks_for_a_minute_each_and_large_cells_for_all_they_need():
+    _, plan = make_up()
+    found = Estimates(plan, gpus=0, batch=32)
+    (plan.cells[1].directory / "cell.json").unlink()
+    key = cell_key(plan.cells[1])
+    assert (found.training(key).runtime, found.evaluation(key).runtime) == (1, 0)
+    assert found.evaluation(cell_key(plan.cells[0])).runtime == 1  # It is trained, and has nobody to ask for it.
+    change_record(plan.cells[0], seconds=3000.0)
+    large = Estimates(plan, gpus=0, batch=32)
+    assert (large.training(key).runtime, large.evaluation(key).runtime) == (77, 3)
+
+
+def test_only_those_count_that_ran_as_the_next_ones_will():
+    _, plan = make_up()
+    cells, one = plan.cells[:2], Runtime()
+    assert past_of(cells, one, 0).seconds == 3.5
+    assert past_of(cells, one, 1) is None
+    assert past_of(cells, Runtime(processes=2), 0) is None
+    change_record(cells[1], seconds=100.0, environment={"gpu": "a GPU"}, runtime={"processes": 1})
+    assert (past_of(cells, one, 0).seconds, past_of(cells, one, 1).seconds) == (3.5, 100)
+    change_record(cells[0], resumed=1)
+    assert past_of(cells, one, 0) is None
+
+
+def test_a_gpu_is_as_fast_as_gpus_were_and_a_core_as_this_processor():
+    _, plan = make_up()
+    cell = plan.cells[0]
+    speeds = {cpu_name(): {workload(cell): 1e10}, "NVIDIA H100": {workload(cell): 1e14}}
+    write_json(Path("results/costs/measured.json"), speeds)
+    assert (speed_of(cell, gpu=False), speed_of(cell, gpu=True)) == (1e10, 1e14)
+
+
+@pytest.mark.parametrize(
+    ("environment", "given"),
+    [
+        ({}, {"slot": 1}),
+        ({"SLURM_CPUS_PER_TASK": "8"}, {"cpus_per_task": 8}),
+        ({"SLURM_CPUS_PER_TASK": "8", "SLURM_GPUS": "a100:2"}, {"cpus_per_task": 8, "gpu": 2}),
+    ],
+)
+def test_a_job_is_held_to_what_it_was_given(environment, given, monkeypatch):
+    for name in ("SLURM_CPUS_PER_TASK", "SLURM_GPUS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert given_to_this_job() == given
 
 
 def test_cells_of_which_nothing_is_known_are_not_taken_for_small():
@@ -133,3 +201,16 @@ def test_the_conda_environment_has_the_pinned_versions():
     normal = {re.sub("[-_.]+", "-", pin.lower()) for pin in (ROOT / "requirements.lock").read_text().splitlines()}
     assert len(pins) > 20
     assert {re.sub("[-_.]+", "-", pin.lower()) for pin in pins} <= normal
+
+
+def test_the_conda_environment_has_all_that_jobs_import():
+    """Snakemake and its plugins stay outside."""
+    environment = yaml.safe_load((ROOT / "workflow/envs/clce_bench.yaml").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    there = {name_of(pin) for pin in environment["dependencies"][-1]["pip"]}
+    needed = {name_of(pin) for pin in project["dependencies"] + project["optional-dependencies"]["pipeline"]}
+    assert {name for name in needed if not name.startswith("snakemake")} <= there
+
+
+def name_of(pin):
+    return re.sub("[-_.]+", "-", re.split("[<>=]", pin)[0].lower())

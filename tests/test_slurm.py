@@ -43,11 +43,13 @@ EXPERIMENT = {
     "figures": [],
 }
 OPTIONS = ("--slurm-status-command", "squeue", "--latency-wait", "5")
+# As many as a node has: a batch that asked for more in its step than in its job would never start.
+TWO_CORES = ("--set-resources", "train:gpu=0", "features:gpu=0", "train:cpus_per_task=2")
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    with slurm_cluster.cluster(tmp_path_factory.mktemp("slurm"), nodes=4) as own:
+    with slurm_cluster.cluster(tmp_path_factory.mktemp("slurm"), nodes=4, cores=2) as own:
         yield own
 
 
@@ -96,7 +98,7 @@ def stricken(cluster, tmp_path_factory):
     """Four batches of two cells; in the second cell each of them meets with something else."""
     folder = tmp_path_factory.mktemp("stricken")
     plan = write_experiment(folder)
-    process = workflow(cluster, folder, "--group-components", "small_cells=2", SECONDS_PER_STEP="0.3")
+    process = workflow(cluster, folder, "--group-components", "small_cells=2", *TWO_CORES, SECONDS_PER_STEP="0.3")
     wait(lambda: len(finished(folder)) == len(under_way(folder)) == len(cluster.jobs()) == 4, process, folder)
     before = finished(folder)
     (cancelled, _), (stopped, node), (limited, _), (preempted, other) = cluster.jobs().items()

@@ -48,22 +48,38 @@ if workflow.remote_exec:
 
 
 FOLDER = str(PLAN.folder)
-ESTIMATES = Estimates(PLAN)
-# Cells are batched on clusters only, though a dry run shows the batches anywhere.
-CELLS = "small_cells" if ESTIMATES.small else "cells"
+# Where a profile says that training has no GPU, what it needs is worked out for cores.
+GPU = workflow.resource_settings.overwrite_resources.get("train", {}).get("gpu")
+BATCH = workflow.group_settings.group_components.get("small_cells", 1)
+if workflow.is_main_process:
+    BATCH = max(1, min(BATCH, sum(node.verb == "evaluate" for node in RERUNS.runs)))
+ESTIMATES = Estimates(PLAN, GPU and GPU.value, BATCH)
 
-# Jobs call clce-bench, which lies beside the Python that reads this file, whether its environment is active or not; in a
-# container it is on the path, and a conda environment has all but this package. How they run is told by a variable: as a
-# parameter of a rule it would run them again when it changes.
+# Cells are batched on clusters only, though a dry run shows the batches anywhere. A large cell is evaluated by a job of its
+# own, which has no GPU. What has come to a job of a cluster stays together, whatever was learnt about its cells meanwhile.
+if workflow.remote_exec:
+    CELLS = EVALUATIONS = "batch"
+elif ESTIMATES.small:
+    CELLS = EVALUATIONS = "small_cells"
+else:
+    CELLS, EVALUATIONS = "cells", "evaluations"
+
+# Jobs call clce-bench, which lies beside the Python that reads this file, whether its environment is active or not. In a
+# container or a conda environment they run the code that lies here, for that is what results are marked with. How they run
+# is told by a variable: as a parameter of a rule it would run them again when it changes.
 RUNTIME = (
     PLAN.experiment.runtime.model_dump_json().replace("{", "{{").replace("}", "}}")
 )
 PATHS = f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
-if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
+if workflow.deployment_settings.deployment_method & {
+    DeploymentMethod.CONDA,
+    DeploymentMethod.APPTAINER,
+}:
     PATHS = f'export PYTHONPATH={shlex.quote(workflow.basedir)}; clce-bench() {{{{ python -m clce_bench.cli "$@"; }}}}'
-elif DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method:
-    PATHS = ":"
 shell.prefix(f"{PATHS}; export CLCE_BENCH_RUNTIME={shlex.quote(RUNTIME)}; ")
+
+# What follows a run is done by the Python that reads this file, also where jobs run in a container.
+CLI = f"{shlex.quote(sys.executable)} -m clce_bench.cli"
 
 
 def job_of(verb, wildcard="key"):
@@ -74,11 +90,12 @@ def job_of(verb, wildcard="key"):
 def run_batch_as_one():
     """Tells Snakemake, in a job of a cluster, what it was told on the head node and does not pass on.
 
-    A batch goes on past a cell that fails, runs in one process, not in one per cell, and keeps to the cores it was given.
+    A batch goes on past a cell that fails, runs in one process, not in one per cell, and keeps to what it was given.
     """
     workflow.execution_settings.keep_going = True
     workflow.group_settings.group_components = {CELLS: sys.maxsize}
-    workflow.global_resources["slot"] = cores_of_this_job()
+    for name, amount in given_to_this_job().items():
+        workflow.global_resources[name] = amount
 
 
 def inputs_of(verb, key=None):

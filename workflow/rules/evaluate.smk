@@ -7,12 +7,13 @@ rule evaluate:
     log:
         "results/logs/evaluate/{key}.log",
     group:
-        CELLS
+        EVALUATIONS
     conda:
         "../envs/clce_bench.yaml"
     resources:
         mem_mb=needs("evaluation", "mem_mb"),
         runtime=needs("evaluation", "runtime"),
+        cpus_per_task=needs("evaluation", "cpus_per_task"),
     params:
         job=job_of("evaluate"),
     shell:

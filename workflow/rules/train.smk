@@ -58,6 +58,7 @@ rule train:
         runtime=needs("training", "runtime"),
         cpus_per_task=needs("training", "cpus_per_task"),
         gpu=needs("training", "gpu"),
+        nodes=needs("training", "nodes"),
     params:
         job=job_of("train"),
     shell:
