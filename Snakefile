@@ -4,6 +4,7 @@ from clce_bench.jobs import plan_of
 from clce_bench.loading import parse_experiment
 from clce_bench.reruns import Reruns
 from clce_bench.resources import Estimates, given_to_this_job
+from clce_bench.shell_names import check_shell_names
 
 # An experiment file given with --configfile replaces the default one: the two are never merged.
 if not workflow.overwrite_configfiles:
@@ -46,6 +47,7 @@ rule all:
 
 
 onstart:
+    check_names()
     PLAN.mark_start(workflow.cores)
     warm.allow()
 

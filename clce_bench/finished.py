@@ -6,6 +6,7 @@ take no room, in a folder that Snakemake does not know, and the next attempt fin
 """
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterable
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from clce_bench.files import canonical_json, staged
+
+log = logging.getLogger(__name__)
 
 FOLDER, LAST = "finished", "cell.json"
 VARIABLE = "CLCE_BENCH_BATCH"
@@ -25,10 +28,14 @@ def keep_all() -> None:
 
 
 def keep(cell: Path) -> None:
-    """Links the files of a finished cell, in a job of a cluster."""
-    if VARIABLE in os.environ:
+    """Links the files of a finished cell, in a job of a cluster, if its file system knows such links."""
+    if VARIABLE not in os.environ:
+        return
+    try:
         with staged(cell / FOLDER, LAST) as folder:
             _link(cell, folder)
+    except OSError as error:
+        log.warning("%s: no hard links here, so it is trained again if its batch fails: %s", cell, error)
 
 
 def restore(job: dict[str, Any], cell: Path) -> bool:

@@ -69,7 +69,7 @@ class Cluster:
     def start(self):
         ports = _free_ports(1 + len(self.nodes))
         lines = (
-            f"NodeName={name} NodeHostname=localhost NodeAddr=127.0.0.1 Port={port} CPUs={self._cores} RealMemory=100000"
+            f"NodeName={name} NodeHostname=localhost NodeAddr=127.0.0.1 Port={port} CPUs={self._cores} RealMemory=99999"
             for name, port in zip(self.nodes, ports[1:], strict=True)
         )
         text = CONFIGURATION.format(
@@ -115,7 +115,7 @@ class Cluster:
         return subprocess.run(command, env=self.environment, capture_output=True, text=True).stdout.strip()
 
     def sinfo(self):
-        states = self.call("sinfo", "--noheader", "--Node", "--format=%T").split()
+        states = self.call("sinfo", "--noheader", "--Node", "--partition=all", "--format=%T").split()
         return {state: states.count(state) for state in states}
 
     def jobs(self):

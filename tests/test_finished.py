@@ -48,3 +48,17 @@ def test_when_all_has_ended_well_they_are_gone(cell):
     restore({"spec": 1}, cell)
     forget([cell, Path("never trained")])
     assert {path.name for path in cell.iterdir()} == set(NAMES)
+
+
+def test_a_file_system_without_hard_links_costs_the_links_only(cell, monkeypatch, caplog):
+    restore({"spec": 1}, cell)
+    forget([cell])
+
+    def refuse(*_):
+        raise PermissionError("Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    keep(cell)
+    assert "no hard links here" in caplog.text
+    assert not restore({"spec": 1}, cell)
+    assert {path.name for path in cell.iterdir() if path.is_file()} == set(NAMES)

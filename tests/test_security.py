@@ -17,6 +17,7 @@ from clce_bench import warm
 from clce_bench.errors import UserError
 from clce_bench.loading import parse_experiment
 from clce_bench.models.weights import prepare_backbone
+from clce_bench.shell_names import check_shell_names
 from clce_bench.training.checkpoint import Checkpoints
 from tests.conftest import ROOT
 
@@ -71,6 +72,24 @@ def test_other_names_that_become_paths_are_refused(name, key):
         values["backbone"] = {"name": name, "weights": "random"}
     with pytest.raises(UserError, match="name"):
         parse_experiment(values, "x.yaml")
+
+
+@pytest.mark.parametrize("path", ["/x/$(touch ran).yaml", "/x/`id`", "/a b", "/a'b", '/a"b', "/a;b", "/a\nb", "/ü", ""])
+def test_paths_that_would_run_as_commands_on_a_cluster_are_refused(path):
+    with pytest.raises(UserError, match="the experiment file: .* is not allowed on a cluster"):
+        check_shell_names({"the experiment file": path})
+    check_shell_names({"the experiment file": "/home/a-b/x_1/c+d@e=f,g.yaml"})
+
+
+def test_a_cluster_is_asked_for_nothing_from_a_place_with_a_hostile_name(tmp_path):
+    file = tmp_path / "$(touch ran) .yaml"
+    file.write_text(yaml.safe_dump({"name": "hostile", "figures": [], "grids": [GRID]}))
+    command = [str(Path(sys.executable).with_name("snakemake")), "--snakefile", str(ROOT / "Snakefile"), "--jobs", "1"]
+    command += ["--executor", "slurm-jobstep", "--configfile", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr[-3000:]
+    assert "error: the experiment file: " in done.stderr
+    assert not ran(tmp_path)
 
 
 def test_weights_that_hold_code_are_refused():

@@ -98,6 +98,23 @@ def run_batch_as_one():
         workflow.global_resources[name] = amount
 
 
+def check_names():
+    """Refuses to submit anything to a cluster from a place whose name would run as a command there."""
+    if workflow.local_exec:
+        return
+    places = {
+        "the experiment file": EXPERIMENT_FILE,
+        "the working directory": os.getcwd(),
+        "the Snakefile": workflow.main_snakefile,
+        "Python": sys.executable,
+    }
+    try:
+        check_shell_names(places)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
 def inputs_of(verb, key=None):
     """Gives a job's inputs by name; those of a job that is not to run say nothing by their age."""
 
