@@ -2,8 +2,12 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
@@ -45,13 +49,40 @@ def test_two_processes_train_as_one_does(job, tmp_path):
     runtime = {"processes": 2, "micro_batch": 5, "checkpoint_seconds": 0}
     command = ["train", "--job", json.dumps(job), "--output", str(tmp_path / "two"), "--runtime", json.dumps(runtime)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-m", "clce_bench.cli", *command], env=environment, capture_output=True)
-    assert done.returncode == 0, done.stderr.decode()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "clce_bench.cli", *command], env=environment, stderr=subprocess.PIPE, start_new_session=True
+    )
+    heard = set()
+    while process.poll() is None:
+        heard |= listeners(process.pid)
+        time.sleep(0.2)
+    assert process.returncode == 0, process.stderr.read().decode()
+    assert heard <= {"127.0.0.1"}
+    with socket.create_server(("127.0.0.1", 0)):
+        assert "127.0.0.1" in listeners(os.getsid(0))  # Had they listened, it would have been heard.
     assert read_json(tmp_path / "two" / "cell.json")["runtime"]["processes"] == 2
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
     for name, value in one.items():
         # Sums in another order differ by rounding, which single weights near 0 show most.
         assert (two[name] - value).double().norm() <= 1e-4 * value.double().norm() + 1e-6, name
+
+
+def listeners(session):
+    """Finds the addresses on which processes of a session listen."""
+    sockets = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if int((folder / "stat").read_text().rpartition(")")[2].split()[3]) == session:
+                sockets |= {os.readlink(link).strip("socket:[]") for link in (folder / "fd").iterdir()}
+    found = set()
+    for version, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
+        for line in Path("/proc/net", version).read_text().splitlines()[1:]:
+            _, local, _, state, *rest = line.split()
+            if state == "0A" and rest[5] in sockets:
+                words = bytes.fromhex(local.partition(":")[0])
+                address = b"".join(words[n : n + 4][::-1] for n in range(0, len(words), 4))
+                found.add(socket.inet_ntop(family, address))
+    return found
 
 
 def test_what_processes_cannot_do_is_refused(job, tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from clce_bench.models.device import acquired_for_processes
+
+_LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
+_STORE = "CLCE_BENCH_STORE"
+"""Names the file by which processes that were launched here find each other."""
 
 
 def launch(arguments: Sequence[str], processes: int, device: str) -> int | None:
@@ -31,10 +36,14 @@ def launch(arguments: Sequence[str], processes: int, device: str) -> int | None:
     """
     if processes == 1 or "WORLD_SIZE" in os.environ:
         return None
-    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    with acquired_for_processes(device, processes) as variables:
-        command = [*run, "-m", "clce_bench.cli", *arguments]
-        return subprocess.run(command, env={**os.environ, **variables}).returncode
+    with acquired_for_processes(device, processes) as variables, TemporaryDirectory() as folder:
+        # The processes find each other by files: torchrun's own store, and gloo, listen on all networks.
+        places = ["--rdzv-backend=c10d", f"--rdzv-endpoint={folder}/launcher", "--rdzv-conf=store_type=file"]
+        run = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}", *places]
+        quiet = dict.fromkeys(("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"), _LOOPBACK)
+        quiet |= {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1", _STORE: f"{folder}/processes"}
+        environment = {**os.environ, **variables, **quiet}
+        return subprocess.run([*run, "-m", "clce_bench.cli", *arguments], env=environment).returncode
 
 
 @contextmanager
@@ -43,7 +52,9 @@ def process_group(device: torch.device) -> Iterator[None]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(hours=2))
+    store = f"file://{os.environ[_STORE]}" if _STORE in os.environ else "env://"
+    place = {name: int(os.environ[name.upper()]) for name in ("rank", "world_size")}
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", store, timedelta(hours=2), **place)
     try:
         yield
     finally:
