@@ -1,11 +1,14 @@
-"""Runs the smoke experiment through a Slurm on loopback; its models must be the local run's, bit for bit."""
+"""Runs the smoke experiment through a Slurm on loopback; models and metrics must be the local run's, bit for bit."""
 
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
 from clce_bench.cells import cells_of, union
+from clce_bench.files import read_json
 from clce_bench.loading import load_experiment
 from tests import slurm_cluster
 
@@ -31,4 +34,10 @@ with tempfile.TemporaryDirectory() as folder, slurm_cluster.cluster(Path(folder)
     for cell in cells:
         model = cell.directory / "model.safetensors"
         assert (place / model).read_bytes() == (ROOT / model).read_bytes(), cell.name
-print(f"{len(cells)} cells through Slurm: the models of the local run, bit for bit")
+        ours, theirs = (read_json(root / cell.directory / "metrics.json")["metrics"] for root in (place, ROOT))
+        assert ours == theirs, cell.name
+        ours, theirs = (np.load(root / cell.directory / "metrics.npz") for root in (place, ROOT))
+        assert {name: ours[name].tobytes() for name in ours} == {name: theirs[name].tobytes() for name in theirs}, (
+            cell.name
+        )
+print(f"{len(cells)} cells through Slurm: the models and metrics of the local run, bit for bit")

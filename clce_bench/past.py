@@ -40,8 +40,8 @@ def kind(cell: Cell) -> tuple[object, ...]:
 def past_of(cells: Iterable[Cell], runtime: Runtime, gpus: int) -> Past | None:
     """Finds what a few finished cells took.
 
-    Only those count that ran as the next ones will: on a GPU or without, in as many processes. Nor do those that went on
-    from a checkpoint: their time is that of the last part.
+    Only those count that ran as the next ones will: on a GPU or without, in as many processes. Those that went on from
+    a checkpoint do not: their time is that of the last part.
 
     Args:
         cells: of one kind.

@@ -50,7 +50,10 @@ def test_two_processes_train_as_one_does(job, tmp_path):
     command = ["train", "--job", json.dumps(job), "--output", str(tmp_path / "two"), "--runtime", json.dumps(runtime)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "clce_bench.cli", *command], env=environment, stderr=subprocess.PIPE, start_new_session=True
+        [sys.executable, "-m", "clce_bench.cli", *command],
+        env=environment,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
     )
     heard = set()
     while process.poll() is None:
@@ -73,7 +76,7 @@ def listeners(session):
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             if int((folder / "stat").read_text().rpartition(")")[2].split()[3]) == session:
-                sockets |= {os.readlink(link).strip("socket:[]") for link in (folder / "fd").iterdir()}
+                sockets |= {str(link.readlink()).strip("socket:[]") for link in (folder / "fd").iterdir()}
     found = set()
     for version, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
         for line in Path("/proc/net", version).read_text().splitlines()[1:]:

@@ -1,5 +1,6 @@
 """What jobs ask a cluster for."""
 
+import os
 import re
 import subprocess
 import sys
@@ -189,10 +190,48 @@ def options():
 def test_profiles_say_what_snakemake_understands(name, options):
     profile = yaml.safe_load((ROOT / "profiles" / name / "profile.yaml").read_text())
     foreign = {
-        key for key in profile if key.startswith("kubernetes-")
+        key for key in profile if key.startswith("cluster-generic-")
     }  # Its plugin is not installed with this project.
     assert set(profile) - foreign <= options
     assert bool(foreign) == (name == "kubernetes")
+
+
+@pytest.fixture
+def kubectl(tmp_path, monkeypatch):
+    """Stands in for the real one: keeps what it is given and answers with what the test says."""
+    (tmp_path / "kubectl").write_text(
+        f"#!/bin/sh\ncat > {tmp_path}/asked\nprintf '%s' \"$ANSWER\"\nexit ${{STATUS:-0}}\n"
+    )
+    (tmp_path / "kubectl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    def call(*command, answer="", status=0):
+        environment = {**os.environ, "ANSWER": answer, "STATUS": str(status)}
+        path = ROOT / "profiles" / "kubernetes" / command[0]
+        done = subprocess.run(
+            [path, *command[1:]], env=environment, input="", capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip(), (tmp_path / "asked").read_text()
+
+    return call
+
+
+def test_a_pod_gets_what_its_job_asks_for(kubectl):
+    name, asked = kubectl("submit", "2300", "3", "8", "1", "/work/.snakemake/tmp.x/job.sh", answer="clce-bench-7")
+    assert name == "clce-bench-7"
+    job = yaml.safe_load(asked)["spec"]
+    (container,) = job["template"]["spec"]["containers"]
+    assert job["activeDeadlineSeconds"] == 180
+    assert container["command"] == ["sh", "/work/.snakemake/tmp.x/job.sh"]
+    assert container["resources"]["limits"] == {"cpu": 8, "memory": "2300M", "nvidia.com/gpu": 1}
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "expected"),
+    [("is  ", 0, "running"), ("is 1 ", 0, "success"), ("is  1", 0, "failed"), ("", 0, "failed"), ("", 1, "running")],
+)
+def test_a_pod_runs_until_it_is_known_to_have_ended(kubectl, answer, status, expected):
+    assert kubectl("status", "clce-bench-7", answer=answer, status=status)[0] == expected
 
 
 def test_the_conda_environment_has_the_pinned_versions():

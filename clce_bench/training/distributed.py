@@ -53,8 +53,9 @@ def process_group(device: torch.device) -> Iterator[None]:
         yield
         return
     store = f"file://{os.environ[_STORE]}" if _STORE in os.environ else "env://"
-    place = {name: int(os.environ[name.upper()]) for name in ("rank", "world_size")}
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", store, timedelta(hours=2), **place)
+    number, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, store, timedelta(hours=2), rank=number, world_size=count)
     try:
         yield
     finally:
