@@ -12,6 +12,10 @@ if not workflow.overwrite_configfiles:
     configfile: "config.yaml"
 
 
+# Used with --sdm apptainer only, by the rules that follow: docs/cluster.md says how it is built.
+container: "containers/clce-bench.sif"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
@@ -20,10 +24,6 @@ include: "workflow/rules/report.smk"
 
 
 report: "workflow/report/workflow.rst"
-
-
-# Used with --sdm apptainer only: docs/cluster.md says how it is built.
-container: "containers/clce-bench.sif"
 
 
 # On a cluster these run where Snakemake does: they take seconds, or need a network.

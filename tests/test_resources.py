@@ -196,6 +196,20 @@ def test_profiles_say_what_snakemake_understands(name, options):
     assert bool(foreign) == (name == "kubernetes")
 
 
+def test_without_gpus_a_large_cell_asks_for_cores_and_is_evaluated_by_a_job_of_its_own(tmp_path):
+    experiment = {"name": "x", "figures": [], "grids": [{"name": "a", "dataset": "digits", "loss": "ce"}]}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(experiment))
+    command = [str(Path(sys.executable).with_name("snakemake")), "--snakefile", str(ROOT / "Snakefile"), "--dry-run"]
+    command += ["--profile", str(ROOT / "profiles" / "slurm-nogpu"), "--directory", str(tmp_path)]
+    shown = subprocess.run(command, capture_output=True, text=True).stdout
+    groups = {name: text for name, text in re.findall(r"Group job (\w+) .*?\n(.*?)\n\[", shown, re.DOTALL)}
+    assert set(groups) == {"cells", "evaluations"}
+    assert "rule train:" in groups["cells"]
+    assert {"gpu=0", "cpus_per_task=1", "mem_mb=16000"} <= set(re.findall(r"\w+=\d+", groups["cells"]))
+    assert "rule evaluate:" in groups["evaluations"]
+    assert "gpu=" not in groups["evaluations"]
+
+
 @pytest.fixture
 def kubectl(tmp_path, monkeypatch):
     """Stands in for the real one: keeps what it is given and answers with what the test says."""
@@ -232,6 +246,32 @@ def test_a_pod_gets_what_its_job_asks_for(kubectl):
 )
 def test_a_pod_runs_until_it_is_known_to_have_ended(kubectl, answer, status, expected):
     assert kubectl("status", "clce-bench-7", answer=answer, status=status)[0] == expected
+
+
+APPTAINER = f"""#!/bin/bash
+[ "$1" = --version ] && exec echo apptainer version 1.3.0
+while [ "$1" != bash ]; do [ "$1" = containers/clce-bench.sif ] && echo inside >> calls; shift; done
+python() {{ {sys.executable} "$@"; }}
+export -f python
+PATH=/usr/bin:/bin exec "$@"
+"""
+
+
+def test_in_a_container_jobs_run_the_code_of_the_project(tmp_path, monkeypatch):
+    """A stand-in for Apptainer: a shell that finds nothing but a Python."""
+    experiment = {"name": "x", "figures": [], "grids": [{"name": "a", "dataset": "digits", "loss": "ce"}]}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(experiment))
+    (tmp_path / "containers").mkdir()
+    (tmp_path / "containers" / "clce-bench.sif").touch()
+    for name in ("apptainer", "singularity"):
+        (tmp_path / name).write_text(APPTAINER)
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    command = [str(Path(sys.executable).with_name("snakemake")), "--snakefile", str(ROOT / "Snakefile"), "--cores", "1"]
+    done = subprocess.run([*command, "--sdm", "apptainer", "--until", "splits"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / "calls").read_text().split() == ["inside", "inside"]
+    assert len(list(tmp_path.glob("results/splits/*/splits.json"))) == 1
 
 
 def test_the_conda_environment_has_the_pinned_versions():
