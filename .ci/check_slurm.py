@@ -31,6 +31,7 @@ with tempfile.TemporaryDirectory() as folder, slurm_cluster.cluster(Path(folder)
     command = [sys.executable, ROOT / "tests" / "impatient_snakemake.py", "--configfile", EXPERIMENT, *OPTIONS]
     subprocess.run(command, cwd=place, env=cluster.environment, check=True)
     cells = union(cells_of(load_experiment(EXPERIMENT)))
+    assert read_json(place / "results/experiments/smoke/tracked.json")["written"] == len(cells)
     for cell in cells:
         model = cell.directory / "model.safetensors"
         assert (place / model).read_bytes() == (ROOT / model).read_bytes(), cell.name

@@ -202,7 +202,7 @@ def test_without_gpus_a_large_cell_asks_for_cores_and_is_evaluated_by_a_job_of_i
     command = [str(Path(sys.executable).with_name("snakemake")), "--snakefile", str(ROOT / "Snakefile"), "--dry-run"]
     command += ["--profile", str(ROOT / "profiles" / "slurm-nogpu"), "--directory", str(tmp_path)]
     shown = subprocess.run(command, capture_output=True, text=True).stdout
-    groups = {name: text for name, text in re.findall(r"Group job (\w+) .*?\n(.*?)\n\[", shown, re.DOTALL)}
+    groups = dict(re.findall(r"Group job (\w+) .*?\n(.*?)\n\[", shown, re.DOTALL))
     assert set(groups) == {"cells", "evaluations"}
     assert "rule train:" in groups["cells"]
     assert {"gpu=0", "cpus_per_task=1", "mem_mb=16000"} <= set(re.findall(r"\w+=\d+", groups["cells"]))
