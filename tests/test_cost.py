@@ -235,6 +235,20 @@ def test_tcls_experiments_have_both_settings_and_the_axes_of_its_figures(name):
         assert {cell.backbone.small_stem for cell in grids["encoder"]} == {True}
 
 
+@pytest.mark.parametrize("name", ["tcl", "tcl-embedded"])
+def test_where_losses_are_fused_only_the_loss_differs(name):
+    grids = plan_of(load_experiment(ROOT / "experiments" / f"{name}.yaml")).grids
+    cells = grids["fused"]
+    recipes = {(cell.dataset, cell.recipe.model_dump_json(), cell.augmentation.label) for cell in cells}
+    assert len(recipes) == len({cell.dataset for cell in cells})
+    assert {cell.recipe.views for cell in cells} == {2}
+    if name == "tcl":
+        labels = {cell.dataset: cell.augmentation.label for cell in cells}
+        assert labels == {"cifar10": "autoaugment", "cifar100": "autoaugment", "fashion-mnist": "crop-flip"}
+        own = [cell.recipe for cell in grids["small-images"] if cell.weight == 0]
+        assert {(recipe.epochs, recipe.learning_rate, recipe.views) for recipe in own} == {(50, 0.5, 1)}
+
+
 def test_a_backbone_that_does_not_exist_is_found_when_planning():
     with pytest.raises(UserError, match="backbone.name: 'resnet81' is not a timm model. Did you mean 'resnet18'"):
         profile_of(Backbone(name="resnet81", weights="random"), 32)
