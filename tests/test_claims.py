@@ -218,6 +218,10 @@ def test_theorems_hold_and_a_wrong_one_would_be_seen(monkeypatch):
     assert theorems.positive_gradient_margin() > 0
     assert theorems.negative_gradient_margin() > 0
     right = theorems.tcl_gradients
+    # k1 with the other sign pushes the hardest positive away.
+    monkeypatch.setattr(theorems, "tcl_gradients", lambda p, n, t, k1, k2: right(p, n, t, -k1, k2))
+    assert theorems.positive_gradient_margin() < 0
+    assert verdict(pd.DataFrame(), kind="theorem", theorem="tcl-positive-gradient").verdict == "contradicted"
     monkeypatch.setattr(theorems, "tcl_gradients", lambda p, n, t, k1, k2: right(p, n, t, k1, k2 and 1 / k2))
     assert theorems.negative_gradient_margin() < 0
     summary = pd.DataFrame()
