@@ -234,6 +234,7 @@ def test_bars_join_what_cannot_be_told_apart():
             {"kind": "tsne", "grid": "main", "k1": [1]},
             "k1: tsne has no such option. It belongs to: gradient_magnitudes",
         ),
+        ({"kind": "difference_matrix", "grid": "main", "metrics": ["top1", "ece"]}, "difference_matrix shows one"),
         ({"kind": "tsn", "grid": "main"}, "'tsn' is not allowed"),
     ],
 )
