@@ -187,7 +187,7 @@ def test_scaled_supcon_is_supcon_times_temperature_over_007():
     assert scaled.item() == pytest.approx(honest.item() * 0.5 / 0.07, rel=1e-5)
 
 
-CE, CLCE = setting(loss="ce"), setting(loss="clce")
+CE, CLCE, SUPCON = setting(loss="ce"), setting(loss="clce"), setting(loss="supcon")
 
 
 def test_the_pooled_interval_takes_all_images_of_all_seeds_for_independent(tmp_path):
@@ -223,7 +223,48 @@ def test_an_audit_pairs_the_four_sides(audited):
     assert np.isnan(table.loc["main", "change"])
     text = audit_text(table.reset_index())
     assert text["hazards"].tolist() == ["none", "same-crop"]
-    assert text["change [95 %]"].tolist()[0] == ""
+    assert text["change of − CE [95 %]"].tolist()[0] == ""
+    # Cross-entropy is the very same there.
+    assert text["change of CE [95 %]"].tolist() == ["", ""]
+    assert text["CE [95 %]"].str.startswith(f"{100 * sides['ce', '']['metric.top1'].mean():.2f} [").all()
+
+
+def test_an_audit_says_what_a_hazard_does_to_the_baseline_alone(tmp_path):
+    honest = make_cells(tmp_path / "honest", {CE: 0.7, CLCE: 0.72, SUPCON: 0.71}, seeds=4)
+    weaker = make_cells(tmp_path / "weaker", {CE: 0.65}, seeds=4, hazards="unequal-views", grids="broken")
+    honest.loc[honest["loss"] != "ce", "grids"] = "main broken"
+    rows = pd.concat([honest, weaker.assign(cell="weaker" + weaker["cell"])], ignore_index=True)
+    table = audit_of(rows, ["main", "broken"], "metric.top1").set_index(["grid", "loss"]).loc["broken"]
+    by_seed = rows.pivot_table("metric.top1", "seed", ["loss", "hazards"])["ce"] * 100
+    for row in table.to_dict("records"):
+        assert row["ce"] == pytest.approx(by_seed["unequal-views"].mean())
+        assert row["ce_change"] == pytest.approx((by_seed["unequal-views"] - by_seed[""]).mean())
+        # The whole gain comes from the baseline.
+        assert (row["change"], row["change_low"]) == pytest.approx((-row["ce_change"], -row["ce_change_high"]))
+
+
+def test_what_rests_on_the_same_cells_has_no_change_and_costs_no_correction(audited, tmp_path):
+    same = make_cells(tmp_path / "same", {SUPCON: 0.71}, seeds=4, grids="main broken")
+    table = audit_of(pd.concat([audited, same]), ["main", "broken"], "metric.top1").set_index(["grid", "loss"])
+    assert table.loc[("broken", "supcon"), ["change", "p", "p_holm"]].isna().all()
+    assert table.loc[("broken", "supcon"), "difference"] == table.loc[("main", "supcon"), "difference"]
+    assert table.loc[("broken", "clce"), "p_holm"] == table.loc[("broken", "clce"), "p"]
+    assert audit_text(table.reset_index())["p (Holm)"].tolist()[-2:].count("") == 1
+
+
+def test_an_audit_compares_settings_with_themselves(tmp_path):
+    """A sweep of the temperature: what is compared must have one temperature on both sides."""
+    cells = {(*CLCE, ("loss.temperature", one)): accuracy for one, accuracy in ((0.1, 0.72), (0.5, 0.8))}
+    honest = make_cells(tmp_path / "honest", {CE: 0.7, **cells}, seeds=4, noise=0.02)
+    broken = make_cells(tmp_path / "broken", cells, seeds=4, noise=0.02, hazards="same-crop", grids="broken")
+    honest.loc[honest["loss"] == "ce", "grids"] = "main broken"
+    rows = pd.concat([honest, broken.assign(cell="broken" + broken["cell"])], ignore_index=True)
+    table = audit_of(rows, ["main", "broken"], "metric.top1")
+    assert table["change"].dropna().abs().max() < 2
+    assert table["setting"].unique().tolist() == [f"CLCE, λ = 0.9, temperature {one}" for one in (0.1, 0.5)]
+    # Nothing to compare with: the honest side has another temperature.
+    alone = rows[(rows["hazards"] == "") == (rows["loss.temperature"] != 0.1)]
+    assert audit_of(alone, ["main", "broken"], "metric.top1")["change"].isna().all()
 
 
 def test_a_claim_without_grids_is_not_judged_by_hazards(audited):
@@ -275,9 +316,11 @@ def test_whoever_reads_the_results_is_told(capsys):
     assert "hazards" not in (plan.folder / "tables/main-top1.md").read_text()
     assert (plan.folder / "tables/audit-main-broken.md").exists()
     drawn = pd.read_csv(plan.folder / "figures/audit-main-broken.csv")
-    assert set(zip(drawn["grid"], drawn["loss"], strict=True)) == {
-        (g, n) for g in ("main", "broken") for n in ("supcon", "clce")
+    assert set(zip(drawn["metric"], drawn["grid"], drawn["loss"], strict=True)) == {
+        (f"metric.{m}", g, n) for m in ("top1", "probe_top1") for g in ("main", "broken") for n in ("supcon", "clce")
     }
+    table = (plan.folder / "tables/audit-main-broken.md").read_text()
+    assert (table.count("| test top-1 (%) |"), table.count("| linear-probe test top-1 (%) |")) == (4, 4)
 
     print_headline(experiment)
     assert "Hazard switched on: scaled-supcon" in capsys.readouterr().out

@@ -9,7 +9,7 @@ import pandas as pd
 
 from clce_bench.evaluation.contrast import RUN, Contrast, contrast
 from clce_bench.evaluation.statistics import crossed_components, hierarchical_bootstrap, holm
-from clce_bench.labels import is_accuracy, loss_label, supervised_loss
+from clce_bench.labels import is_accuracy, is_main, loss_label, supervised_loss
 
 DATA = ["dataset", "images_per_class"]
 AXES = [*DATA, "backbone", "batch_size", "loss", "lambda", "hazards"]
@@ -32,6 +32,18 @@ def metrics_of(rows: pd.DataFrame, accuracy: bool = True) -> list[str]:
     """
     names = [name for name in rows.columns if name.startswith("metric.") and not name.endswith("_std")]
     return [name for name in names if rows[name].notna().any() and (is_accuracy(name) or not accuracy)]
+
+
+def chosen_metrics(rows: pd.DataFrame, names: list[str]) -> list[str]:
+    """Lists the columns of the metrics asked for that any of these cells has, or of the main accuracies.
+
+    Args:
+        rows: cells, from the summary.
+        names: such as ``top1``; the main ones when empty.
+    """
+    if names:
+        return [f"metric.{name}" for name in names if f"metric.{name}" in metrics_of(rows, accuracy=False)]
+    return [name for name in metrics_of(rows) if is_main(name)]
 
 
 def compare(rows: pd.DataFrame, metric: str, reference: str = "ce") -> pd.DataFrame:
