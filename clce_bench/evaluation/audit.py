@@ -46,9 +46,8 @@ def audit_of(rows: pd.DataFrame, grids: list[str], metric: str) -> pd.DataFrame:
         members = grid_rows(rows, grid)
         hazards = known_hazards({name for names in members["hazards"] for name in names.split(", ") if name})
         for own, baseline in _compared(members, metric):
-            key = _key(own, told)
-            entry = {"grid": grid, "hazards": ", ".join(hazards), **own.iloc[0][[*_SETTING, *told]].to_dict()}
-            entry["setting"] = _label(entry, told)
+            setting, key = _setting(own, told), _key(own, told)
+            entry = {"grid": grid, "hazards": ", ".join(hazards), **setting, "setting": _label(setting, told)}
             difference: Terms = [(1.0, own), (-1.0, baseline)]
             found = contrast(difference, metric)
             entry |= dict(zip(_CE, contrast([(1.0, baseline)], metric).interval, strict=False))
@@ -88,12 +87,16 @@ def _compared(rows: pd.DataFrame, metric: str) -> Iterator[tuple[pd.DataFrame, p
 
 
 def _key(cells: pd.DataFrame, told: list[str]) -> tuple[str, ...]:
-    return tuple(str(value) for value in cells.iloc[0][[*_SETTING, *told]])
+    return tuple(str(value) for value in _setting(cells, told).values())
 
 
-def _label(entry: Mapping[str, Any], told: list[str]) -> str:
-    values = [f"{axis_label(name)} {value_label(entry[name])}" for name in told if pd.notna(entry[name])]
-    return ", ".join([setting_label(entry["loss"], entry["lambda"]), *values])
+def _setting(cells: pd.DataFrame, told: list[str]) -> dict[str, Any]:
+    return {name: cells[name].iloc[0] for name in (*_SETTING, *told)}
+
+
+def _label(setting: dict[str, Any], told: list[str]) -> str:
+    values = [f"{axis_label(name)} {value_label(setting[name])}" for name in told if pd.notna(setting[name])]
+    return ", ".join([setting_label(setting["loss"], setting["lambda"]), *values])
 
 
 def _change(broken: Terms, honest: Terms, metric: str) -> Interval:
