@@ -1,15 +1,20 @@
 """Hazards do what their names say, where they are asked for, and never without being seen."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
+from docutils.core import publish_parts
+from jinja2 import Environment
 from scipy import stats
 from torch import nn
 
 from clce_bench.cells import Cell, cells_of, union
+from clce_bench.claims import Claim
 from clce_bench.config import Split
 from clce_bench.data.prepared import rows_by_part
 from clce_bench.data.splits import divide, make_splits
@@ -18,13 +23,15 @@ from clce_bench.evaluation.audit import audit_of, audit_text
 from clce_bench.evaluation.claims import verdict_on
 from clce_bench.evaluation.compare import compare
 from clce_bench.evaluation.contrast import contrast
+from clce_bench.evaluation.published import add_published
+from clce_bench.evaluation.tables import comparison_table
 from clce_bench.hazards import HAZARDS, PROCESSES
 from clce_bench.jobs import plan_of
 from clce_bench.loading import load_experiment, parse_experiment
 from clce_bench.losses import create_loss
 from clce_bench.recipes import Runtime
 from clce_bench.registry import load_dataset
-from clce_bench.report.headline import print_headline
+from clce_bench.report.headline import print_headline, table_rows
 from clce_bench.report.warnings import _views
 from clce_bench.training import train
 from clce_bench.training.batches import epoch_batches
@@ -299,6 +306,45 @@ def test_fewer_views_for_cross_entropy_are_told_whoever_asked_for_them(tmp_path)
     assert "fewer views of an image" in _views(summary, ["main"])
     # A hazard has its banner.
     assert _views(summary.assign(hazards="unequal-views"), ["main"]) == ""
+    assert _views(summary.assign(hazards="leaky-split, unequal-views"), ["main"]) == ""
+    # Another hazard's banner does not speak of views.
+    assert "fewer views of an image" in _views(summary.assign(hazards="same-crop"), ["main"])
+
+
+def test_snakemakes_report_opens_with_the_hazards():
+    environment = Environment(trim_blocks=True, lstrip_blocks=True)  # As Snakemake does.
+    template = environment.from_string((ROOT / "workflow/report/workflow.rst").read_text())
+
+    def opening(**config):
+        page = publish_parts(template.render(snakemake=SimpleNamespace(config=config)), writer="html")["html_body"]
+        assert "system-message" not in page
+        return page
+
+    honest = yaml.safe_load((ROOT / "config.yaml").read_text())
+    assert "hazard" not in opening(**honest)
+    assert "<li>" not in opening(**honest)
+    page = opening(**yaml.safe_load((ROOT / "experiments/audit.yaml").read_text()))
+    assert "This experiment breaks rules on purpose" in page
+    assert page.count("<li>") == len(HAZARDS) + 1
+    assert "same-crop: same-crop" in page
+    assert f"all-together: {', '.join(HAZARDS)}" in " ".join(page.split())
+
+
+def test_a_difference_to_a_broken_baseline_names_its_hazards(tmp_path):
+    weaker = make_cells(tmp_path / "weaker", {CE: 0.65}, hazards="unequal-views")
+    rows = pd.concat([weaker, make_cells(tmp_path / "honest", {CLCE: 0.72, SUPCON: 0.71})], ignore_index=True)
+    rows.loc[rows["loss"] == "supcon", "hazards"] = "scaled-supcon"
+    table = add_published(compare(rows, "metric.top1"), "metric.top1")
+    expected = {"ce": "", "supcon": "unequal-views, scaled-supcon", "clce": "unequal-views"}
+    assert table.set_index("loss")["difference_hazards"].to_dict() == expected
+    assert comparison_table(table)["hazards in − CE"].tolist() == list(expected.values())
+    assert [row["hazards in difference"] for row in table_rows(table, "metric.top1")] == list(expected.values())
+    claim = {"id": "x", "statement": "x", "paper": "x", "place": "x", "metric": "top1", "grids": ["main"]}
+    claim |= {"first": {"loss": "clce"}, "second": {"loss": "ce"}}
+    found = verdict_on(Claim.model_validate(claim), rows)
+    assert found.reason == "The interval of the only comparison lies above 0. With hazards: unequal-views."
+    honest = verdict_on(Claim.model_validate(claim), rows.assign(hazards=""))
+    assert honest.reason == "The interval of the only comparison lies above 0."
 
 
 def test_whoever_reads_the_results_is_told(capsys):

@@ -6,11 +6,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from clce_bench.evaluation.compare import DATA, LOSS_ORDER, baseline_of, grid_rows, settings_of, varying_columns
+from clce_bench.evaluation.compare import (
+    DATA,
+    LOSS_ORDER,
+    baseline_of,
+    grid_rows,
+    hazards_in,
+    settings_of,
+    varying_columns,
+)
 from clce_bench.evaluation.contrast import contrast
 from clce_bench.evaluation.statistics import Interval, holm
 from clce_bench.evaluation.tables import with_interval
-from clce_bench.hazards import known_hazards
 from clce_bench.labels import axis_label, data_label, setting_label, value_label
 
 PLACE = [*DATA, "backbone", "batch_size"]
@@ -44,10 +51,9 @@ def audit_of(rows: pd.DataFrame, grids: list[str], metric: str) -> pd.DataFrame:
     table = []
     for grid in grids:
         members = grid_rows(rows, grid)
-        hazards = known_hazards({name for names in members["hazards"] for name in names.split(", ") if name})
         for own, baseline in _compared(members, metric):
             setting, key = _setting(own, told), _key(own, told)
-            entry = {"grid": grid, "hazards": ", ".join(hazards), **setting, "setting": _label(setting, told)}
+            entry = {"grid": grid, "hazards": hazards_in(members), **setting, "setting": _label(setting, told)}
             difference: Terms = [(1.0, own), (-1.0, baseline)]
             found = contrast(difference, metric)
             entry |= dict(zip(_CE, contrast([(1.0, baseline)], metric).interval, strict=False))

@@ -121,6 +121,9 @@ def table_rows(table: pd.DataFrame, metric: str) -> list[dict[str, str]]:
         row["difference to CE [paired 95 %]"] = interval(
             record["difference"], record["difference_low"], record["difference_high"], signed=True
         )
+        row |= (
+            {"hazards in difference": record["difference_hazards"]} if (table["difference_hazards"] != "").any() else {}
+        )
         row["seeds"] = f"{record['n']}" + (f" + {record['diverged']} diverged" if record["diverged"] else "")
         rows.append(row)
     return rows
