@@ -25,6 +25,9 @@ from clce_bench.evaluation.compare import compare
 from clce_bench.evaluation.contrast import contrast
 from clce_bench.evaluation.published import add_published
 from clce_bench.evaluation.tables import comparison_table
+from clce_bench.figure_options import Figure
+from clce_bench.figures.audit import draw
+from clce_bench.figures.source import Source
 from clce_bench.hazards import HAZARDS, PROCESSES
 from clce_bench.jobs import plan_of
 from clce_bench.loading import load_experiment, parse_experiment
@@ -269,6 +272,11 @@ def test_an_audit_compares_settings_with_themselves(tmp_path):
     table = audit_of(rows, ["main", "broken"], "metric.top1")
     assert table["change"].dropna().abs().max() < 2
     assert table["setting"].unique().tolist() == [f"CLCE, λ = 0.9, temperature {one}" for one in (0.1, 0.5)]
+    canvas = draw(Source(Figure(kind="audit", grid=["main", "broken"]), rows, pd.DataFrame())).canvas
+    assert [text.get_text() for text in canvas.legends[0].get_texts()] == table["setting"].unique().tolist()
+    assert [axes.get_title() for axes in canvas.axes] == ["digits, batch 64", "change against main"]
+    (alone,) = draw(Source(Figure(kind="audit", grid=["main"]), rows, pd.DataFrame())).canvas.axes
+    assert [len(bars.lines[0].get_xdata()) for bars in alone.containers] == [1, 1]
     # Nothing to compare with: the honest side has another temperature.
     alone = rows[(rows["hazards"] == "") == (rows["loss.temperature"] != 0.1)]
     assert audit_of(alone, ["main", "broken"], "metric.top1")["change"].isna().all()

@@ -72,7 +72,7 @@ def compare(rows: pd.DataFrame, metric: str, reference: str = "ce") -> pd.DataFr
         mean, low, high, n, _ = own.interval
         entry = {**setting, "mean": mean, "low": low, "high": high, "n": n, "units": own.units}
         entry["diverged"] = int((members["status"] == "diverged").sum())
-        entry["overlap"] = members["overlap"].iloc[0]
+        entry["overlap"], entry["difference_hazards"] = members["overlap"].iloc[0], ""
         baseline = baseline_of(rows, setting, metric, reference)
         if setting["loss"] != reference and baseline is not None:
             difference = contrast([(1.0, members), (-1.0, baseline)], metric)
@@ -84,7 +84,6 @@ def compare(rows: pd.DataFrame, metric: str, reference: str = "ce") -> pd.DataFr
     columns += ["difference_hazards", *_OTHER]
     frame = pd.DataFrame(table).reindex(columns=columns)
     frame["p_holm"] = holm(frame["p"])
-    frame["difference_hazards"] = frame["difference_hazards"].fillna("")
     known = frame["loss"].map(supervised_loss)
     order = known.map(lambda name: LOSS_ORDER.index(name) if name in LOSS_ORDER else len(LOSS_ORDER))
     return (
