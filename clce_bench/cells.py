@@ -17,7 +17,7 @@ from clce_bench.hazards import apply_hazards
 from clce_bench.hyperparameters import as_default, hyperparameters_of, is_self_supervised
 from clce_bench.labels import SELF_SUPERVISED
 from clce_bench.recipes import Augmentation, Recipe
-from clce_bench.registry import loss_path
+from clce_bench.registry import load_dataset, loss_path
 from clce_bench.section import Section
 from clce_bench.trials import Choices, parts_of
 
@@ -29,6 +29,8 @@ class Cell(Section):
     size: int
     split: Split
     augmentation: Augmentation
+    support: Augmentation | None = None
+    """What may change in the support of few-shot episodes, where that differs: no loss is measured on other support."""
     backbone: Backbone
     loss: dict[str, Any]
     """Name and hyper-parameters; only ``name`` for ``ce``. ``labels`` is there where positives share an image though
@@ -56,6 +58,8 @@ class Cell(Section):
         del spec["recipe"]["augmentation"], spec["recipe"]["equal_compute"]
         if not self.hazards:
             del spec["hazards"]
+        if self.support is None:
+            del spec["support"]
         if self.split.images_per_class is None:
             del spec["split"]["images_per_class"]
         return spec
@@ -222,11 +226,13 @@ def _cell(
     if weight == 0 and not recipe.equal_compute:
         recipe = recipe.model_copy(update={"views": 1})
     applied = apply_hazards(grid.hazards, loss["name"], weight, recipe, augmentation)
+    own_support = applied.augmentation != prepared.augmentation and load_dataset(dataset).task == "few-shot"
     return Cell(
         dataset=dataset,
         size=prepared.size,
         split=own_split,
         augmentation=applied.augmentation,
+        support=prepared.augmentation if own_support else None,
         backbone=backbone,
         loss=loss,
         weight=weight,

@@ -6,6 +6,8 @@ from typing import Any
 from clce_bench.cells import Cell
 from clce_bench.errors import UserError, unknown
 from clce_bench.figure_options import Figure
+from clce_bench.hyperparameters import hyperparameters_of
+from clce_bench.registry import loss_path
 
 PANELS = 8
 """How many cells' embeddings one figure shows at most."""
@@ -78,7 +80,8 @@ def embedded_cells(cells: list[Cell]) -> list[Cell]:
     """Chooses the cells whose embeddings are set side by side: one per loss and λ, equal in everything else.
 
     Returns:
-        Those of the first data set, batch size and seed that have the most losses, cross-entropy first.
+        Those of the first data set, batch size and seed that have the most losses, cross-entropy first. Of a loss with
+        several settings the one with the most hyper-parameters at their defaults.
     """
     groups: dict[tuple[Any, ...], list[Cell]] = {}
     for cell in cells:
@@ -88,7 +91,8 @@ def embedded_cells(cells: list[Cell]) -> list[Cell]:
         return []
     best = max(len(_settings(group)) for group in groups.values())
     key = min(key for key, group in groups.items() if len(_settings(group)) == best)
-    return sorted(_settings(groups[key]).values(), key=lambda cell: (cell.weight > 0, cell.loss_name, cell.weight))
+    chosen = _settings(sorted(groups[key], key=_changed)).values()
+    return sorted(chosen, key=lambda cell: (cell.weight > 0, cell.loss_name, cell.weight))
 
 
 def _settings(cells: Iterable[Cell]) -> dict[tuple[str, float], Cell]:
@@ -96,6 +100,13 @@ def _settings(cells: Iterable[Cell]) -> dict[tuple[str, float], Cell]:
     for cell in cells:
         settings.setdefault((cell.loss_name, cell.weight), cell)
     return settings
+
+
+def _changed(cell: Cell) -> int:
+    """Counts the hyper-parameters that are not at the loss's defaults."""
+    if cell.weight == 0:
+        return 0
+    return sum(cell.loss[key] != value for key, value in hyperparameters_of(loss_path(cell.loss["name"])).items())
 
 
 def _lacking(figure: Figure, cells: list[Cell]) -> str:

@@ -28,6 +28,8 @@ EMBEDDINGS = ("cosine_distributions", "gradient_magnitudes", "tsne")
 TABLED = ("audit", "rank_change")
 """Kinds whose numbers are a table too, in ``tables/`` and on the page."""
 
+_ONE_METRIC = ("accuracy_cost", "difference_matrix", "gradient_magnitudes", "rank_change")
+
 # Options that only some kinds have, and who has them.
 _KINDS_WITH = {
     "metrics": set(get_args(Kind)) - {"training_curve", "cosine_distributions", "tsne"},
@@ -80,6 +82,8 @@ class Figure(Section):
     def _options_fit(self) -> "Figure":
         if self.kind == "rank_change" and len(self.grid) != 2:
             raise ValueError("grid: rank_change needs two, the one before and the one after.")
+        if self.kind in _ONE_METRIC and len(self.metrics) > 1:
+            raise ValueError(f"metrics: {self.kind} shows one; give each a figure with a name of its own.")
         for option, kinds in _KINDS_WITH.items():
             given = getattr(self, option) != type(self).model_fields[option].default
             if given and self.kind not in kinds:

@@ -22,7 +22,7 @@ HAZARDS: dict[str, str] = {
 """What each one does, by name."""
 
 PROCESSES = 8
-"""How many processes ``per-process-negatives`` stands for; another number would be another hazard."""
+"""How many processes ``per-process-negatives`` stands for; another number would be a hazard with a name of its own."""
 
 _REGULARISATION = ("mixup", "cutmix", "label_smoothing")
 

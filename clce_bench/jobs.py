@@ -203,7 +203,8 @@ def _add_cell(jobs: dict[str, dict[str, Job]], cell: Cell, source: DatasetSource
     add("backbone", f"{cell.backbone.name}-{digest(backbone_spec)}", backbone_spec, weights)
 
     if cell.backbone.freeze != "none":
-        features_spec = {"augmentation": cell.augmentation.model_dump(), "backbone": own}
+        features_spec = {"augmentation": spec["augmentation"], "backbone": own}
+        features_spec |= {"support": spec["support"]} if cell.support else {}
         features = f"{split}/{cell.backbone.name}-{digest(features_spec)}"
         add("features", features, features_spec, inputs("dataset", "splits", "backbone"))
 

@@ -24,7 +24,8 @@ DIGITS = 3
 def trials_of(tuning: Tuning, loss: str) -> list[Settings]:
     """Lists the settings of each trial of a loss, in the order of their numbers.
 
-    A scrambled Sobol sequence fills the space evenly, whatever the number of trials.
+    A scrambled Sobol sequence fills the space of the numbers evenly, however many trials there are; values of lists
+    are drawn at random.
     """
     import optuna
 
@@ -36,6 +37,7 @@ def trials_of(tuning: Tuning, loss: str) -> list[Settings]:
     study = optuna.create_study(sampler=sampler)
     # Which dimension of the sequence is whose must not follow from the order in the file.
     space = {name: distribution(values) for name, values in sorted(tuning.space[loss].items())}
+    study.tell(study.ask(space), 0.0)  # Optuna draws its first trial at random, to learn what is searched.
     found = []
     for _ in range(tuning.trials):
         trial = study.ask(space)

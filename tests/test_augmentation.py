@@ -52,6 +52,14 @@ def test_views_without_a_policy_are_those_of_the_first_version(digits):
         assert torch.equal(view, pil_to_tensor(transform(Image.fromarray(digits.pixels[row]))))
 
 
+def test_support_of_episodes_has_an_augmentation_of_its_own(digits):
+    training, support = Augmentation(crop_scale=0.5, erasing=1.0), Augmentation(rotation=30)
+    rows, numbers = [3, 4, 5, 5], [1, 1, 0, 2]
+    found = Views(digits, training, support, [4, 5])(rows, numbers)
+    for view, own, row, number in zip(found, [training, *3 * [support]], rows, numbers, strict=True):
+        assert torch.equal(view, Views(digits, own)([row], [number])[0])
+
+
 @pytest.mark.parametrize("name", sorted(named("recipes")))
 def test_views_of_every_recipe_are_the_same_wherever_they_are_asked_for(digits, name):
     augmentation = Augmentation(**named("recipes")[name].get("augmentation", {"crop_scale": 0.5}))

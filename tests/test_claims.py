@@ -115,6 +115,25 @@ def test_steadier_compares_changes_from_end_to_end(tmp_path):
     assert (alone.verdict, "along batch_size" in alone.reason) == ("not tested", True)
 
 
+def test_steadier_along_names_lets_validation_choose_the_ends_of_either_side(tmp_path):
+    def encoders(loss, accuracies):
+        return {setting(loss=loss, backbone=name): value for name, value in accuracies.items()}
+
+    cells = encoders("clce", {"a": 0.70, "b": 0.74, "c": 0.71}) | encoders("supcon", {"a": 0.8, "b": 0.6, "c": 0.7})
+    rows = make_cells(tmp_path, cells, noise=0.01)
+    claim = {"kind": "steadier", "second": {"loss": "supcon"}, "over": "backbone"}
+    found = verdict(rows, **claim)
+    assert found.findings[0].setting.endswith(
+        "change along backbone, CLCE from a to b, SupCon from b to a, test top-1 (%)"
+    )
+    assert found.effect == pytest.approx(20 - 4, abs=1)
+    # The test part does not choose: validation takes c for the best of CLCE.
+    rows.loc[(rows["loss"] == "clce") & (rows["backbone"] == "c"), "validation"] = 0.9
+    misled = verdict(rows, **claim)
+    assert "CLCE from a to c, SupCon from b to a" in misled.findings[0].setting
+    assert misled.effect == pytest.approx(20 - 1, abs=1)
+
+
 def test_interior_needs_to_beat_both_ends(tmp_path):
     def curve(accuracies):
         return {
@@ -218,6 +237,10 @@ def test_theorems_hold_and_a_wrong_one_would_be_seen(monkeypatch):
     assert theorems.positive_gradient_margin() > 0
     assert theorems.negative_gradient_margin() > 0
     right = theorems.tcl_gradients
+    # k1 with the other sign pushes the hardest positive away.
+    monkeypatch.setattr(theorems, "tcl_gradients", lambda p, n, t, k1, k2: right(p, n, t, -k1, k2))
+    assert theorems.positive_gradient_margin() < 0
+    assert verdict(pd.DataFrame(), kind="theorem", theorem="tcl-positive-gradient").verdict == "contradicted"
     monkeypatch.setattr(theorems, "tcl_gradients", lambda p, n, t, k1, k2: right(p, n, t, k1, k2 and 1 / k2))
     assert theorems.negative_gradient_margin() < 0
     summary = pd.DataFrame()

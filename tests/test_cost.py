@@ -1,6 +1,7 @@
 """Costs before compute, against counts by hand, and against what cells took."""
 
 import json
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -233,6 +234,36 @@ def test_tcls_experiments_have_both_settings_and_the_axes_of_its_figures(name):
         assert values("encoder", "backbone") == {"resnet18", "resnet34", "resnet50", "resnet101"}
         assert {cell.backbone.small_stem for cell in grids["imagenet100"]} == {False}
         assert {cell.backbone.small_stem for cell in grids["encoder"]} == {True}
+
+
+def test_where_fashion_mnist_is_not_at_hand_one_command_plans_the_same_on_drawings(tmp_path):
+    command, run = (ROOT / "docs" / "papers.md").read_text().split("```sh\n")[1].split("```")[0].strip().splitlines()
+    shutil.copytree(ROOT / "experiments", tmp_path / "experiments")
+    subprocess.run(command, shell=True, cwd=tmp_path, check=True)
+    own, other = tmp_path / run.rpartition("=")[2], ROOT / "experiments" / "tcl-embedded.yaml"
+    assert "ashion" not in own.read_text()
+    found, usual = (plan_of(load_experiment(path)) for path in (own, other))
+    assert found.experiment.name == "tcl-openmoji"
+    assert {cell.dataset for cell in found.cells} == {"openmoji"}
+    assert {cell.split.images_per_class for cell in found.cells} == {None}
+    assert len(found.cells) == 90
+    counts = ({name: len(cells) for name, cells in plan.grids.items()} for plan in (found, usual))
+    assert next(counts) == next(counts)
+    assert load_dataset("openmoji").train_images == 877
+
+
+@pytest.mark.parametrize("name", ["tcl", "tcl-embedded"])
+def test_where_losses_are_fused_only_the_loss_differs(name):
+    grids = plan_of(load_experiment(ROOT / "experiments" / f"{name}.yaml")).grids
+    cells = grids["fused"]
+    recipes = {(cell.dataset, cell.recipe.model_dump_json(), cell.augmentation.label) for cell in cells}
+    assert len(recipes) == len({cell.dataset for cell in cells})
+    assert {cell.recipe.views for cell in cells} == {2}
+    if name == "tcl":
+        labels = {cell.dataset: cell.augmentation.label for cell in cells}
+        assert labels == {"cifar10": "autoaugment", "cifar100": "autoaugment", "fashion-mnist": "crop-flip"}
+        own = [cell.recipe for cell in grids["small-images"] if cell.weight == 0]
+        assert {(recipe.epochs, recipe.learning_rate, recipe.views) for recipe in own} == {(50, 0.5, 1)}
 
 
 def test_a_backbone_that_does_not_exist_is_found_when_planning():

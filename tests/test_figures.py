@@ -10,6 +10,7 @@ from safetensors.numpy import save_file
 
 from clce_bench.errors import UserError
 from clce_bench.evaluation.summary import write_summary
+from clce_bench.figure_cells import embedded_cells
 from clce_bench.figure_options import EMBEDDINGS
 from clce_bench.figures.cosine_distributions import _similarities
 from clce_bench.figures.critical_difference import cliques, rank
@@ -132,6 +133,21 @@ def test_figures_of_embeddings_take_one_cell_per_setting_and_name_them_as_inputs
         assert ("dataset" in job.inputs) == (job.spec["kind"] in EMBEDDINGS), name
 
 
+def test_gradients_are_those_of_tcl_at_its_defaults_and_the_caption_says_so(drawn):
+    plan, _, found, *_ = drawn
+    inputs = plan.jobs["figures"]["gradient_magnitudes-k1"].inputs
+    shown = [Path(path).parent.name for name, path in inputs.items() if name.startswith("embeddings_")]
+    cells = {cell.name: cell for cell in plan.cells}
+    (tcl,) = (cells[name] for name in shown if cells[name].loss["name"] == "tcl")
+    assert (tcl.loss["k1"], tcl.loss["k2"]) == (5000, 1)
+    assert "TCL, λ = 0.9, temperature 0.1, k1 5000, k2 1, seed 0" in found["gradient_magnitudes-k1"][2]
+    # Whichever names come first, and whatever else is swept.
+    members = plan.grids["k1"]
+    assert [embedded_cells(order) for order in (members, members[::-1])] == [embedded_cells(members)] * 2
+    others = [cell for cell in members if cell.loss.get("k1") != 5000]
+    assert [cell.loss.get("k1") for cell in embedded_cells(others)] == [None, None, 10]
+
+
 def test_cosine_distributions_are_densities_of_all_pairs(drawn):
     _, _, found, *_ = drawn
     _, data, _ = found["cosine_distributions-main"]
@@ -234,6 +250,7 @@ def test_bars_join_what_cannot_be_told_apart():
             {"kind": "tsne", "grid": "main", "k1": [1]},
             "k1: tsne has no such option. It belongs to: gradient_magnitudes",
         ),
+        ({"kind": "difference_matrix", "grid": "main", "metrics": ["top1", "ece"]}, "difference_matrix shows one"),
         ({"kind": "tsn", "grid": "main"}, "'tsn' is not allowed"),
     ],
 )

@@ -240,7 +240,7 @@ def test_other_processes_prepare_the_same_batches(photos, large, backbone):
     batches = [(np.array([first, first + 1]), np.array([0, 3])) for first in range(6)]
     state = torch.get_rng_state()
     here, elsewhere = (
-        list(ComputedInputs(cell, dataset, trunk, description, torch.device("cpu"), workers).stream(batches))
+        list(ComputedInputs(cell, dataset, trunk, description, torch.device("cpu"), workers=workers).stream(batches))
         for workers in (0, 2)
     )
     assert len(here) == len(elsewhere) == 6

@@ -1,15 +1,20 @@
 """Hazards do what their names say, where they are asked for, and never without being seen."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
+from docutils.core import publish_parts
+from jinja2 import Environment
 from scipy import stats
 from torch import nn
 
 from clce_bench.cells import Cell, cells_of, union
+from clce_bench.claims import Claim
 from clce_bench.config import Split
 from clce_bench.data.prepared import rows_by_part
 from clce_bench.data.splits import divide, make_splits
@@ -18,13 +23,18 @@ from clce_bench.evaluation.audit import audit_of, audit_text
 from clce_bench.evaluation.claims import verdict_on
 from clce_bench.evaluation.compare import compare
 from clce_bench.evaluation.contrast import contrast
+from clce_bench.evaluation.published import add_published
+from clce_bench.evaluation.tables import comparison_table
+from clce_bench.figure_options import Figure
+from clce_bench.figures.audit import draw
+from clce_bench.figures.source import Source
 from clce_bench.hazards import HAZARDS, PROCESSES
 from clce_bench.jobs import plan_of
 from clce_bench.loading import load_experiment, parse_experiment
 from clce_bench.losses import create_loss
 from clce_bench.recipes import Runtime
 from clce_bench.registry import load_dataset
-from clce_bench.report.headline import print_headline
+from clce_bench.report.headline import print_headline, table_rows
 from clce_bench.report.warnings import _views
 from clce_bench.training import train
 from clce_bench.training.batches import epoch_batches
@@ -187,7 +197,7 @@ def test_scaled_supcon_is_supcon_times_temperature_over_007():
     assert scaled.item() == pytest.approx(honest.item() * 0.5 / 0.07, rel=1e-5)
 
 
-CE, CLCE = setting(loss="ce"), setting(loss="clce")
+CE, CLCE, SUPCON = setting(loss="ce"), setting(loss="clce"), setting(loss="supcon")
 
 
 def test_the_pooled_interval_takes_all_images_of_all_seeds_for_independent(tmp_path):
@@ -223,7 +233,53 @@ def test_an_audit_pairs_the_four_sides(audited):
     assert np.isnan(table.loc["main", "change"])
     text = audit_text(table.reset_index())
     assert text["hazards"].tolist() == ["none", "same-crop"]
-    assert text["change [95 %]"].tolist()[0] == ""
+    assert text["change of − CE [95 %]"].tolist()[0] == ""
+    # Cross-entropy is the very same there.
+    assert text["change of CE [95 %]"].tolist() == ["", ""]
+    assert text["CE [95 %]"].str.startswith(f"{100 * sides['ce', '']['metric.top1'].mean():.2f} [").all()
+
+
+def test_an_audit_says_what_a_hazard_does_to_the_baseline_alone(tmp_path):
+    honest = make_cells(tmp_path / "honest", {CE: 0.7, CLCE: 0.72, SUPCON: 0.71}, seeds=4)
+    weaker = make_cells(tmp_path / "weaker", {CE: 0.65}, seeds=4, hazards="unequal-views", grids="broken")
+    honest.loc[honest["loss"] != "ce", "grids"] = "main broken"
+    rows = pd.concat([honest, weaker.assign(cell="weaker" + weaker["cell"])], ignore_index=True)
+    table = audit_of(rows, ["main", "broken"], "metric.top1").set_index(["grid", "loss"]).loc["broken"]
+    by_seed = rows.pivot_table("metric.top1", "seed", ["loss", "hazards"])["ce"] * 100
+    for row in table.to_dict("records"):
+        assert row["ce"] == pytest.approx(by_seed["unequal-views"].mean())
+        assert row["ce_change"] == pytest.approx((by_seed["unequal-views"] - by_seed[""]).mean())
+        # The whole gain comes from the baseline.
+        assert (row["change"], row["change_low"]) == pytest.approx((-row["ce_change"], -row["ce_change_high"]))
+
+
+def test_what_rests_on_the_same_cells_has_no_change_and_costs_no_correction(audited, tmp_path):
+    same = make_cells(tmp_path / "same", {SUPCON: 0.71}, seeds=4, grids="main broken")
+    table = audit_of(pd.concat([audited, same]), ["main", "broken"], "metric.top1").set_index(["grid", "loss"])
+    assert table.loc[("broken", "supcon"), ["change", "p", "p_holm"]].isna().all()
+    assert table.loc[("broken", "supcon"), "difference"] == table.loc[("main", "supcon"), "difference"]
+    assert table.loc[("broken", "clce"), "p_holm"] == table.loc[("broken", "clce"), "p"]
+    assert audit_text(table.reset_index())["p (Holm)"].tolist()[-2:].count("") == 1
+
+
+def test_an_audit_compares_settings_with_themselves(tmp_path):
+    """A sweep of the temperature: what is compared must have one temperature on both sides."""
+    cells = {(*CLCE, ("loss.temperature", one)): accuracy for one, accuracy in ((0.1, 0.72), (0.5, 0.8))}
+    honest = make_cells(tmp_path / "honest", {CE: 0.7, **cells}, seeds=4, noise=0.02)
+    broken = make_cells(tmp_path / "broken", cells, seeds=4, noise=0.02, hazards="same-crop", grids="broken")
+    honest.loc[honest["loss"] == "ce", "grids"] = "main broken"
+    rows = pd.concat([honest, broken.assign(cell="broken" + broken["cell"])], ignore_index=True)
+    table = audit_of(rows, ["main", "broken"], "metric.top1")
+    assert table["change"].dropna().abs().max() < 2
+    assert table["setting"].unique().tolist() == [f"CLCE, λ = 0.9, temperature {one}" for one in (0.1, 0.5)]
+    canvas = draw(Source(Figure(kind="audit", grid=["main", "broken"]), rows, pd.DataFrame())).canvas
+    assert [text.get_text() for text in canvas.legends[0].get_texts()] == table["setting"].unique().tolist()
+    assert [axes.get_title() for axes in canvas.axes] == ["digits, batch 64", "change against main"]
+    (alone,) = draw(Source(Figure(kind="audit", grid=["main"]), rows, pd.DataFrame())).canvas.axes
+    assert [len(bars.lines[0].get_xdata()) for bars in alone.containers] == [1, 1]
+    # Nothing to compare with: the honest side has another temperature.
+    alone = rows[(rows["hazards"] == "") == (rows["loss.temperature"] != 0.1)]
+    assert audit_of(alone, ["main", "broken"], "metric.top1")["change"].isna().all()
 
 
 def test_a_claim_without_grids_is_not_judged_by_hazards(audited):
@@ -258,6 +314,45 @@ def test_fewer_views_for_cross_entropy_are_told_whoever_asked_for_them(tmp_path)
     assert "fewer views of an image" in _views(summary, ["main"])
     # A hazard has its banner.
     assert _views(summary.assign(hazards="unequal-views"), ["main"]) == ""
+    assert _views(summary.assign(hazards="leaky-split, unequal-views"), ["main"]) == ""
+    # Another hazard's banner does not speak of views.
+    assert "fewer views of an image" in _views(summary.assign(hazards="same-crop"), ["main"])
+
+
+def test_snakemakes_report_opens_with_the_hazards():
+    environment = Environment(trim_blocks=True, lstrip_blocks=True)  # As Snakemake does.
+    template = environment.from_string((ROOT / "workflow/report/workflow.rst").read_text())
+
+    def opening(**config):
+        page = publish_parts(template.render(snakemake=SimpleNamespace(config=config)), writer="html")["html_body"]
+        assert "system-message" not in page
+        return page
+
+    honest = yaml.safe_load((ROOT / "config.yaml").read_text())
+    assert "hazard" not in opening(**honest)
+    assert "<li>" not in opening(**honest)
+    page = opening(**yaml.safe_load((ROOT / "experiments/audit.yaml").read_text()))
+    assert "This experiment breaks rules on purpose" in page
+    assert page.count("<li>") == len(HAZARDS) + 1
+    assert "same-crop: same-crop" in page
+    assert f"all-together: {', '.join(HAZARDS)}" in " ".join(page.split())
+
+
+def test_a_difference_to_a_broken_baseline_names_its_hazards(tmp_path):
+    weaker = make_cells(tmp_path / "weaker", {CE: 0.65}, hazards="unequal-views")
+    rows = pd.concat([weaker, make_cells(tmp_path / "honest", {CLCE: 0.72, SUPCON: 0.71})], ignore_index=True)
+    rows.loc[rows["loss"] == "supcon", "hazards"] = "scaled-supcon"
+    table = add_published(compare(rows, "metric.top1"), "metric.top1")
+    expected = {"ce": "", "supcon": "unequal-views, scaled-supcon", "clce": "unequal-views"}
+    assert table.set_index("loss")["difference_hazards"].to_dict() == expected
+    assert comparison_table(table)["hazards in − CE"].tolist() == list(expected.values())
+    assert [row["hazards in difference"] for row in table_rows(table, "metric.top1")] == list(expected.values())
+    claim = {"id": "x", "statement": "x", "paper": "x", "place": "x", "metric": "top1", "grids": ["main"]}
+    claim |= {"first": {"loss": "clce"}, "second": {"loss": "ce"}}
+    found = verdict_on(Claim.model_validate(claim), rows)
+    assert found.reason == "The interval of the only comparison lies above 0. With hazards: unequal-views."
+    honest = verdict_on(Claim.model_validate(claim), rows.assign(hazards=""))
+    assert honest.reason == "The interval of the only comparison lies above 0."
 
 
 def test_whoever_reads_the_results_is_told(capsys):
@@ -275,9 +370,11 @@ def test_whoever_reads_the_results_is_told(capsys):
     assert "hazards" not in (plan.folder / "tables/main-top1.md").read_text()
     assert (plan.folder / "tables/audit-main-broken.md").exists()
     drawn = pd.read_csv(plan.folder / "figures/audit-main-broken.csv")
-    assert set(zip(drawn["grid"], drawn["loss"], strict=True)) == {
-        (g, n) for g in ("main", "broken") for n in ("supcon", "clce")
+    assert set(zip(drawn["metric"], drawn["grid"], drawn["loss"], strict=True)) == {
+        (f"metric.{m}", g, n) for m in ("top1", "probe_top1") for g in ("main", "broken") for n in ("supcon", "clce")
     }
+    table = (plan.folder / "tables/audit-main-broken.md").read_text()
+    assert (table.count("| test top-1 (%) |"), table.count("| linear-probe test top-1 (%) |")) == (4, 4)
 
     print_headline(experiment)
     assert "Hazard switched on: scaled-supcon" in capsys.readouterr().out

@@ -173,6 +173,26 @@ def test_differences_have_a_row_per_setting_even_where_a_metric_lacks_it():
     assert heights == [[0, 1], [0, 1, 2]]
 
 
+def test_where_the_contrastive_loss_is_alone_headline_and_differences_show_the_probe():
+    alone = {"name": "alone", "dataset": "digits", "loss": ["ce", "tcl"], "lambda": 1, "seed": [0, 1]}
+    figures = [{"kind": "differences", "grid": name} for name in ("alone", "fused")]
+    experiment, plan = make_up(grids=[alone, {**alone, "name": "fused", "lambda": 0.9}], figures=figures)
+    write_summary(experiment, plan.folder)
+    summary = pd.read_parquet(plan.folder / "summary.parquet")
+    rows = headline_rows(experiment, summary)
+    assert [(row["loss"], row["metric"]) for row in rows] == [
+        (loss, "linear-probe test top-1 (%)") for loss in ("CE", "TCL")
+    ]
+    assert all(row["seeds"] == "2" for row in rows)
+    assert {row["metric"] for row in headline_rows(experiment.model_copy(update={"headline": "fused"}), summary)} == {
+        "test top-1 (%)"
+    }
+    use_style()
+    for figure, titles in zip(experiment.figures, (["linear-probe test"], ["test", "linear-probe test"]), strict=True):
+        canvas = draw(Source(figure, grid_rows(summary, figure.grid[0]), pd.DataFrame())).canvas
+        assert [axes.get_title() for axes in canvas.axes] == [f"{title} top-1 (points)" for title in titles]
+
+
 def test_cost_is_kept_after_the_run_and_by_runs_that_train_nothing():
     _, plan = make_up()
     assert cost_of_last_run(plan) is None

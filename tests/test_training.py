@@ -19,7 +19,7 @@ from clce_bench.loading import parse_experiment
 from clce_bench.models.backbone import load_backbone, split_backbone
 from clce_bench.models.features import compute_features, run_trunk
 from clce_bench.recipes import Recipe
-from clce_bench.training.batches import StoredInputs, epoch_batches
+from clce_bench.training.batches import ComputedInputs, StoredInputs, epoch_batches
 from clce_bench.training.optimization import learning_rate
 from clce_bench.training.train import train_cell
 from clce_bench.training.validation import leave_one_out_accuracy, training_labels
@@ -133,6 +133,36 @@ def test_features_are_stored_of_what_trains_and_are_those_of_the_trunk(prepared,
     unused = np.flatnonzero(parts == "unused")[:1]
     with pytest.raises(IndexError, match=f"no view is stored of image {unused[0]}"):
         list(few.stream([(unused, np.array([CLEAN]))]))
+
+
+def test_a_recipe_of_its_own_changes_no_support(prepared, backbone, tmp_path):
+    strong = {"name": "ce", "recipe": {"augmentation": {"crop_scale": 0.3, "erasing": 1.0}}}
+    base = SMALL["datasets"]["tiny"]
+    own, other = cells([strong, "clce"], dataset="tiny-fs", datasets={"tiny-fs": base})
+    assert own.support == other.augmentation != own.augmentation
+    assert other.support is None
+    assert cells([strong], datasets={"tiny": base})[0].support is None
+    split = {"dataset": "tiny-fs", "size": 32, "split": own.split.model_dump(exclude={"fold"})}
+    dataset = Path(prepared["dataset"])
+    make_splits(split, dataset.with_name("items.parquet"), tmp_path / "splits")
+    inputs = {"dataset": dataset, "splits": tmp_path / "splits/splits.json", "backbone": backbone / "backbone.json"}
+    parts = pd.read_parquet(tmp_path / "splits/splits.parquet")["part"].to_numpy()
+    test, pool = (np.flatnonzero(parts == part)[:64] for part in ("test", "train-pool"))
+    trunk, _ = split_backbone(load_backbone(backbone, 32), own.backbone.freeze)
+    description, found = read_json(inputs["backbone"]), {}
+    for cell in (own, other):
+        spec = {name: cell.spec[name] for name in ("augmentation", "support", "backbone") if name in cell.spec}
+        compute_features(spec, inputs, tmp_path / cell.loss["name"])
+        stored = StoredInputs(tmp_path / cell.loss["name"], torch.device("cpu"))
+        data = PreparedDataset(dataset.parent)
+        computed = ComputedInputs(cell, data, trunk, description, torch.device("cpu"), np.flatnonzero(parts == "test"))
+        batches = [(rows, np.full(len(rows), 1)) for rows in (test, pool)]
+        found[cell.name] = [list(inputs.stream(batches)) for inputs in (stored, computed)]
+        for one, same in zip(*found[cell.name], strict=True):
+            torch.testing.assert_close(one, same, rtol=1e-3, atol=1e-3)
+    (support, training), (its_support, its_training) = (found[cell.name][0] for cell in (own, other))
+    assert torch.equal(support, its_support)
+    assert not torch.equal(training, its_training)
 
 
 def test_a_cell_sees_its_images_per_class_and_its_fold(prepared, tmp_path):

@@ -1,7 +1,7 @@
 """Augmented views: view ``v`` of image ``i`` is the same picture wherever it is asked for."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -79,13 +79,23 @@ class Views:
     Args:
         dataset: the prepared data set; its name is an axis of the seed.
         augmentation: what may change.
+        support: what may change instead in images that support few-shot episodes.
+        support_rows: these images.
     """
 
-    def __init__(self, dataset: PreparedDataset, augmentation: Augmentation) -> None:
+    def __init__(
+        self,
+        dataset: PreparedDataset,
+        augmentation: Augmentation,
+        support: Augmentation | None = None,
+        support_rows: Iterable[int] = (),
+    ) -> None:
         self.dataset = dataset
         self.name, self.size = dataset.description["name"], dataset.description["size"]
         self.transform = build_transform(augmentation, self.size)
-        self.seeds_python = bool(augmentation.auto_augment or augmentation.erasing)
+        self.support_transform = build_transform(support or augmentation, self.size)
+        self.support_rows = frozenset(map(int, support_rows))
+        self.seeds_python = any(own.auto_augment or own.erasing for own in (augmentation, support or augmentation))
 
     def __call__(self, rows: Sequence[int], views: Sequence[int]) -> Tensor:
         """Returns view ``views[k]`` of image ``rows[k]`` for all k: uint8, (k, 3, size, size)."""
@@ -104,7 +114,8 @@ class Views:
         if self.seeds_python:
             random.seed(seed)
             np.random.seed(seed % 2**32)
-        return torch.as_tensor(self.transform(image))
+        transform = self.support_transform if row in self.support_rows else self.transform
+        return torch.as_tensor(transform(image))
 
 
 @contextmanager

@@ -9,14 +9,22 @@ from threadpoolctl import threadpool_limits
 from clce_bench.config import Experiment
 from clce_bench.evaluation.audit import audit_of, audit_text
 from clce_bench.evaluation.claims import verdict_on
-from clce_bench.evaluation.compare import compare, compare_pairs, grid_rows, metrics_of, variance_of_differences
+from clce_bench.evaluation.compare import (
+    chosen_metrics,
+    compare,
+    compare_pairs,
+    grid_rows,
+    metrics_of,
+    variance_of_differences,
+)
 from clce_bench.evaluation.published import add_published
 from clce_bench.evaluation.ranks import ranks_of, ranks_text
 from clce_bench.evaluation.tables import comparison_table, variance_table, verdict_table, write_table
 from clce_bench.evaluation.verdicts import Verdict, write_verdicts
+from clce_bench.figure_cells import matches
 from clce_bench.figure_options import TABLED, Figure
 from clce_bench.files import staged
-from clce_bench.labels import is_accuracy, is_main, metric_label
+from clce_bench.labels import is_accuracy, metric_label
 
 
 def write_answers(experiment: Experiment, summary: pd.DataFrame, output: Path) -> None:
@@ -58,14 +66,17 @@ def write_answers(experiment: Experiment, summary: pd.DataFrame, output: Path) -
 
 
 def _figure_table(figure: Figure, summary: pd.DataFrame) -> pd.DataFrame:
-    """Gives the numbers of a figure as text, of its first metric."""
+    """Gives the numbers of a figure as text, with the metric; ranks are those by the first one."""
     rows = pd.concat([grid_rows(summary, grid) for grid in figure.grid]).drop_duplicates("cell")
-    metrics = [f"metric.{name}" for name in figure.metrics] or [name for name in metrics_of(rows) if is_main(name)]
-    if not metrics:
-        return pd.DataFrame()
+    rows = rows[[matches(record, figure.where) for record in rows.to_dict("records")]]
+    metrics = chosen_metrics(rows, figure.metrics)
     if figure.kind == "audit":
-        return audit_text(audit_of(rows, figure.grid, metrics[0]))
-    return ranks_text(ranks_of(rows, figure.grid, metrics[0]))
+        texts = {metric: audit_text(audit_of(rows, figure.grid, metric)) for metric in metrics}
+    else:
+        texts = {metric: ranks_text(ranks_of(rows, figure.grid, metric)) for metric in metrics[:1]}
+    for metric, text in texts.items():
+        text.insert(0, "metric", metric_label(metric))
+    return pd.concat(texts.values(), ignore_index=True) if texts else pd.DataFrame()
 
 
 def write_tables(

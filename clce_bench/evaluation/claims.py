@@ -8,18 +8,19 @@ where the experiment has no results for it.
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from clce_bench.claims import Claim
-from clce_bench.evaluation.compare import DATA, setting_label, settings_of
+from clce_bench.evaluation.compare import DATA, hazards_in, setting_label, settings_of
 from clce_bench.evaluation.contrast import RUN, Contrast, contrast
 from clce_bench.evaluation.statistics import holm
 from clce_bench.evaluation.theorems import CHECKS, DRAWS
 from clce_bench.evaluation.verdicts import Finding, Outcome, Verdict
-from clce_bench.labels import data_label, metric_label
+from clce_bench.labels import data_label, loss_label, metric_label
 
 LEVEL = 0.05
 PLACE = [*DATA, "backbone", "batch_size", "lambda"]
@@ -55,7 +56,9 @@ def verdict_on(claim: Claim, summary: pd.DataFrame) -> Verdict:
     if not found:
         along = f" along {claim.over}" if claim.over else ""
         return _verdict(claim, "not tested", f"No results yet, or none that can be compared{along}.", [])
-    return _largest_gain(claim, found) if claim.kind == "largest_gain" else _judge(claim, found)
+    verdict = _largest_gain(claim, found) if claim.kind == "largest_gain" else _judge(claim, found)
+    hazards = hazards_in(rows[rows["cell"].isin(verdict.cells)])
+    return replace(verdict, reason=f"{verdict.reason} With hazards: {hazards}.") if hazards else verdict
 
 
 def _differences(claim: Claim, first: pd.DataFrame, second: pd.DataFrame) -> Iterator[tuple[str, Contrast]]:
@@ -74,24 +77,41 @@ def _steadier(claim: Claim, first: pd.DataFrame, second: pd.DataFrame) -> Iterat
         setting = dict(zip(shared, values, strict=True))
         other = _same(second, shared, setting)
         for metric in _metrics(claim, one, other):
-            one, other = one.dropna(subset=[metric]), other.dropna(subset=[metric])
-            both = set(one[claim.over]) & set(other[claim.over])
-            sides = [side[side[claim.over].isin(both)] for side in (one, other)]
+            finished = [side.dropna(subset=[metric]) for side in (one, other)]
+            both = set.intersection(*(set(side[claim.over]) for side in finished))
+            sides = [side[side[claim.over].isin(both)] for side in finished]
             if len(both) < 2 or any(side.duplicated([claim.over, *RUN]).any() for side in sides):
                 continue
-            own, others = (_change(side, claim.over, metric) for side in sides)
-            ends = f"change along {claim.over} from {min(both)} to {max(both)}"
+            ends = [_ends(side, claim.over) for side in sides]
+            own, others = (_change(side, claim.over, metric, at) for side, at in zip(sides, ends, strict=True))
             terms = [*others, *((-weight, cells) for weight, cells in own)]
-            yield f"{_where(setting)}: {ends}, {metric_label(metric)}", contrast(terms, metric)
+            yield (
+                f"{_where(setting)}: {_along(claim.over, sides, ends)}, {metric_label(metric)}",
+                contrast(terms, metric),
+            )
 
 
-def _change(side: pd.DataFrame, over: str, metric: str) -> list[tuple[float, pd.DataFrame]]:
-    """Gives the terms of the absolute change: between the ends of numbers, or the best and the worst of names."""
-    means = side.groupby(over)[metric].mean()
-    if not pd.api.types.is_numeric_dtype(side[over]):
-        means = means.sort_values()
-    sign = 1.0 if means.iloc[-1] >= means.iloc[0] else -1.0
-    return [(sign, side[side[over] == means.index[-1]]), (-sign, side[side[over] == means.index[0]])]
+def _ends(side: pd.DataFrame, over: str) -> tuple[Any, Any]:
+    """Gives the smallest and the largest of numbers; of names the worst and the best by the validation part."""
+    if pd.api.types.is_numeric_dtype(side[over]):
+        return side[over].min(), side[over].max()
+    order = side.groupby(over)["validation"].mean().sort_values(kind="stable").index
+    return order[0], order[-1]
+
+
+def _along(over: str, sides: list[pd.DataFrame], ends: list[tuple[Any, Any]]) -> str:
+    changes = [f"from {start} to {end}" for start, end in ends]
+    if changes[0] == changes[1]:
+        return f"change along {over} {changes[0]}"
+    names = [loss_label(side["loss"].iloc[0]) for side in sides]
+    return f"change along {over}, " + ", ".join(f"{name} {change}" for name, change in zip(names, changes, strict=True))
+
+
+def _change(side: pd.DataFrame, over: str, metric: str, ends: tuple[Any, Any]) -> list[tuple[float, pd.DataFrame]]:
+    """Gives the terms of the absolute change from one end to the other."""
+    start, end = (side[side[over] == value] for value in ends)
+    sign = 1.0 if end[metric].mean() >= start[metric].mean() else -1.0
+    return [(sign, end), (-sign, start)]
 
 
 def _interior(claim: Claim, first: pd.DataFrame) -> Iterator[tuple[str, Contrast]]:

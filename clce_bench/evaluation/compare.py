@@ -9,7 +9,8 @@ import pandas as pd
 
 from clce_bench.evaluation.contrast import RUN, Contrast, contrast
 from clce_bench.evaluation.statistics import crossed_components, hierarchical_bootstrap, holm
-from clce_bench.labels import is_accuracy, loss_label, supervised_loss
+from clce_bench.hazards import known_hazards
+from clce_bench.labels import is_accuracy, is_main, loss_label, supervised_loss
 
 DATA = ["dataset", "images_per_class"]
 AXES = [*DATA, "backbone", "batch_size", "loss", "lambda", "hazards"]
@@ -34,6 +35,18 @@ def metrics_of(rows: pd.DataFrame, accuracy: bool = True) -> list[str]:
     return [name for name in names if rows[name].notna().any() and (is_accuracy(name) or not accuracy)]
 
 
+def chosen_metrics(rows: pd.DataFrame, names: list[str]) -> list[str]:
+    """Lists the columns of the metrics asked for that any of these cells has, or of the main accuracies.
+
+    Args:
+        rows: cells, from the summary.
+        names: such as ``top1``; the main ones when empty.
+    """
+    if names:
+        return [f"metric.{name}" for name in names if f"metric.{name}" in metrics_of(rows, accuracy=False)]
+    return [name for name in metrics_of(rows) if is_main(name)]
+
+
 def compare(rows: pd.DataFrame, metric: str, reference: str = "ce") -> pd.DataFrame:
     """Compares the settings of a grid.
 
@@ -47,8 +60,9 @@ def compare(rows: pd.DataFrame, metric: str, reference: str = "ce") -> pd.DataFr
         ``high``, ``n`` (finished runs), ``diverged``, ``overlap`` (with the pre-training), ``units`` (test images or
         episodes behind the interval); against the reference on the same images, backbone, batch size, splits, folds
         and seeds: ``difference``, ``difference_low``, ``difference_high``, ``pairs``, ``p``, ``p_holm`` (over this
-        table), ``effect_size``, percentiles of the plain bootstrap, ``bootstrap_low``, ``bootstrap_high``, and the ends
-        of the interval that takes all units of all runs for independent, ``pooled_low``, ``pooled_high``.
+        table), ``effect_size``, ``difference_hazards`` (of either side), percentiles of the plain bootstrap,
+        ``bootstrap_low``, ``bootstrap_high``, and the ends of the interval that takes all units of all runs for
+        independent, ``pooled_low``, ``pooled_high``.
         Accuracies are in per cent, differences in points; other metrics are as they are.
     """
     varying = varying_columns(rows)
@@ -58,14 +72,16 @@ def compare(rows: pd.DataFrame, metric: str, reference: str = "ce") -> pd.DataFr
         mean, low, high, n, _ = own.interval
         entry = {**setting, "mean": mean, "low": low, "high": high, "n": n, "units": own.units}
         entry["diverged"] = int((members["status"] == "diverged").sum())
-        entry["overlap"] = members["overlap"].iloc[0]
+        entry["overlap"], entry["difference_hazards"] = members["overlap"].iloc[0], ""
         baseline = baseline_of(rows, setting, metric, reference)
         if setting["loss"] != reference and baseline is not None:
             difference = contrast([(1.0, members), (-1.0, baseline)], metric)
             entry |= _difference(difference) | _percentiles(difference)
+            entry["difference_hazards"] = hazards_in(members, baseline)
             entry |= dict(zip(("pooled_low", "pooled_high"), difference.pooled[1:3], strict=True))
         table.append(entry)
-    columns = [*AXES, *varying, "overlap", "mean", "low", "high", "n", "diverged", *_DIFFERENCE, *_OTHER]
+    columns = [*AXES, *varying, "overlap", "mean", "low", "high", "n", "diverged", *_DIFFERENCE]
+    columns += ["difference_hazards", *_OTHER]
     frame = pd.DataFrame(table).reindex(columns=columns)
     frame["p_holm"] = holm(frame["p"])
     known = frame["loss"].map(supervised_loss)
@@ -75,6 +91,16 @@ def compare(rows: pd.DataFrame, metric: str, reference: str = "ce") -> pd.DataFr
         .sort_values([*DATA, "backbone", "batch_size", "order", "loss", "lambda", *varying])
         .drop(columns="order")
     )
+
+
+def hazards_in(*sides: pd.DataFrame) -> str:
+    """Names the hazards that any of these cells has, as their own column does.
+
+    Args:
+        sides: cells, from the summary.
+    """
+    own = {hazards for rows in sides for hazards in rows["hazards"]}
+    return ", ".join(known_hazards({name for hazards in own for name in hazards.split(", ") if name}))
 
 
 def compare_pairs(rows: pd.DataFrame, metric: str) -> pd.DataFrame:

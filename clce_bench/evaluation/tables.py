@@ -35,6 +35,7 @@ def comparison_table(table: pd.DataFrame) -> pd.DataFrame:
             "− CE [95 %]": with_interval(
                 record["difference"], record["difference_low"], record["difference_high"], signed=True
             ),
+            **({"hazards in − CE": record["difference_hazards"]} if (table["difference_hazards"] != "").any() else {}),
             "p (Holm)": "" if pd.isna(record["p_holm"]) else f"{record['p_holm']:.2g}",
             "g": number(record["effect_size"], signed=True),
         }

@@ -12,12 +12,14 @@ from clce_bench.labels import axis_label, data_label, metric_label, setting_labe
 def draw(source: Source) -> Drawing:
     """Draws a panel per metric with a row per setting: the mean paired difference and its interval."""
     rows = source.rows
-    tables = {metric: compare(rows, metric).dropna(subset=["difference"]) for metric in source.metrics}
+    found = {metric: compare(rows, metric).dropna(subset=["difference"]) for metric in source.metrics}
+    # Where no contrastive loss trains a classifier, top-1 has no difference to show.
+    tables = {metric: table for metric, table in found.items() if len(table)}
+    if not tables:
+        return sentence_figure("No loss has a cross-entropy run at the same seed and batch size.")
     data = pd.concat([table.assign(metric=metric) for metric, table in tables.items()], ignore_index=True)
     varying = [name for name in data.columns if name.startswith(("loss.", "recipe."))]
     settings = data[[*AXES, *varying]].drop_duplicates().reset_index(drop=True)
-    if settings.empty:
-        return sentence_figure("No loss has a cross-entropy run at the same seed and batch size.")
     styles = loss_style(list(settings["loss"].unique()))
     height = 1.3 + 0.35 * len(settings)
     figure, panels = plt.subplots(1, len(tables), figsize=(4.5 * len(tables), height), squeeze=False, sharey=True)
@@ -44,7 +46,7 @@ def draw(source: Source) -> Drawing:
     ]
     panels[0, 0].set_yticks(range(len(names)), names)
     panels[0, 0].set_ylim(len(names) - 0.5, -0.5)
-    pairs = int(min(table["pairs"].min() for table in tables.values() if len(table)))
+    pairs = int(min(table["pairs"].min() for table in tables.values()))
     batch = "" if batches else f", batch {settings['batch_size'][0]}"
     figure.suptitle(f"{data_names(rows)}{batch}: loss minus CE (at least {pairs} pairs, 95 % interval)")
     caption = (

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from clce_bench.evaluation.compare import compare
 from clce_bench.figures.source import Drawing, Embedded, Source
 from clce_bench.figures.style import data_names, keep_to_percent, loss_style, say, sentence_figure
-from clce_bench.labels import metric_label
+from clce_bench.labels import metric_label, value_label
 
 IMAGES = 512
 """How many test images are compared at most; of more, every n-th."""
@@ -35,12 +35,20 @@ def draw(source: Source) -> Drawing:
     caption = (
         f"{data_names(source.rows)}: left and middle, the mean of |∂ℓ/∂s| over all pairs of an anchor with its "
         f"positives and with its negatives, for TCL at each k1 and k2 and for SupCon, temperature {temperature:g}, all "
-        f"on the same projected embeddings of {len(classes[::step])} test images ({cell.label}, seed "
-        f"{cell.row['seed']}). TCL's theorems say that hard positives pull harder than in SupCon for k1, k2 ≥ 1, and "
-        "negatives push harder as k2 grows. Right: accuracy of the trained TCL cells against their k1, with 95 % "
+        f"on the same projected embeddings of {len(classes[::step])} test images ({_settings(cell)}, "
+        f"seed {cell.row['seed']}). TCL's theorems say that hard positives pull harder than in SupCon for k1, k2 ≥ 1, "
+        "and negatives push harder as k2 grows. Right: accuracy of the trained TCL cells against their k1, with 95 % "
         "intervals. The axis of k1 is linear below 1 and logarithmic above."
     )
     return Drawing(figure, pd.concat([table.assign(panel="gradient"), accuracy.assign(panel="accuracy")]), caption)
+
+
+def _settings(cell: Embedded) -> str:
+    """Names a cell's loss with λ and all its hyper-parameters."""
+    known = {name.removeprefix("loss."): value for name, value in cell.row.items() if name.startswith("loss.")}
+    return ", ".join(
+        [cell.label, *(f"{name} {value_label(value)}" for name, value in known.items() if pd.notna(value))]
+    )
 
 
 def project(cell: Embedded) -> NDArray[np.float32]:

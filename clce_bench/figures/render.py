@@ -8,13 +8,12 @@ from typing import Any
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from clce_bench.evaluation.compare import grid_rows
+from clce_bench.evaluation.compare import grid_rows, hazards_in
 from clce_bench.figure_cells import matches
 from clce_bench.figure_options import Figure
 from clce_bench.figures.source import Drawing, Source
 from clce_bench.figures.style import sentence_figure, use_style
 from clce_bench.files import staged
-from clce_bench.hazards import known_hazards
 from clce_bench.registry import load
 
 
@@ -52,10 +51,10 @@ def render(job: dict[str, Any], output: Path) -> None:
 
 def _with_hazards(drawing: Drawing, rows: pd.DataFrame) -> Drawing:
     """Says in title and caption which rules the cells break on purpose, if any do."""
-    names = known_hazards({name for hazards in rows["hazards"] for name in hazards.split(", ") if name})
+    names = hazards_in(rows)
     if not names:
         return drawing
-    text = f"With hazards, on purpose: {', '.join(names)}"
+    text = f"With hazards, on purpose: {names}"
     drawing.canvas.suptitle("\n".join(filter(None, [drawing.canvas.get_suptitle(), fill(text, 80)])))
     return drawing._replace(caption=f"{drawing.caption} {text}.")
 

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure as Canvas
 from numpy.typing import NDArray
 
 from clce_bench.data.prepared import rows_by_part
-from clce_bench.evaluation.compare import AXES, metrics_of
+from clce_bench.evaluation.compare import AXES, chosen_metrics
 from clce_bench.figure_options import Figure
-from clce_bench.labels import is_main, setting_label
+from clce_bench.labels import setting_label
 
 
 class Drawing(NamedTuple):
@@ -67,10 +67,7 @@ class Source:
     @property
     def metrics(self) -> list[str]:
         """Columns of the summary: those asked for, or the accuracies that these cells have."""
-        if self.options.metrics:
-            asked = [f"metric.{name}" for name in self.options.metrics]
-            return [name for name in asked if name in self.rows and self.rows[name].notna().any()]
-        return [name for name in metrics_of(self.rows) if is_main(name)]
+        return chosen_metrics(self.rows, self.options.metrics)
 
     @property
     def seeds(self) -> str:

@@ -43,7 +43,8 @@ def compute_features(spec: dict[str, Any], inputs: dict[str, Path], output: Path
     (1 + views, images): row 0 for the clean view, row 1 + v for the augmented view v, −1 for what is not stored.
 
     Args:
-        spec: ``augmentation`` and ``backbone`` with ``freeze`` and ``cached_views``.
+        spec: ``augmentation``, ``backbone`` with ``freeze`` and ``cached_views``, and perhaps ``support``, the
+            augmentation of images that may be a few-shot episode's support.
         inputs: the JSON files of ``dataset``, ``splits`` and ``backbone``.
         output: the folder to fill.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
@@ -53,10 +54,11 @@ def compute_features(spec: dict[str, Any], inputs: dict[str, Path], output: Path
     description = read_json(inputs["backbone"])
     model = load_backbone(inputs["backbone"].parent, dataset.description["size"])
     trunk, _ = split_backbone(model, spec["backbone"]["freeze"])
-    views = Views(dataset, Augmentation(**spec["augmentation"]))
     count = spec["backbone"]["cached_views"]
     used, pool = part != "unused", np.isin(part, TRAINING)
     support = part == "test" if read_json(inputs["splits"])["task"] == "few-shot" else np.zeros_like(pool)
+    own = Augmentation(**spec["support"]) if "support" in spec else None
+    views = Views(dataset, Augmentation(**spec["augmentation"]), own, np.flatnonzero(support))
     index = np.full((1 + count, len(part)), -1, dtype=np.int32)
     stored_rows = [used, *(pool | support if view < SUPPORT_VIEWS else pool for view in range(count))]
     index[np.array(stored_rows)] = np.arange(np.sum(stored_rows))

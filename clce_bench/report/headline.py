@@ -20,6 +20,8 @@ from clce_bench.provenance import now
 from clce_bench.report.warnings import hazards_of
 from clce_bench.status import evaluation_of
 
+_TOP1, _PROBE = "metric.top1", "metric.probe_top1"
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -84,9 +86,15 @@ def _seconds_since(cell: Cell, start: datetime) -> float | None:
 
 
 def headline_rows(experiment: Experiment, summary: pd.DataFrame) -> list[dict[str, str]]:
-    """Builds the headline table: a row per setting of the headline grid and metric, as text."""
+    """Builds the headline table: a row per setting of the headline grid and metric, as text.
+
+    Top-1 of the classifier, or of the linear probe where a setting trains no classifier; few-shot accuracies.
+    """
     rows = grid_rows(summary, experiment.headline_grid.name)
-    main = [metric for metric in metrics_of(rows) if is_main(metric) and metric != "metric.probe_top1"]
+    main = [metric for metric in metrics_of(rows) if is_main(metric)]
+    if {_TOP1, _PROBE} <= set(main):
+        unclassified = rows[_TOP1].isna() & rows[_PROBE].notna()
+        main.remove(_TOP1 if unclassified.any() else _PROBE)
     return [row for metric in main for row in table_rows(compare(rows, metric), metric)]
 
 
@@ -112,6 +120,9 @@ def table_rows(table: pd.DataFrame, metric: str) -> list[dict[str, str]]:
         row["mean [95 % interval]"] = interval(record["mean"], record["low"], record["high"])
         row["difference to CE [paired 95 %]"] = interval(
             record["difference"], record["difference_low"], record["difference_high"], signed=True
+        )
+        row |= (
+            {"hazards in difference": record["difference_hazards"]} if (table["difference_hazards"] != "").any() else {}
         )
         row["seeds"] = f"{record['n']}" + (f" + {record['diverged']} diverged" if record["diverged"] else "")
         rows.append(row)

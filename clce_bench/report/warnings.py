@@ -67,8 +67,10 @@ def _views(summary: pd.DataFrame, grids: list[str]) -> str:
     fewer = []
     for grid in grids:
         rows = grid_rows(summary, grid)
+        # A hazard of its own has its banner.
+        rows = rows[["unequal-views" not in hazards.split(", ") for hazards in rows["hazards"]]]
         views, ce = rows["recipe.views"], rows["loss"] == "ce"
-        if (rows["hazards"] == "").all() and views[ce].min() < views[~ce].max():
+        if views[ce].min() < views[~ce].max():
             fewer.append(grid)
     if not fewer:
         return ""

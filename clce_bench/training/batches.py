@@ -69,6 +69,7 @@ class ComputedInputs:
         trunk: the frozen trunk; an identity when everything trains, and then every epoch has views of its own.
         description: the content of ``backbone.json``.
         device: where batches go.
+        support_rows: images that may support few-shot episodes.
         workers: processes that prepare batches; 0 does it here. All cores beside a GPU, 0 on a CPU when not given.
     """
 
@@ -79,9 +80,10 @@ class ComputedInputs:
         trunk: nn.Module,
         description: dict[str, Any],
         device: torch.device,
+        support_rows: Iterable[int] = (),
         workers: int | None = None,
     ) -> None:
-        self.views_of = Views(dataset, cell.augmentation)
+        self.views_of = Views(dataset, cell.augmentation, cell.support, support_rows)
         self.views = None if cell.backbone.freeze == "none" else cell.backbone.cached_views
         self.trunk = trunk.to(device)
         self.description = description

@@ -79,7 +79,8 @@ def _train(job: dict[str, Any], output: Path, runtime: Runtime, device: torch.de
     if "features" in paths:
         inputs = StoredInputs(paths["features"].parent, device)
     else:
-        inputs = ComputedInputs(cell, dataset, trunk, backbone, device, runtime.workers)
+        support_rows = rows["test"] if few_shot else ()
+        inputs = ComputedInputs(cell, dataset, trunk, backbone, device, support_rows, runtime.workers)
     scale = (backbone["mean"], backbone["std"]) if cell.backbone.freeze == "none" else None
     model = ContrastiveClassifier(tail, backbone["features"], classes, cell.weight, cell.recipe, cell.seed, scale)
     model.to(device)
