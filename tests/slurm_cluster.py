@@ -21,6 +21,7 @@ AuthType=auth/munge
 AuthInfo=socket={folder}/munge.socket
 CryptoType=crypto/munge
 CredType=cred/munge
+GresTypes=gpu
 MpiDefault=none
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
@@ -45,6 +46,7 @@ InactiveLimit=0
 UnkillableStepTimeout=60
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
+NodeName=DEFAULT CPUs={cores} RealMemory=100000 Gres=gpu:1
 {nodes}
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1
 PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=2 PreemptMode=OFF
@@ -57,7 +59,7 @@ def missing():
 
 
 class Cluster:
-    """``environment`` lets programs find the cluster; nodes are called n0, n1, …"""
+    """``environment`` lets programs find the cluster; nodes n0, n1, … each have what Slurm takes for a GPU."""
 
     def __init__(self, folder, nodes, cores):
         self.folder = Path(folder)
@@ -69,13 +71,18 @@ class Cluster:
     def start(self):
         ports = _free_ports(1 + len(self.nodes))
         lines = (
-            f"NodeName={name} NodeHostname=localhost NodeAddr=127.0.0.1 Port={port} CPUs={self._cores} RealMemory=99999"
+            f"NodeName={name} NodeHostname=localhost NodeAddr=127.0.0.1 Port={port}"
             for name, port in zip(self.nodes, ports[1:], strict=True)
         )
         text = CONFIGURATION.format(
-            folder=self.folder, user=getpass.getuser(), controller=ports[0], nodes="\n".join(lines)
+            folder=self.folder,
+            user=getpass.getuser(),
+            controller=ports[0],
+            cores=self._cores,
+            nodes="\n".join(lines),
         )
         (self.folder / "slurm.conf").write_text(text)
+        (self.folder / "gres.conf").write_text("Name=gpu File=/dev/null\n")  # Slurm counts it and knows no better.
         (self.folder / "state").mkdir()
         # The executor drops Slurm's variables before it starts a step, also the one that says where this cluster is.
         srun = self.folder / "srun"

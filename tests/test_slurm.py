@@ -43,8 +43,8 @@ EXPERIMENT = {
     "figures": [],
 }
 OPTIONS = ("--slurm-status-command", "squeue", "--latency-wait", "5")
-# As many as a node has: a batch that asked for more in its step than in its job would never start.
-TWO_CORES = ("--set-resources", "train:gpu=0", "features:gpu=0", "train:cpus_per_task=2")
+# As many as a node has, like its one GPU: a batch that asked for more in its step than in its job would never start.
+TWO_CORES = ("--set-resources", "train:cpus_per_task=2")
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def cluster(tmp_path_factory):
 def workflow(cluster, folder, *arguments, **environment):
     """Starts the workflow from a folder that looks like a user's, on the cluster."""
     command = [sys.executable, str(ROOT / "tests" / "impatient_snakemake.py"), "--snakefile", str(ROOT / "Snakefile")]
-    command += ["--profile", str(ROOT / "profiles" / "slurm-nogpu"), *OPTIONS, *arguments]
+    command += ["--profile", str(ROOT / "profiles" / "slurm"), *OPTIONS, *arguments]
     log = (folder / "snakemake.log").open("a")
     return subprocess.Popen(command, cwd=folder, env={**cluster.environment, **environment}, stdout=log, stderr=log)
 
