@@ -76,7 +76,9 @@ def listeners(session):
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             if int((folder / "stat").read_text().rpartition(")")[2].split()[3]) == session:
-                sockets |= {str(link.readlink()).strip("socket:[]") for link in (folder / "fd").iterdir()}
+                for link in list((folder / "fd").iterdir()):
+                    with suppress(FileNotFoundError):  # Closed meanwhile.
+                        sockets.add(str(link.readlink()).strip("socket:[]"))
     found = set()
     for version, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
         for line in Path("/proc/net", version).read_text().splitlines()[1:]:
