@@ -15,6 +15,7 @@ from clce_bench.cells import Cell
 from clce_bench.data.augmentation import CLEAN, Views
 from clce_bench.data.prepared import PreparedDataset
 from clce_bench.models.features import run_trunk
+from clce_bench.training import distributed
 from clce_bench.seeds import seed_for
 
 Batch = tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -70,7 +71,8 @@ class ComputedInputs:
         description: the content of ``backbone.json``.
         device: where batches go.
         support_rows: images that may support few-shot episodes.
-        workers: processes that prepare batches; 0 does it here. All cores beside a GPU, 0 on a CPU when not given.
+        workers: processes that prepare batches; 0 does it here. Beside a GPU its share of the cores, 0 on a CPU when not
+            given.
     """
 
     def __init__(
@@ -88,7 +90,7 @@ class ComputedInputs:
         self.trunk = trunk.to(device)
         self.description = description
         self.device = device
-        cores = len(os.sched_getaffinity(0)) if device.type == "cuda" else 0
+        cores = len(os.sched_getaffinity(0)) // distributed.processes() if device.type == "cuda" else 0
         self.workers = cores if workers is None else workers
 
     def stream(self, batches: Iterable[Batch]) -> Iterator[Tensor]:
