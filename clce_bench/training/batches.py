@@ -15,8 +15,8 @@ from clce_bench.cells import Cell
 from clce_bench.data.augmentation import CLEAN, Views
 from clce_bench.data.prepared import PreparedDataset
 from clce_bench.models.features import run_trunk
-from clce_bench.training import distributed
 from clce_bench.seeds import seed_for
+from clce_bench.training import distributed
 
 Batch = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Rows of images and, for each, the view that is asked for."""
@@ -71,8 +71,8 @@ class ComputedInputs:
         description: the content of ``backbone.json``.
         device: where batches go.
         support_rows: images that may support few-shot episodes.
-        workers: processes that prepare batches; 0 does it here. Beside a GPU its share of the cores, 0 on a CPU when not
-            given.
+        workers: processes that prepare batches; 0 does it here. If not given: its share of the cores beside a GPU, 0 on
+            a CPU.
     """
 
     def __init__(
