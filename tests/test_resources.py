@@ -231,12 +231,12 @@ def kubectl(tmp_path, monkeypatch):
 
 
 def test_a_pod_gets_what_its_job_asks_for(kubectl):
-    name, asked = kubectl("submit", "2300", "3", "8", "1", "/work/.snakemake/tmp.x/job.sh", answer="clce-bench-7")
+    name, asked = kubectl("submit", "2300", "3", "8", "1", "/benchmark/.snakemake/tmp.x/job.sh", answer="clce-bench-7")
     assert name == "clce-bench-7"
     job = yaml.safe_load(asked)["spec"]
     (container,) = job["template"]["spec"]["containers"]
     assert job["activeDeadlineSeconds"] == 180
-    assert container["command"] == ["sh", "/work/.snakemake/tmp.x/job.sh"]
+    assert container["command"] == ["sh", "/benchmark/.snakemake/tmp.x/job.sh"]
     assert container["resources"]["limits"] == {"cpu": 8, "memory": "2300M", "nvidia.com/gpu": 1}
 
 
