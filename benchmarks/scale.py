@@ -56,7 +56,7 @@ def measure(cells: int) -> dict[str, float]:
 
     def job() -> None:
         own = plan_of(load_experiment(path))
-        estimates = Estimates(own)
+        estimates = Estimates(own, gpus=0)
         assert estimates.small
         estimates.training(next(iter(own.jobs["train"])))
 
