@@ -95,8 +95,8 @@ def training_needs(
     computed = cell.backbone.freeze == "none"  # Then images are decoded for each view, by processes of their own.
     loaders = runtime.workers if runtime.workers is not None else LOADERS if gpus else 0
     cores = runtime.processes * (1 + (loaders if computed else 0))
-    # Left to itself, each process starts a loader for every core that the job has.
-    started = runtime.processes * (cores if gpus and runtime.workers is None else loaders) if computed else 0
+    # Left to themselves, the processes start a loader for every core that the job has.
+    started = (cores if gpus and runtime.workers is None else runtime.processes * loaders) if computed else 0
     if past:
         memory = runtime.processes * max(PROCESS_MB, MARGIN * past.memory * 2**20 / 1e6)
     elif cost:

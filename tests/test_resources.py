@@ -75,6 +75,8 @@ def test_images_that_are_decoded_for_each_view_ask_for_loaders():
     assert training_needs(CELL, Runtime(), 0, COST, None, None).cpus_per_task == 1
     found = training_needs(CELL, Runtime(), 1, COST, None, None)
     assert (found.cpus_per_task, found.mem_mb) == (8, PROCESS_MB + 8 * LOADER_MB)
+    several = training_needs(CELL, Runtime(processes=4), 4, COST, None, None)  # Which share the cores of their job.
+    assert (several.cpus_per_task, several.mem_mb) == (32, 4 * PROCESS_MB + 32 * LOADER_MB)
 
 
 @given(
