@@ -22,7 +22,8 @@ def draw(source: Source) -> Drawing:
     settings = data[[*AXES, *varying]].drop_duplicates().reset_index(drop=True)
     styles = loss_style(list(settings["loss"].unique()))
     height = 1.3 + 0.35 * len(settings)
-    figure, panels = plt.subplots(1, len(tables), figsize=(4.5 * len(tables), height), squeeze=False, sharey=True)
+    width = max(8.0, 4.5 * len(tables))  # A single panel leaves room for the title.
+    figure, panels = plt.subplots(1, len(tables), figsize=(width, height), squeeze=False, sharey=True)
     for axes, (metric, table) in zip(panels[0], tables.items(), strict=True):
         axes.axvline(0, color="#000000", linewidth=0.8)
         # All panels have the same rows, though a metric may lack some (no classifier at λ = 1).
