@@ -1,10 +1,10 @@
-from clce_bench import finished, warm
 from clce_bench.errors import UserError
-from clce_bench.jobs import plan_of
-from clce_bench.loading import parse_experiment
-from clce_bench.reruns import Reruns
-from clce_bench.resources import Estimates, given_to_this_job
-from clce_bench.shell_names import check_shell_names
+from clce_bench.execution import finished_cells, worker
+from clce_bench.execution.shell_paths import check_shell_names
+from clce_bench.experiment.loading import parse_experiment
+from clce_bench.planning.plan import plan_of
+from clce_bench.planning.reruns import Reruns
+from clce_bench.scheduling.resources import Estimates, given_to_this_job
 
 # An experiment file given with --configfile replaces the default one: the two are never merged.
 if not workflow.overwrite_configfiles:
@@ -49,11 +49,11 @@ rule all:
 onstart:
     check_names()
     PLAN.mark_start(workflow.cores)
-    warm.allow()
+    worker.allow()
 
 
 onsuccess:
-    finished.forget(cell.directory for cell in PLAN.cells)
+    finished_cells.forget(cell.directory for cell in PLAN.cells)
     if PLAN.deciding:
         print(
             "The trials have chosen settings; the same command now trains with them."

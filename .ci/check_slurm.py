@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from clce_bench.cells import cells_of, union
+from clce_bench.experiment.cells import cells_of, union
+from clce_bench.experiment.loading import load_experiment
 from clce_bench.files import read_json
-from clce_bench.loading import load_experiment
-from tests import slurm_cluster
+from tests.helpers import slurm_cluster
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENT = ROOT / "experiments" / "smoke.yaml"

@@ -19,11 +19,11 @@ import yaml
 
 from clce_bench.data.prepare import prepare_dataset
 from clce_bench.data.splits import make_splits
+from clce_bench.experiment.loading import parse_experiment
 from clce_bench.files import read_json
-from clce_bench.jobs import cell_key, plan_of
-from clce_bench.loading import parse_experiment
 from clce_bench.models.features import compute_features
 from clce_bench.models.weights import prepare_backbone
+from clce_bench.planning.plan import cell_key, plan_of
 from clce_bench.training.train import train_cell
 
 ROOT = Path(__file__).parents[1]

@@ -18,12 +18,12 @@ from typing import Any
 
 import yaml
 
-from clce_bench.cost import costs_of
+from clce_bench.costs.cell_cost import costs_of
+from clce_bench.execution.worker import ALLOCATOR
+from clce_bench.experiment.loading import load_experiment
 from clce_bench.files import read_json
-from clce_bench.jobs import plan_of
-from clce_bench.loading import load_experiment
-from clce_bench.warm import ALLOCATOR
-from tests.slurm_cluster import Cluster, cluster
+from clce_bench.planning.plan import plan_of
+from tests.helpers.slurm_cluster import Cluster, cluster
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "benchmarks" / "cluster.md"

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from clce_bench.evaluation.statistics import (
+from clce_bench.analysis.statistics import (
     crossed_components,
     crossed_interval,
     hierarchical_bootstrap,

@@ -25,18 +25,18 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset
 from torchvision.datasets import CIFAR10, FashionMNIST, ImageFolder
 from torchvision.transforms import v2
 
+from clce_bench.components.registry import DATASETS
 from clce_bench.data.augmentation import CLEAN, Views, build_transform
 from clce_bench.data.dataset import Images
-from clce_bench.data.digits import DIGITS
 from clce_bench.data.episodes import draw_episodes
-from clce_bench.data.fashion_mnist import FILES
 from clce_bench.data.fetch import data_folder
-from clce_bench.data.pixels import resized
 from clce_bench.data.prepare import prepare_dataset
 from clce_bench.data.prepared import PreparedDataset
+from clce_bench.data.resizing import resized
+from clce_bench.data.sources.digits import DIGITS
+from clce_bench.data.sources.fashion_mnist import FILES
 from clce_bench.errors import UserError
-from clce_bench.recipes import Augmentation
-from clce_bench.registry import DATASETS
+from clce_bench.experiment.recipes import Augmentation
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks" / "data.md"
 BATCH = 256

@@ -18,11 +18,11 @@ import click
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
-from clce_bench.cells import cells_of, union
-from clce_bench.loading import parse_experiment
+from clce_bench.experiment.cells import cells_of, union
+from clce_bench.experiment.loading import parse_experiment
+from clce_bench.experiment.recipes import Runtime
 from clce_bench.losses import FusedLoss, create_loss
 from clce_bench.models.classifier import ContrastiveClassifier
-from clce_bench.recipes import Runtime
 from clce_bench.training.step import Stepper
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "benchmarks" / "memory.md"

@@ -15,12 +15,12 @@ from typing import Any
 import click
 import yaml
 
+from clce_bench.experiment.loading import load_experiment
 from clce_bench.files import digest, read_json, sha256_of, write_json, write_text
-from clce_bench.jobs import Job, Plan, plan_of
-from clce_bench.loading import load_experiment
-from clce_bench.provenance import environment, now
-from clce_bench.records import modules_of, record_path
-from clce_bench.reruns import Reruns, cells_checksum
+from clce_bench.planning.plan import Job, Plan, plan_of
+from clce_bench.planning.reruns import Reruns, cells_checksum
+from clce_bench.records.environment import environment, now
+from clce_bench.records.job_records import modules_of, record_path
 
 ROOT = Path(__file__).parent.parent
 SIZES = (200, 2_000, 10_000)

@@ -42,14 +42,14 @@ def grids(cells: int) -> list[dict[str, object]]:
 def measure(cells: int) -> dict[str, float]:
     """Measures one size in this process, below the working directory: seconds of a core by stage, MiB at the peak."""
     sys.path.insert(0, str(ROOT))
-    from clce_bench.evaluation.summary import write_summary
-    from clce_bench.jobs import plan_of
-    from clce_bench.loading import load_experiment
+    from clce_bench.analysis.summary import write_summary
+    from clce_bench.experiment.loading import load_experiment
+    from clce_bench.planning.cell_status import states_of
+    from clce_bench.planning.plan import plan_of
+    from clce_bench.planning.reruns import Reruns
     from clce_bench.report.page import write_report
-    from clce_bench.reruns import Reruns
-    from clce_bench.resources import Estimates
-    from clce_bench.status import states_of
-    from tests.made_up import make_up
+    from clce_bench.scheduling.resources import Estimates
+    from tests.helpers.made_up import make_up
 
     experiment, plan = make_up(name="scale", grids=grids(cells), figures=[])
     path, folder = plan.folder / "experiment.json", plan.folder

@@ -17,12 +17,12 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from clce_bench.cells import Cell, cells_of, union
-from clce_bench.loading import parse_experiment
+from clce_bench.experiment.cells import Cell, cells_of, union
+from clce_bench.experiment.loading import parse_experiment
+from clce_bench.experiment.recipes import Runtime
 from clce_bench.losses import FusedLoss, create_loss
 from clce_bench.models.backbone import normalise
 from clce_bench.models.classifier import ContrastiveClassifier
-from clce_bench.recipes import Runtime
 from clce_bench.training.step import Stepper
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "benchmarks" / "step.md"

@@ -8,12 +8,12 @@ import pytest
 import torch
 from filelock import FileLock
 
-from clce_bench.registry import DATASETS
+from clce_bench.components.registry import DATASETS
 
 # Each test process has a core of its own.
 torch.set_num_threads(1)
 
-DATASETS.update({"tiny": "tests.tiny:TINY", "tiny-fs": "tests.tiny:TINY_FEW_SHOT"})
+DATASETS.update({"tiny": "tests.helpers.tiny:TINY", "tiny-fs": "tests.helpers.tiny:TINY_FEW_SHOT"})
 
 ROOT = Path(__file__).parent.parent
 
@@ -56,7 +56,7 @@ def finished(tmp_path_factory):
         if not (folder / "done").exists():
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
-            shutil.copy(ROOT / "tests" / "miniature.yaml", folder)
+            shutil.copy(ROOT / "tests" / "helpers" / "miniature.yaml", folder)
             (folder / "broken_loss.py").write_text(BROKEN)
             done = snakemake(folder)
             assert done.returncode == 0, done.stderr[-3000:]

@@ -12,14 +12,15 @@ except ModuleNotFoundError:
     print("clce-bench needs the whole pipeline: pip install 'clce_bench[pipeline]'", file=sys.stderr)
     sys.exit(2)
 
-from clce_bench import __version__, warm
-from clce_bench.cli import experiments, results, stages, states
+from clce_bench import __version__
+from clce_bench.cli import experiment_commands, result_commands, stage_commands, status_commands
 from clce_bench.errors import Interrupted, UserError
+from clce_bench.execution import worker
 
 
 def main() -> None:
-    """Runs the command line, in the warm process of a Snakemake run if there is one."""
-    status = warm.run(sys.argv[1:])
+    """Runs the command line, in the worker process of a Snakemake run if there is one."""
+    status = worker.run(f"{__name__}:{command_status.__name__}", sys.argv[1:])
     sys.exit(command_status(sys.argv[1:]) if status is None else status)
 
 
@@ -62,5 +63,10 @@ def cli() -> None:
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # It tells of every table of every font in a PDF.
 
 
-for _command in (*experiments.COMMANDS, *states.COMMANDS, *results.COMMANDS, *stages.COMMANDS):
+for _command in (
+    *experiment_commands.COMMANDS,
+    *status_commands.COMMANDS,
+    *result_commands.COMMANDS,
+    *stage_commands.COMMANDS,
+):
     cli.add_command(_command)

@@ -14,7 +14,7 @@ from torchvision.transforms.functional import pil_to_tensor
 
 from clce_bench.data.decode import resized
 from clce_bench.data.prepared import PreparedDataset
-from clce_bench.recipes import Augmentation
+from clce_bench.experiment.recipes import Augmentation
 from clce_bench.seeds import seed_for
 
 CLEAN = -1

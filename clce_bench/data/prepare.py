@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
+from clce_bench.components.registry import load_dataset
 from clce_bench.data.dataset import Dataset, Images
 from clce_bench.data.decode import DamagedImage, Decoded, decode
 from clce_bench.errors import UserError
 from clce_bench.files import sha256_of, staged, write_json
-from clce_bench.registry import load_dataset
 
 CHUNK = 512
 """Files decoded between two writes: bounds the memory."""

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from clce_bench.config import Split
+from clce_bench.components.registry import load_dataset
 from clce_bench.data.dataset import Dataset
 from clce_bench.data.prepared import TRAINING
 from clce_bench.errors import UserError
+from clce_bench.experiment.schema import Split
 from clce_bench.files import sha256_of, staged, write_json
-from clce_bench.registry import load_dataset
 from clce_bench.seeds import seed_for
 
 POOL, LEAKED = TRAINING
@@ -29,8 +29,8 @@ def make_splits(spec: dict[str, Any], items: Path, output: Path) -> None:
     no fold. A re-split of another data set's images uses none of that set's parts.
 
     Args:
-        spec: ``dataset``, ``size`` and ``split``, the values of :class:`clce_bench.config.Split` but for ``fold``;
-            ``hazards`` if there are any.
+        spec: ``dataset``, ``size`` and ``split``, the values of :class:`clce_bench.experiment.schema.Split` but for
+            ``fold``; ``hazards`` if there are any.
         items: the data set's ``items.parquet``.
         output: the folder to fill.
 

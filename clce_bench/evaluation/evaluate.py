@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from clce_bench.data.episodes import EpisodeSet, load_episodes
-from clce_bench.data.overlap import overlap_of
 from clce_bench.data.prepared import rows_by_part
+from clce_bench.data.pretraining_overlap import overlap_of
 from clce_bench.errors import UserError
 from clce_bench.evaluation import classification, geometry
 from clce_bench.evaluation.fewshot import logistic_regression, nearest_centroid, normalise
 from clce_bench.evaluation.probe import linear_probe
 from clce_bench.files import read_json, sha256_of, staged, write_json
-from clce_bench.provenance import now
-from clce_bench.records import check_inputs, content_of, modules_of
+from clce_bench.records.environment import now
+from clce_bench.records.job_records import check_inputs, content_of, modules_of
 from clce_bench.seeds import seed_for
 
 GEOMETRY_IMAGES = 10_000

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 
-from clce_bench.evaluation.compare import compare
+from clce_bench.analysis.comparisons import compare
 from clce_bench.figures.source import Drawing, Source
 from clce_bench.figures.style import data_names, keep_to_percent, legend_below, loss_style, panel_title
 from clce_bench.figures.training_curve import PANEL, by_epoch, curves

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from clce_bench.evaluation.audit import PLACE, audit_of
+from clce_bench.analysis.hazard_effects import PLACE, audit_of
 from clce_bench.figures.source import Drawing, Source
 from clce_bench.figures.style import data_names, legend_below, loss_style, panel_title, sentence_figure
 from clce_bench.labels import metric_label

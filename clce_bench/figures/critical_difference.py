@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from clce_bench.evaluation.compare import DATA
+from clce_bench.analysis.comparisons import DATA
 from clce_bench.figures.source import Drawing, Source
 from clce_bench.figures.style import data_names, loss_style, sentence_figure
 from clce_bench.labels import metric_label, setting_label

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from clce_bench.evaluation.compare import AXES, DATA, compare
+from clce_bench.analysis.comparisons import AXES, DATA, compare
 from clce_bench.figures.source import Drawing, Source
 from clce_bench.figures.style import data_names, keep_to_percent, legend_below, loss_style, zero_line
 from clce_bench.labels import axis_label, loss_label, metric_label, value_label

@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from clce_bench.evaluation.compare import AXES, DATA, compare
+from clce_bench.analysis.comparisons import AXES, DATA, compare
 from clce_bench.figures.source import Drawing, Source
 from clce_bench.figures.style import data_names, loss_style, sentence_figure
 from clce_bench.labels import axis_label, data_label, metric_label, setting_label, value_label

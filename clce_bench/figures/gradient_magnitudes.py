@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from clce_bench.evaluation.compare import compare
+from clce_bench.analysis.comparisons import compare
 from clce_bench.figures.source import Drawing, Embedded, Source
 from clce_bench.figures.style import data_names, keep_to_percent, loss_style, say, sentence_figure
 from clce_bench.labels import metric_label, value_label

@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 
-from clce_bench.evaluation.ranks import PLACE, SIDES, ranks_of
+from clce_bench.analysis.rankings import PLACE, SIDES, ranks_of
 from clce_bench.figures.source import Drawing, Source
 from clce_bench.figures.style import data_names, legend_below, loss_style, panel_title, sentence_figure
 from clce_bench.labels import metric_label

@@ -8,13 +8,13 @@ from typing import Any
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from clce_bench.evaluation.compare import grid_rows, hazards_in
-from clce_bench.figure_cells import matches
-from clce_bench.figure_options import Figure
+from clce_bench.analysis.comparisons import grid_rows, hazards_in
+from clce_bench.components.registry import load
+from clce_bench.experiment.figure_options import Figure
 from clce_bench.figures.source import Drawing, Source
 from clce_bench.figures.style import sentence_figure, use_style
 from clce_bench.files import staged
-from clce_bench.registry import load
+from clce_bench.planning.figure_cells import matches
 
 
 def render(job: dict[str, Any], output: Path) -> None:

@@ -9,9 +9,9 @@ import pandas as pd
 from matplotlib.figure import Figure as Canvas
 from numpy.typing import NDArray
 
+from clce_bench.analysis.comparisons import AXES, chosen_metrics
 from clce_bench.data.prepared import rows_by_part
-from clce_bench.evaluation.compare import AXES, chosen_metrics
-from clce_bench.figure_options import Figure
+from clce_bench.experiment.figure_options import Figure
 from clce_bench.labels import setting_label
 
 

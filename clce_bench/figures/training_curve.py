@@ -5,8 +5,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from clce_bench.evaluation.compare import DATA
-from clce_bench.evaluation.statistics import mean_interval
+from clce_bench.analysis.comparisons import DATA
+from clce_bench.analysis.statistics import mean_interval
 from clce_bench.figures.source import Drawing, Source
 from clce_bench.figures.style import data_names, keep_to_percent, legend_below, loss_style, panel_title
 from clce_bench.labels import setting_label

@@ -12,9 +12,9 @@ from typing import Any
 
 from torch import nn
 
+from clce_bench.components.registry import load, loss_path
 from clce_bench.losses.core import ContrastiveLoss, N, P, Pairs
 from clce_bench.losses.fused import FusedLoss
-from clce_bench.registry import load, loss_path
 
 __all__ = ["ContrastiveLoss", "FusedLoss", "N", "P", "Pairs", "create_loss"]
 

@@ -5,7 +5,7 @@ from typing import Unpack
 import torch.nn.functional as F
 from torch import Tensor
 
-from clce_bench.hyperparameters import check_hyperparameters
+from clce_bench.components.hyperparameters import check_hyperparameters
 from clce_bench.losses.core import ContrastiveLoss, N, Options, P, Pairs
 
 

@@ -5,8 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from clce_bench.experiment.recipes import Recipe
 from clce_bench.models.backbone import normalise
-from clce_bench.recipes import Recipe
 from clce_bench.seeds import seed_for
 
 # timm's TensorFlow ports keep a momentum of 0.01, with which running statistics never catch up in a short fine-tuning.

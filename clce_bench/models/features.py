@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from clce_bench.data.augmentation import CLEAN, SUPPORT_VIEWS, Views
 from clce_bench.data.prepared import TRAINING, PreparedDataset
+from clce_bench.experiment.recipes import Augmentation
 from clce_bench.files import read_json, sha256_of, staged, write_json
 from clce_bench.models.backbone import load_backbone, normalise, split_backbone
 from clce_bench.models.device import acquired_device
-from clce_bench.recipes import Augmentation
 
 log = logging.getLogger(__name__)
 

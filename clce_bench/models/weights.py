@@ -15,10 +15,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from clce_bench.components.registry import PACKAGED_WEIGHTS, check_packaged
 from clce_bench.errors import UserError, unknown
 from clce_bench.files import sha256_of, staged, write_json
 from clce_bench.models.create import create_model
-from clce_bench.registry import PACKAGED_WEIGHTS, check_packaged
 from clce_bench.seeds import seed_for
 
 log = logging.getLogger(__name__)

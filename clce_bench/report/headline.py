@@ -9,16 +9,16 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from clce_bench.cells import Cell
-from clce_bench.config import Experiment
+from clce_bench.analysis.comparisons import compare, grid_rows, metrics_of
 from clce_bench.errors import UserError
-from clce_bench.evaluation.compare import compare, grid_rows, metrics_of
+from clce_bench.experiment.cells import Cell
+from clce_bench.experiment.schema import Experiment
 from clce_bench.files import read_json, write_json
-from clce_bench.jobs import Plan, plan_of
 from clce_bench.labels import data_label, is_main, loss_label, metric_label
-from clce_bench.provenance import now
+from clce_bench.planning.cell_status import evaluation_of
+from clce_bench.planning.plan import Plan, plan_of
+from clce_bench.records.environment import now
 from clce_bench.report.warnings import hazards_of
-from clce_bench.status import evaluation_of
 
 _TOP1, _PROBE = "metric.top1", "metric.probe_top1"
 
@@ -102,7 +102,7 @@ def table_rows(table: pd.DataFrame, metric: str) -> list[dict[str, str]]:
     """Turns a comparison into text for people.
 
     Args:
-        table: from :func:`clce_bench.evaluation.compare.compare`.
+        table: from :func:`clce_bench.analysis.comparisons.compare`.
         metric: its metric.
     """
     label = metric_label(metric)

@@ -11,19 +11,19 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from clce_bench import __version__
-from clce_bench.config import Experiment
-from clce_bench.data.overlap import overlap_of
+from clce_bench.analysis.verdicts import Verdict, read_verdicts
+from clce_bench.components.registry import load_dataset
+from clce_bench.costs.throughput import estimated_against_actual
+from clce_bench.data.pretraining_overlap import overlap_of
 from clce_bench.errors import UserError
-from clce_bench.evaluation.verdicts import Verdict, read_verdicts
+from clce_bench.experiment.schema import Experiment
 from clce_bench.files import read_json, write_text
-from clce_bench.jobs import Plan, plan_of
-from clce_bench.provenance import now
-from clce_bench.registry import load_dataset
+from clce_bench.planning.plan import Plan, plan_of
+from clce_bench.records.environment import now
+from clce_bench.report.code_and_machines import accepted_table, provenance_table
 from clce_bench.report.headline import cost_of_last_run, headline_rows
-from clce_bench.report.provenance import accepted_table, provenance_table
-from clce_bench.report.tables import Link, Table, cell_table, cost_table, figure_tables, tables_of
+from clce_bench.report.page_tables import Link, Table, cell_table, cost_table, figure_tables, tables_of
 from clce_bench.report.warnings import hazards_of, warnings_of
-from clce_bench.speed import estimated_against_actual
 
 LARGEST_SVG = 1_000_000
 """Bytes above which the page shows a figure's PNG."""

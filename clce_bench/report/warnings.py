@@ -2,11 +2,11 @@
 
 import pandas as pd
 
-from clce_bench.config import Grid
-from clce_bench.evaluation.compare import AXES, grid_rows
-from clce_bench.hazards import HAZARDS
+from clce_bench.analysis.comparisons import AXES, grid_rows
+from clce_bench.experiment.hazards import HAZARDS
+from clce_bench.experiment.schema import Grid
 from clce_bench.labels import data_label, setting_label
-from clce_bench.report.provenance import mixtures
+from clce_bench.report.code_and_machines import mixtures
 
 FEW_SEEDS = 5
 EXAMPLES = 5

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from clce_bench.cells import Cell
 from clce_bench.data.augmentation import CLEAN, Views
 from clce_bench.data.prepared import PreparedDataset
+from clce_bench.experiment.cells import Cell
 from clce_bench.models.features import run_trunk
 from clce_bench.seeds import seed_for
 from clce_bench.training import distributed

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from clce_bench.cells import Cell
 from clce_bench.errors import Interrupted
-from clce_bench.provenance import now
+from clce_bench.experiment.cells import Cell
+from clce_bench.records.environment import now
 from clce_bench.training import distributed
 from clce_bench.training.batches import Inputs, epoch_batches
 from clce_bench.training.checkpoint import Checkpoints, stop_signals

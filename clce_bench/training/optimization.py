@@ -8,8 +8,8 @@ import torch
 from timm.optim import Lars, param_groups_layer_decay
 from torch import nn
 
+from clce_bench.experiment.recipes import Recipe
 from clce_bench.models.classifier import ContrastiveClassifier
-from clce_bench.recipes import Recipe
 
 
 def build_optimizer(model: ContrastiveClassifier, loss: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

@@ -9,10 +9,10 @@ from timm.data import Mixup
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
-from clce_bench.cells import Cell
+from clce_bench.experiment.cells import Cell
+from clce_bench.experiment.recipes import Runtime
 from clce_bench.losses import FusedLoss
 from clce_bench.models.classifier import ContrastiveClassifier
-from clce_bench.recipes import Runtime
 from clce_bench.seeds import seed_for
 from clce_bench.training import distributed
 from clce_bench.training.gradient_cache import cached_backward

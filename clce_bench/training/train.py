@@ -12,24 +12,24 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
-from clce_bench.cells import Cell
 from clce_bench.data.augmentation import SUPPORT_VIEWS
 from clce_bench.data.prepared import PreparedDataset, rows_by_part
 from clce_bench.errors import UserError
+from clce_bench.experiment.cells import Cell
+from clce_bench.experiment.hazards import PROCESSES
+from clce_bench.experiment.recipes import Runtime
 from clce_bench.files import canonical_json, read_json, sha256_of, staged, write_json
-from clce_bench.hazards import PROCESSES
 from clce_bench.losses import FusedLoss
 from clce_bench.models.backbone import load_backbone, split_backbone
 from clce_bench.models.classifier import ContrastiveClassifier
 from clce_bench.models.device import acquired_device
-from clce_bench.provenance import environment, now
-from clce_bench.recipes import Runtime
-from clce_bench.records import check_inputs, content_of, modules_of
+from clce_bench.records.environment import environment, now
+from clce_bench.records.job_records import check_inputs, content_of, modules_of
 from clce_bench.seeds import seed_for
 from clce_bench.training import distributed
 from clce_bench.training.batches import ComputedInputs, Inputs, StoredInputs
 from clce_bench.training.checkpoint import Checkpoints
-from clce_bench.training.contrastive import contrastive_loss
+from clce_bench.training.contrastive_loss import contrastive_loss
 from clce_bench.training.loop import Training, fit
 from clce_bench.training.step import Stepper
 from clce_bench.training.validation import embed, leave_one_out_accuracy, training_labels

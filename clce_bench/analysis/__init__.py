@@ -1,0 +1,1 @@
+"""From the numbers of cells to comparisons, verdicts and tables."""

@@ -1,0 +1,216 @@
+"""Losses side by side: means with intervals, differences to cross-entropy and between any two settings."""
+
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from clce_bench.analysis.paired_outcomes import RUN, Contrast, contrast
+from clce_bench.analysis.statistics import crossed_components, hierarchical_bootstrap, holm
+from clce_bench.experiment.hazards import known_hazards
+from clce_bench.labels import is_accuracy, is_main, loss_label, supervised_loss
+
+DATA = ["dataset", "images_per_class"]
+AXES = [*DATA, "backbone", "batch_size", "loss", "lambda", "hazards"]
+LOSS_ORDER = ["ce", "supcon", "schane", "clce", "tcl", "ntxent", "hcl"]
+_DIFFERENCE = ["difference", "difference_low", "difference_high", "pairs", "p", "p_holm", "effect_size"]
+_OTHER = ["units", "bootstrap_low", "bootstrap_high", "pooled_low", "pooled_high"]
+
+
+def grid_rows(summary: pd.DataFrame, grid: str) -> pd.DataFrame:
+    """Returns the rows of the cells that belong to a grid."""
+    return summary[[grid in names.split() for names in summary["grids"]]]
+
+
+def metrics_of(rows: pd.DataFrame, accuracy: bool = True) -> list[str]:
+    """Lists the metrics that any of these cells has.
+
+    Args:
+        rows: cells, from the summary.
+        accuracy: accuracies only; otherwise everything else but spreads too.
+    """
+    names = [name for name in rows.columns if name.startswith("metric.") and not name.endswith("_std")]
+    return [name for name in names if rows[name].notna().any() and (is_accuracy(name) or not accuracy)]
+
+
+def chosen_metrics(rows: pd.DataFrame, names: list[str]) -> list[str]:
+    """Lists the columns of the metrics asked for that any of these cells has, or of the main accuracies.
+
+    Args:
+        rows: cells, from the summary.
+        names: such as ``top1``; the main ones when empty.
+    """
+    if names:
+        return [f"metric.{name}" for name in names if f"metric.{name}" in metrics_of(rows, accuracy=False)]
+    return [name for name in metrics_of(rows) if is_main(name)]
+
+
+def compare(rows: pd.DataFrame, metric: str, reference: str = "ce") -> pd.DataFrame:
+    """Compares the settings of a grid.
+
+    Args:
+        rows: cells of a grid, from the summary.
+        metric: a column such as ``metric.top1``.
+        reference: the loss to which differences are taken, at equal λ unless it is cross-entropy.
+
+    Returns:
+        One row per setting: the axes, hyper-parameters that vary among cells of the same axes, ``mean``, ``low``,
+        ``high``, ``n`` (finished runs), ``diverged``, ``overlap`` (with the pre-training), ``units`` (test images or
+        episodes behind the interval); against the reference on the same images, backbone, batch size, splits, folds
+        and seeds: ``difference``, ``difference_low``, ``difference_high``, ``pairs``, ``p``, ``p_holm`` (over this
+        table), ``effect_size``, ``difference_hazards`` (of either side), percentiles of the plain bootstrap,
+        ``bootstrap_low``, ``bootstrap_high``, and the ends of the interval that takes all units of all runs for
+        independent, ``pooled_low``, ``pooled_high``.
+        Accuracies are in per cent, differences in points; other metrics are as they are.
+    """
+    varying = varying_columns(rows)
+    table = []
+    for setting, members in settings_of(rows):
+        own = contrast([(1.0, members)], metric)
+        mean, low, high, n, _ = own.interval
+        entry = {**setting, "mean": mean, "low": low, "high": high, "n": n, "units": own.units}
+        entry["diverged"] = int((members["status"] == "diverged").sum())
+        entry["overlap"], entry["difference_hazards"] = members["overlap"].iloc[0], ""
+        baseline = baseline_of(rows, setting, metric, reference)
+        if setting["loss"] != reference and baseline is not None:
+            difference = contrast([(1.0, members), (-1.0, baseline)], metric)
+            entry |= _difference(difference) | _percentiles(difference)
+            entry["difference_hazards"] = hazards_in(members, baseline)
+            entry |= dict(zip(("pooled_low", "pooled_high"), difference.pooled[1:3], strict=True))
+        table.append(entry)
+    columns = [*AXES, *varying, "overlap", "mean", "low", "high", "n", "diverged", *_DIFFERENCE]
+    columns += ["difference_hazards", *_OTHER]
+    frame = pd.DataFrame(table).reindex(columns=columns)
+    frame["p_holm"] = holm(frame["p"])
+    known = frame["loss"].map(supervised_loss)
+    order = known.map(lambda name: LOSS_ORDER.index(name) if name in LOSS_ORDER else len(LOSS_ORDER))
+    return (
+        frame.assign(order=order)
+        .sort_values([*DATA, "backbone", "batch_size", "order", "loss", "lambda", *varying])
+        .drop(columns="order")
+    )
+
+
+def hazards_in(*sides: pd.DataFrame) -> str:
+    """Names the hazards that any of these cells has, as their own column does.
+
+    Args:
+        sides: cells, from the summary.
+    """
+    own = {hazards for rows in sides for hazards in rows["hazards"]}
+    return ", ".join(known_hazards({name for hazards in own for name in hazards.split(", ") if name}))
+
+
+def compare_pairs(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Compares any two settings of a grid that share images, backbone and batch size.
+
+    Args:
+        rows: cells of a grid, from the summary.
+        metric: a column such as ``metric.top1``.
+
+    Returns:
+        One row per pair: what they share, ``first`` and ``second`` (labels), ``first_loss``, ``second_loss``, and the
+        difference as in :func:`compare`, first minus second.
+    """
+    shared = [*DATA, "backbone", "batch_size"]
+    table = []
+    for place, members in rows.groupby(shared, dropna=False):
+        settings = {setting_label(setting, rows): (setting, own) for setting, own in settings_of(members)}
+        for (first, (one, its)), (second, (other, others)) in combinations(settings.items(), 2):
+            difference = contrast([(1.0, its), (-1.0, others)], metric)
+            entry = {**dict(zip(shared, place, strict=True)), "first": first, "second": second}
+            table.append({**entry, "first_loss": one["loss"], "second_loss": other["loss"], **_difference(difference)})
+    columns = [*shared, "first", "second", "first_loss", "second_loss", *_DIFFERENCE]
+    frame = pd.DataFrame(table, columns=[name for name in columns if name != "p_holm"])
+    return frame.assign(p_holm=holm(frame["p"]))[columns]
+
+
+def variance_of_differences(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Says where the variance of each mean difference to cross-entropy comes from.
+
+    Args:
+        rows: cells of a grid, from the summary.
+        metric: a column such as ``metric.top1``.
+
+    Returns:
+        Four rows per setting: the axes, ``setting`` (its label), ``component`` (``split``, ``seed``, ``unit`` for test
+        images or episodes, ``rest``), ``variance`` (points²; it sums to that of the mean difference) and ``share``.
+        The share of the split is known from two splits on.
+    """
+    table = []
+    for setting, members in settings_of(rows):
+        baseline = baseline_of(rows, setting, metric)
+        if setting["loss"] == "ce" or baseline is None:
+            continue
+        parts = _components(contrast([(1.0, members), (-1.0, baseline)], metric))
+        if not parts:
+            continue
+        place = {name: setting[name] for name in [*DATA, "backbone", "batch_size"]}
+        total = sum(parts.values())
+        for component, variance in parts.items():
+            entry = {**place, "setting": setting_label(setting, rows), "component": component, "variance": variance}
+            table.append({**entry, "share": variance / total if total > 0 else np.nan})
+    columns = [*DATA, "backbone", "batch_size", "setting", "component", "variance", "share"]
+    return pd.DataFrame(table, columns=columns)
+
+
+def settings_of(rows: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+    """Yields what makes a setting, and its cells: one per run."""
+    keys = [*AXES, *varying_columns(rows)]
+    for values, members in rows.groupby(keys, dropna=False):
+        yield dict(zip(keys, values, strict=True)), members
+
+
+def varying_columns(rows: pd.DataFrame) -> list[str]:
+    """Lists the hyper-parameters that vary among cells of the same axes."""
+    groups = rows.groupby(AXES, dropna=False)
+    columns = [name for name in rows.columns if name.startswith(("loss.", "recipe."))]
+    return [name for name in columns if (groups[name].nunique(dropna=False) > 1).any()]
+
+
+def setting_label(setting: dict[str, Any], rows: pd.DataFrame) -> str:
+    """Names a setting among others: the loss, λ where it varies, and hyper-parameters that vary."""
+    label = loss_label(setting["loss"])
+    if setting["loss"] != "ce" and rows.loc[rows["loss"] != "ce", "lambda"].nunique() > 1:
+        label += f", λ = {setting['lambda']:g}"
+    for name, value in setting.items():
+        if name.startswith(("loss.", "recipe.")) and not pd.isna(value):
+            label += f", {name.partition('.')[2]} = {value}"
+    return f"{label}, hazards: {setting['hazards']}" if setting["hazards"] else label
+
+
+def _difference(difference: Contrast) -> dict[str, float]:
+    names = ("difference", "difference_low", "difference_high", "pairs", "p")
+    return {**dict(zip(names, difference.interval, strict=True)), "effect_size": difference.effect_size}
+
+
+def _percentiles(difference: Contrast) -> dict[str, float]:
+    if len(difference.tables) != 1 or min(difference.runs, difference.units) < 2:
+        return {}
+    (table,) = difference.tables.values()
+    low, high = np.quantile(hierarchical_bootstrap(table), [0.025, 0.975])
+    return {"bootstrap_low": float(low), "bootstrap_high": float(high)}
+
+
+def _components(difference: Contrast) -> dict[str, float]:
+    """Gives the components of the variance of the mean over all splits; none where seeds and units are too few."""
+    tables = [table for table in difference.tables.values() if min(table.shape) > 1]
+    if not tables:
+        return {}
+    within = np.mean([crossed_components(table) for table in tables], axis=0)
+    between = float(np.var([table.mean() for table in tables], ddof=1)) if len(tables) > 1 else 0.0
+    split = max(between - float(within.sum()), 0)
+    names = ("split", "seed", "unit", "rest")
+    return dict(zip(names, (np.array([split, *within]) / len(tables)).tolist(), strict=True))
+
+
+def baseline_of(rows: pd.DataFrame, setting: dict[str, Any], metric: str, reference: str = "ce") -> pd.DataFrame | None:
+    """Finds the reference's cells that a setting is compared with; ``None`` if there are none or several kinds."""
+    same = rows[rows["loss"] == reference]
+    for axis in (*DATA, "backbone", "batch_size", *(() if reference == "ce" else ("lambda",))):
+        same = same[same[axis].isna() if pd.isna(setting[axis]) else same[axis] == setting[axis]]
+    same = same.dropna(subset=[metric])
+    # Several settings of the reference (a sweep of its learning rate) leave no one baseline.
+    return None if same.empty or same.duplicated(RUN).any() else same

@@ -1,0 +1,132 @@
+"""Tables for people and papers: Markdown, LaTeX (booktabs) and CSV of the same rows."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from clce_bench.analysis.verdicts import Verdict
+from clce_bench.labels import data_label, loss_label
+
+
+def comparison_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Turns a comparison into text: one row per setting, blanks where nothing is known.
+
+    Args:
+        table: from :func:`clce_bench.analysis.published_numbers.add_published`.
+    """
+    varying = [name for name in table.columns if name.startswith(("loss.", "recipe."))]
+    rows = []
+    for record in table.to_dict("records"):
+        row = {
+            "data set": data_label(record["dataset"], record["images_per_class"]),
+            "backbone": record["backbone"],
+            "overlap": record["overlap"],
+            "batch": f"{record['batch_size']}",
+            "loss": loss_label(record["loss"]),
+            "λ": f"{record['lambda']:g}",
+            **({"hazards": record["hazards"]} if (table["hazards"] != "").any() else {}),
+            **{name.partition(".")[2]: "" if pd.isna(record[name]) else str(record[name]) for name in varying},
+            "ours [95 %]": with_interval(record["mean"], record["low"], record["high"]),
+            "n": f"{record['n']}" + (f" + {record['diverged']} diverged" if record["diverged"] else ""),
+            "published": number(record["published"]),
+            "ours − published": number(record["published_difference"], signed=True),
+            "− CE [95 %]": with_interval(
+                record["difference"], record["difference_low"], record["difference_high"], signed=True
+            ),
+            **({"hazards in − CE": record["difference_hazards"]} if (table["difference_hazards"] != "").any() else {}),
+            "p (Holm)": "" if pd.isna(record["p_holm"]) else f"{record['p_holm']:.2g}",
+            "g": number(record["effect_size"], signed=True),
+        }
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def variance_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Turns components of variance into text: one row per setting, one column per component, in per cent.
+
+    Args:
+        table: from :func:`clce_bench.analysis.comparisons.variance_of_differences`, with ``grid`` and ``metric``.
+    """
+    keys = ["grid", "metric", "dataset", "images_per_class", "backbone", "batch_size", "setting"]
+    rows = []
+    for values, members in table.groupby(keys, dropna=False, sort=False):
+        shares = members.set_index("component")["share"]
+        row: dict[str, Any] = dict(zip(keys, values, strict=True))
+        row["dataset"] = data_label(row["dataset"], row.pop("images_per_class"))
+        row["metric"] = row["metric"].removeprefix("metric.")
+        error = math.sqrt(members["variance"].sum())
+        row |= {"standard error": number(error)}
+        row |= {f"{name} (%)": "" if pd.isna(share) else f"{100 * share:.0f}" for name, share in shares.items()}
+        rows.append({key: str(value) for key, value in row.items()})
+    return pd.DataFrame(rows)
+
+
+def verdict_table(verdicts: list[Verdict]) -> pd.DataFrame:
+    """Turns verdicts into text: one row per claim."""
+    rows = []
+    for found in verdicts:
+        effect = (
+            "" if found.effect is None else with_interval(found.effect, _or_nan(found.low), _or_nan(found.high), True)
+        )
+        claim = {"claim": found.statement, "paper": f"{found.paper}, {found.place}", "verdict": found.verdict}
+        rows.append({**claim, "effect [95 %]": effect, "n": f"{found.seeds or ''}", "why": found.reason})
+    return pd.DataFrame(rows, columns=["claim", "paper", "verdict", "effect [95 %]", "n", "why"])
+
+
+def number(value: float, signed: bool = False) -> str:
+    """Writes a number with two decimals; nothing for NaN."""
+    return "" if math.isnan(value) else f"{value:{'+' if signed else ''}.2f}"
+
+
+def with_interval(mean: float, low: float, high: float, signed: bool = False) -> str:
+    """Writes a mean and its interval, such as ``+1.32 [+0.21, +2.43]``; nothing for NaN."""
+    ends = "" if math.isnan(low) else f" [{number(low, signed)}, {number(high, signed)}]"
+    return number(mean, signed) + ends
+
+
+def write_table(table: pd.DataFrame, path: Path, title: str) -> None:
+    """Writes ``.md``, ``.tex`` and ``.csv``.
+
+    Args:
+        table: text only.
+        path: without a suffix.
+        title: the heading, and LaTeX's caption.
+    """
+    path.with_suffix(".csv").write_text(table.to_csv(index=False), encoding="utf-8")
+    path.with_suffix(".md").write_text(f"# {title}\n\n{markdown(table)}\n", encoding="utf-8")
+    path.with_suffix(".tex").write_text(latex(table, title), encoding="utf-8")
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """Writes a table of text as Markdown."""
+    rows = [list(table.columns), ["---"] * len(table.columns), *table.to_numpy().tolist()]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows)
+
+
+def latex(table: pd.DataFrame, title: str) -> str:
+    """Writes a table of text as LaTeX that needs the package booktabs only."""
+    lines = [" & ".join(map(_escaped, row)) + r" \\" for row in [list(table.columns), *table.to_numpy().tolist()]]
+    body = [r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule"]
+    inside = [rf"\begin{{tabular}}{{{'l' * len(table.columns)}}}", *body, r"\end{tabular}"]
+    return "\n".join([r"\begin{table}", rf"\caption{{{_escaped(title)}}}", *inside, r"\end{table}"]) + "\n"
+
+
+_SPECIAL = {char: f"\\{char}" for char in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "λ": r"$\lambda$",
+    "−": "$-$",
+    "≥": r"$\geq$",
+    "Δ": r"$\Delta$",
+}
+
+
+def _escaped(text: object) -> str:
+    return "".join(_SPECIAL.get(char, char) for char in str(text))
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value

@@ -1,0 +1,111 @@
+"""The ``summarize`` stage: every cell of an experiment in one table."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from clce_bench.analysis.comparison_files import write_answers
+from clce_bench.data.pretraining_overlap import overlap_of
+from clce_bench.experiment.cells import Cell
+from clce_bench.experiment.schema import Experiment
+from clce_bench.files import read_json, staged
+from clce_bench.planning.cell_status import State, evaluation_of, states_of
+from clce_bench.planning.plan import Plan, plan_of
+from clce_bench.planning.reruns import Reruns
+
+ORIGIN = ("device", "platform", "host", "versions", "torch", "git_commit", "code", "evaluate_code", "accepted")
+"""Columns that say where a number comes from; empty for cells without one."""
+
+
+def write_summary(experiment: Experiment, output: Path) -> None:
+    """Writes ``summary.csv``, ``summary.parquet`` (a row per cell), ``history.parquet`` (a row per epoch), and answers.
+
+    Cells that are missing or failed have a row without metrics.
+    """
+    plan = plan_of(experiment)
+    summary = summary_table(plan)
+    histories = [
+        pd.read_csv(path).assign(cell=cell.name)
+        for cell in plan.cells
+        if (path := cell.directory / "history.csv").exists()
+    ]
+    with staged(output, last="summary.parquet") as folder:
+        summary.to_csv(folder / "summary.csv", index=False)
+        summary.to_parquet(folder / "summary.parquet", index=False)
+        pd.concat(histories or [pd.DataFrame({"cell": []})]).to_parquet(folder / "history.parquet", index=False)
+    write_answers(experiment, summary, output)
+
+
+def summary_table(plan: Plan) -> pd.DataFrame:
+    """Builds the table of all cells of an experiment.
+
+    Returns:
+        One row per cell: ``cell``, ``grids`` (names joined by blanks), the axes, ``overlap`` (of the data set with
+        the backbone's pre-training), ``loss.…`` and ``recipe.…``,
+        ``status``, ``reason``, ``metric.…``, ``validation`` (accuracy at the end), times, memory; and where it comes
+        from: ``device``, ``platform``, ``host``, ``versions`` (Python and packages), ``torch``, ``git_commit``,
+        ``code`` and ``evaluate_code`` (fingerprints), ``accepted`` (why changed code does not matter, if it was said).
+    """
+    grids_of: dict[str, list[str]] = {cell.name: [] for cell in plan.cells}
+    for grid, members in plan.grids.items():
+        for cell in members:
+            grids_of[cell.name].append(grid)
+    states = states_of(Reruns(plan))
+    return pd.DataFrame(
+        [{**_axes(cell, " ".join(grids_of[cell.name])), **_outcome(cell, states[cell.name])} for cell in plan.cells]
+    )
+
+
+def _axes(cell: Cell, grids: str) -> dict[str, Any]:
+    return {
+        "cell": cell.name,
+        "directory": str(cell.directory),
+        "grids": grids,
+        **cell.axes,
+        "overlap": overlap_of(cell.backbone.name, cell.backbone.weights, cell.dataset).verdict,
+        "test_to_train": cell.split.test_to_train,
+    }
+
+
+def _outcome(cell: Cell, state: State) -> dict[str, Any]:
+    outcome: dict[str, Any] = {"status": state.status, "reason": state.reason, **dict.fromkeys(ORIGIN)}
+    if (cell.directory / "cell.json").exists():
+        record = read_json(cell.directory / "cell.json")
+        outcome |= {
+            "started": record["started"],
+            "train_seconds": record["seconds"],
+            "peak_memory_mib": record["peak_memory_mib"],
+            "waiting_for_data": record["waiting_for_data"],
+        }
+        history = pd.read_csv(cell.directory / "history.csv")
+        if len(history):
+            outcome["validation"] = history["validation"].iloc[-1]
+        evaluation = evaluation_of(cell)
+        outcome |= _origin(record, evaluation or {})
+        if evaluation:
+            outcome["evaluate_seconds"] = evaluation["seconds"]
+            outcome |= {f"metric.{name}": value for name, value in evaluation["metrics"].items()}
+    return outcome
+
+
+def _origin(train: dict[str, Any], evaluate: dict[str, Any]) -> dict[str, Any]:
+    """Says by which code, with which packages and where a cell was trained and measured."""
+    environment = train["environment"]
+    packages = {"Python": environment["python"], **environment["packages"]}
+    accepted = [
+        f"{entry['reason']} ({entry['who']}, {entry['when'][:10]})"
+        for record in (train, evaluate)
+        for entry in record.get("accepted", [])
+    ]
+    return {
+        "device": environment["gpu"] or environment["cpu"],
+        "platform": environment["platform"],
+        "host": environment.get("host"),
+        "versions": ", ".join(f"{name} {version}" for name, version in packages.items()),
+        "torch": environment["packages"].get("torch"),
+        "git_commit": environment["git_commit"],
+        "code": train["job"]["code"],
+        "evaluate_code": evaluate["job"]["code"] if evaluate else None,
+        "accepted": "; ".join(dict.fromkeys(accepted)),
+    }

@@ -1,0 +1,170 @@
+"""Verbs that concern a whole experiment. Heavy modules are imported by the verb that needs them."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from clce_bench.records.job_records import recorded
+
+if TYPE_CHECKING:
+    from clce_bench.planning.plan import Plan
+
+experiment_option = click.option(
+    "--experiment",
+    "path",
+    default="config.yaml",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="The experiment file.",
+)
+
+
+@contextmanager
+def own_record(plan: "Plan", verb: str, output: Path | None, files: Sequence[str]) -> Iterator[dict[str, str]]:
+    """Leaves a record of a stage that runs once per experiment, if it writes where the experiment's own results lie."""
+    job = next((job for job in plan.jobs[verb].values() if output == Path(job.output)), None)
+    if job is None:
+        yield {}
+        return
+    with recorded(verb, job.definition, Path(job.output), files) as others:
+        yield others
+
+
+@click.command()
+@experiment_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--cost/--no-cost", default=True, help="Whether to estimate what the cells cost; imports torch once.")
+@click.option("--measure", is_flag=True, help="Measure first how fast this machine is, some seconds per backbone.")
+def plan(path: Path, as_json: bool, cost: bool, measure: bool) -> None:
+    """Check an experiment file; say what the next run does, what it costs and what is still to be downloaded.
+
+    Example: clce-bench plan --experiment experiments/clce.yaml
+    """
+    from clce_bench.cli.plan_output import list_cells, print_costs, print_json, print_needs, print_runs
+    from clce_bench.experiment.loading import load_experiment
+    from clce_bench.planning.cell_status import states_of
+    from clce_bench.planning.plan import plan_of
+    from clce_bench.planning.reruns import Reruns
+
+    found = plan_of(load_experiment(path))
+    if measure:
+        from clce_bench.costs.throughput import measure_here
+
+        measure_here(found.cells, found.experiment.runtime.device)
+    reruns = Reruns(found)
+    if as_json:
+        print_json(reruns, cost)
+        return
+    list_cells(found, path, states_of(reruns))
+    if cost:
+        print_costs(reruns)
+    print_needs(found)
+    print_runs(reruns)
+
+
+@click.command()
+@experiment_option
+@click.option("--output", type=click.Path(path_type=Path), help="The .json file; other files go beside it.")
+@click.option("--check", "checking", is_flag=True, help="Only say, by exit status 1, that trials must run first.")
+def tune(path: Path, output: Path | None, checking: bool) -> None:
+    """Choose the settings of losses among finished trials, by validation.
+
+    Example: clce-bench tune --experiment experiments/tuned.yaml --output /tmp/tuning.json
+    """
+    from clce_bench.experiment.loading import load_experiment
+    from clce_bench.planning.plan import plan_of
+
+    experiment = load_experiment(path)
+    if checking:
+        raise SystemExit(int(plan_of(experiment).deciding))
+    from clce_bench.analysis.tuning_choice import write_choices
+
+    plan = plan_of(experiment)
+    place = output or plan.folder / "tuning.json"
+    with own_record(plan, "tune", place, [f"{place.stem}.*"]):
+        write_choices(experiment, place)
+
+
+@click.command()
+@experiment_option
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder of the tables.")
+def summarize(path: Path, output: Path) -> None:
+    """Collect all cells of an experiment in one table, CSV and Parquet.
+
+    Example: clce-bench summarize --output /tmp/summary
+    """
+    from clce_bench.analysis.summary import write_summary
+    from clce_bench.experiment.loading import load_experiment
+    from clce_bench.planning.plan import plan_of
+    from clce_bench.planning.reruns import cells_checksum
+
+    plan = plan_of(load_experiment(path))
+    files = ("*.csv", "*.parquet", "verdicts.json", "tables/*")
+    with own_record(plan, "summarize", output / "summary.parquet", files) as others:
+        write_summary(plan.experiment, output)
+        others["cells"] = cells_checksum(plan)
+
+
+@click.command()
+@experiment_option
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="The .html file.")
+def report(path: Path, output: Path) -> None:
+    """Write the report page beside an experiment's tables.
+
+    Example: clce-bench report --output results/experiments/default/report.html
+    """
+    from clce_bench.experiment.loading import load_experiment
+    from clce_bench.planning.plan import plan_of
+    from clce_bench.report.page import write_report
+
+    plan = plan_of(load_experiment(path))
+    with own_record(plan, "report", output, (output.name,)):
+        write_report(plan.experiment, output)
+
+
+@click.command()
+@experiment_option
+@click.option("--output", type=click.Path(path_type=Path), help="A file that lists what was tracked.")
+def track(path: Path, output: Path | None) -> None:
+    """Bring the MLflow store up to date with the results.
+
+    Example: clce-bench track
+    """
+    # Read by mlflow when it is imported: no usage data to its makers, no progress bars in a log.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    from clce_bench.experiment.loading import load_experiment
+    from clce_bench.planning.plan import plan_of
+    from clce_bench.tracking.mlflow_store import track_experiment
+
+    plan = plan_of(load_experiment(path))
+    with own_record(plan, "track", output, ("tracked.json", "runs.html")):
+        track_experiment(plan.experiment, output)
+
+
+@click.command()
+@experiment_option
+@click.option("--open", "open_page", is_flag=True, help="Open the report page too.")
+@click.option("--close-run", "closing", is_flag=True, help="Note that a Snakemake run has ended, and what it took.")
+def headline(path: Path, open_page: bool, closing: bool) -> None:
+    """Print the headline table of a finished experiment and where its report lies.
+
+    Example: clce-bench headline
+    """
+    from clce_bench.experiment.loading import load_experiment
+    from clce_bench.planning.plan import plan_of
+    from clce_bench.report.headline import close_run, print_headline
+
+    experiment = load_experiment(path)
+    if closing:
+        close_run(plan_of(experiment))
+    page = print_headline(experiment)
+    if open_page:
+        click.launch(str(page))
+
+
+COMMANDS = (plan, tune, summarize, report, track, headline)

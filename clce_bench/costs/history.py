@@ -1,0 +1,82 @@
+"""What cells have taken before, from their records: what their like will ask a cluster for is learnt from it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from clce_bench.costs.throughput import measured, workload
+from clce_bench.experiment.cells import Cell
+from clce_bench.experiment.recipes import Runtime
+from clce_bench.records.environment import cpu_name
+from clce_bench.records.job_records import read_record
+
+SAMPLES = 8
+
+
+@dataclass(frozen=True)
+class Past:
+    """The largest of what some trained cells of one kind took.
+
+    Attributes:
+        memory: MiB of main memory in training, of one of its processes.
+        seconds: of training.
+        evaluation: seconds of evaluation; ``None`` if none was evaluated.
+        stored: bytes of the embeddings, which evaluation reads.
+    """
+
+    memory: float
+    seconds: float
+    evaluation: float | None = None
+    stored: int = 0
+
+
+def kind(cell: Cell) -> tuple[object, ...]:
+    """Names what cells have in common that take the same time and memory."""
+    recipe = cell.recipe
+    return cell.dataset, workload(cell), cell.batch_size, recipe.views, recipe.epochs, cell.split.images_per_class
+
+
+def past_of(cells: Iterable[Cell], runtime: Runtime, gpus: int) -> Past | None:
+    """Finds what a few finished cells took.
+
+    Only those count that ran as the next ones will: on a GPU or without, in as many processes. Those that went on from
+    a checkpoint do not: their time is that of the last part.
+
+    Args:
+        cells: of one kind.
+        runtime: how the next ones run.
+        gpus: that each of those gets.
+    """
+    folders = (cell.directory for cell in cells if (cell.directory / "cell.json").exists())
+    records = ((folder, read_record(folder / "cell.json") or {}) for folder in folders)
+    done = dict(islice((found for found in records if _counts(found[1], runtime, gpus)), SAMPLES))
+    if not done:
+        return None
+    memory, seconds = (max(record[name] for record in done.values()) for name in ("peak_memory_mib", "seconds"))
+    evaluations = [record["seconds"] for folder in done if (record := read_record(folder / "metrics.json"))]
+    stored = [path.stat().st_size for folder in done if (path := folder / "embeddings.npz").exists()]
+    return Past(memory, seconds, max(evaluations, default=None), max(stored, default=0))
+
+
+def _counts(record: dict[str, Any], runtime: Runtime, gpus: int) -> bool:
+    return (
+        record.get("status") == "done"
+        and not record.get("resumed")
+        and record.get("runtime", {}).get("processes", 1) == runtime.processes
+        and (_gpu_of(record) is not None) == (gpus > 0)
+    )
+
+
+def _gpu_of(record: dict[str, Any]) -> str | None:
+    """Names the GPU that trained a cell; a record names that of the machine also where the runtime said to leave it."""
+    unused = record.get("runtime", {}).get("device") == "cpu"
+    gpu: str | None = None if unused else record["environment"]["gpu"]
+    return gpu
+
+
+def speed_of(cell: Cell, gpu: bool) -> float | None:
+    """Returns the lowest operations per second measured for what a cell runs: on GPUs, or on this processor."""
+    here = cpu_name()
+    speeds = [by[workload(cell)] for name, by in measured().items() if (name != here) == gpu and workload(cell) in by]
+    return min(speeds, default=None)

@@ -1,0 +1,1 @@
+"""How a job runs: in a process that has torch imported, and with cells kept from an earlier try."""

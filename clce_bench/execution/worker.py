@@ -1,0 +1,219 @@
+"""A process in which torch is already imported, and which forks one child per job.
+
+Importing torch, timm and scikit-learn takes longer than many a cell trains. Inside a Snakemake run the first heavy job
+starts a warm process; later jobs hand it their command line, working directory, environment and output, and wait for
+the exit status. It holds third-party modules only, so a child always runs the package's code as it is on disk, and it
+ends with the Snakemake run. Whenever it cannot be reached, a job does its own imports and gives the same result.
+"""
+
+import atexit
+import importlib
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+VARIABLE = "CLCE_BENCH_WARM"
+HEAVY_VERBS = {"features", "train", "evaluate"}
+MODULES = (
+    "numpy",
+    "pandas",
+    "pyarrow.parquet",
+    "torch",
+    "torchvision.transforms.v2",
+    "torchvision.models.feature_extraction",
+    "timm",
+    "safetensors.torch",
+    "sklearn.linear_model",
+    "sklearn.pipeline",
+    "threadpoolctl",
+    "matplotlib.pyplot",
+    "scipy.stats",
+)
+# Training allocates and frees the same megabytes at every step. Left alone, glibc hands them back to the system each
+# time, and a sixth of a small cell's time goes into page faults; other C libraries ignore these variables.
+ALLOCATOR = {
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
+    "MALLOC_TRIM_THRESHOLD_": str(2**30),
+    "MALLOC_TOP_PAD_": str(64 * 2**20),
+}
+PATIENCE = 120.0
+"""Seconds that a job waits for the imports, which on a busy machine with a slow disk take long."""
+_LENGTH = struct.Struct("!Q")
+
+
+def allow() -> None:
+    """Lets the jobs that this process starts share a warm process for as long as this process lives.
+
+    What was inherited is replaced: a job on another machine, or in another job of a cluster, has no part in it.
+    """
+    folder = tempfile.mkdtemp(prefix="clce-")  # Nobody else may enter it, and so nobody else reach the socket in it.
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ[VARIABLE] = json.dumps({"folder": folder, "owner": os.getpid()})
+
+
+def run(command: str, arguments: Sequence[str]) -> int | None:
+    """Has the worker process run a command line of ``clce-bench``.
+
+    Args:
+        command: the function that runs one, as ``module:name``: it takes the arguments and returns the exit status.
+        arguments: what follows ``clce-bench``; the first is the verb.
+
+    Returns:
+        The exit status, or ``None`` if the caller has to run the command itself.
+    """
+    if VARIABLE not in os.environ or not arguments:
+        return None
+    place = json.loads(os.environ[VARIABLE])
+    folder = Path(place["folder"])
+    request = {
+        "command": command,
+        "arguments": list(arguments),
+        "cwd": str(Path.cwd()),
+        "environment": dict(os.environ),
+    }
+    message = json.dumps(request).encode()
+    with socket.socket(socket.AF_UNIX) as connection:
+        if not _connect(connection, folder / "socket"):
+            if arguments[0] not in HEAVY_VERBS or not _started(folder, place["owner"]):
+                return None
+            if not _connect(connection, folder / "socket"):
+                return None
+        socket.send_fds(connection, [_LENGTH.pack(len(message))], [1, 2])
+        connection.sendall(message)
+        with _passed_on(connection):
+            status = connection.recv(1)
+    return status[0] if status else 1
+
+
+def _connect(connection: socket.socket, path: Path) -> bool:
+    try:
+        connection.connect(str(path))
+    except OSError:
+        return False
+    return True
+
+
+def _started(folder: Path, owner: int) -> bool:
+    """Starts the warm process, unless another job has, and waits for it: importing twice at once would take longer."""
+    command = [sys.executable, "-m", "clce_bench.execution.worker", str(folder), str(owner)]
+    environment, nowhere, process = {**os.environ, **ALLOCATOR}, subprocess.DEVNULL, None
+    try:
+        (folder / "starting").touch(exist_ok=False)
+    except FileExistsError:
+        pass
+    except OSError:
+        return False  # The process that allowed it is on another machine, or gone.
+    else:
+        process = subprocess.Popen(command, env=environment, stdin=nowhere, stdout=nowhere, stderr=nowhere)
+    deadline = time.monotonic() + PATIENCE
+    while not (folder / "socket").exists() and time.monotonic() < deadline:
+        if not folder.exists() or (process and process.poll() is not None):
+            return False
+        time.sleep(0.05)
+    return True
+
+
+@contextmanager
+def _passed_on(connection: socket.socket) -> Iterator[None]:
+    """Passes signals that ask for an end on to the child that does the work, and goes on waiting for it."""
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        with suppress(OSError):
+            connection.sendall(bytes([number]))
+
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def serve(folder: Path, owner: int) -> None:
+    """Imports the heavy modules, then forks a child for each request until the owner is gone."""
+    for name in MODULES:
+        importlib.import_module(name)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # Children report their status themselves.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the owner, and thereby this process.
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(folder / "binding"))
+        listener.listen(64)
+        (folder / "binding").rename(folder / "socket")  # Whoever sees it can connect.
+        while _alive(owner):
+            if not select.select([listener], [], [], 0.5)[0]:
+                continue
+            connection, _ = listener.accept()
+            if os.fork() == 0:
+                listener.close()
+                _child(connection)
+            connection.close()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except OSError:
+        return False
+    return True
+
+
+def _child(connection: socket.socket) -> NoReturn:
+    status = 1
+    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        header, descriptors, _, _ = socket.recv_fds(connection, _LENGTH.size, 2)
+        (length,) = _LENGTH.unpack(header)
+        request = json.loads(b"".join(_receive(connection, length)))
+        for target, descriptor in zip((1, 2), descriptors, strict=True):
+            os.dup2(descriptor, target)
+        os.chdir(request["cwd"])
+        os.environ.clear()
+        os.environ.update(request["environment"])
+        threading.Thread(target=_follow, args=(connection,), daemon=True).start()
+        sys.argv = ["clce-bench", *request["arguments"]]
+        module, _, function = request["command"].partition(":")
+        status = getattr(importlib.import_module(module), function)(request["arguments"])
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # The job may be gone before this child is.
+        connection.sendall(bytes([status]))
+        os._exit(status)
+
+
+def _receive(connection: socket.socket, length: int) -> list[bytes]:
+    chunks = []
+    while length:
+        chunk = connection.recv(length)
+        if not chunk:
+            os._exit(1)
+        chunks.append(chunk)
+        length -= len(chunk)
+    return chunks
+
+
+def _follow(connection: socket.socket) -> None:
+    """Gives this child the signals that the job gets, and ends it, as Ctrl-C would, when the job is gone."""
+    while number := connection.recv(1):
+        os.kill(os.getpid(), number[0])
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+if __name__ == "__main__":
+    serve(Path(sys.argv[1]), int(sys.argv[2]))

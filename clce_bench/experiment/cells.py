@@ -1,0 +1,247 @@
+"""From an experiment to its cells: canonical form and names."""
+
+import re
+from collections.abc import Iterator
+from functools import cached_property
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError
+
+from clce_bench.components.hyperparameters import as_default, hyperparameters_of, is_self_supervised
+from clce_bench.components.registry import load_dataset, loss_path
+from clce_bench.errors import UserError
+from clce_bench.experiment.grid_checks import check_grids
+from clce_bench.experiment.hazards import apply_hazards
+from clce_bench.experiment.recipes import Augmentation, Recipe
+from clce_bench.experiment.schema import Backbone, Dataset, Experiment, Grid, Loss, Split
+from clce_bench.experiment.search_trials import Choices, parts_of
+from clce_bench.experiment.strict_model import Section
+from clce_bench.files import canonical_json, digest
+from clce_bench.labels import SELF_SUPERVISED
+
+
+class Cell(Section):
+    """One training run. Two cells with the same meaning are equal, whatever the file looked like."""
+
+    dataset: str
+    size: int
+    split: Split
+    augmentation: Augmentation
+    support: Augmentation | None = None
+    """What may change in the support of few-shot episodes, where that differs: no loss is measured on other support."""
+    backbone: Backbone
+    loss: dict[str, Any]
+    """Name and hyper-parameters; only ``name`` for ``ce``. ``labels`` is there where positives share an image though
+    the loss could take classes."""
+    weight: Annotated[float, Field(alias="lambda")]
+    batch_size: int
+    seed: int
+    recipe: Recipe
+    hazards: list[str] = []
+    """Rules that this cell breaks on purpose, see :mod:`clce_bench.experiment.hazards`."""
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """Everything that defines the result, without what this cell does not use."""
+        spec: dict[str, Any] = self.model_dump(by_alias=True)
+        if self.backbone.freeze == "none":
+            del spec["backbone"]["cached_views"]
+        if not self.backbone.small_stem:
+            del spec["backbone"]["small_stem"]
+        if self.weight == 0:
+            del spec["recipe"]["projection_size"]
+        if self.recipe.optimizer == "adamw":
+            del spec["recipe"]["momentum"]
+        # They have done their part when the cell was made.
+        del spec["recipe"]["augmentation"], spec["recipe"]["equal_compute"]
+        if not self.hazards:
+            del spec["hazards"]
+        if self.support is None:
+            del spec["support"]
+        if self.split.images_per_class is None:
+            del spec["split"]["images_per_class"]
+        return spec
+
+    @property
+    def loss_name(self) -> str:
+        """What results call the loss: a loss that learns without classes is another than the one that has them."""
+        return f"{self.loss['name']}{SELF_SUPERVISED if 'labels' in self.loss else ''}"
+
+    @property
+    def self_supervised(self) -> bool:
+        """Whether its loss tells positives by their image."""
+        return self.weight > 0 and ("labels" in self.loss or is_self_supervised(loss_path(self.loss["name"])))
+
+    @cached_property
+    def name(self) -> str:
+        """Name of the cell's directory: readable axes and a hash of the rest."""
+        loss = re.sub(r"[^A-Za-z0-9.]+", ".", self.loss_name)
+        few = f"_n{self.split.images_per_class}" if self.split.images_per_class else ""
+        broken = f"_hazards-{'+'.join(self.hazards)}" if self.hazards else ""
+        return f"{loss}_bs{self.batch_size}_lam{self.weight:g}{few}{broken}_s{self.seed}-{digest(self.spec)}"
+
+    @cached_property
+    def directory(self) -> Path:
+        """Where the cell's files lie, relative to the working directory."""
+        return Path("results/cells", dataset_directory(self.dataset), self.backbone.name, self.name)
+
+    @property
+    def axes(self) -> dict[str, Any]:
+        """What tells cells apart, flat; hyper-parameters as ``loss.…``, the recipe as ``recipe.…``."""
+        return {
+            "dataset": self.dataset,
+            "backbone": self.backbone.name,
+            "loss": self.loss_name,
+            "lambda": self.weight,
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+            "fold": self.split.fold,
+            "split_seed": self.split.seed,
+            "images_per_class": float(self.split.images_per_class or "nan"),
+            **{f"loss.{key}": value for key, value in self.loss.items() if key not in ("name", "labels")},
+            **{f"recipe.{key}": _scalar(value) for key, value in self.spec["recipe"].items()},
+            "recipe.augmentation": self.augmentation.label,
+            "hazards": ", ".join(self.hazards),
+        }
+
+
+def _scalar(value: Any) -> Any:
+    return canonical_json(value) if isinstance(value, dict | list) else value
+
+
+def dataset_directory(dataset: str) -> str:
+    """Turns a data set's name into a folder's: ``folder-birds-1f3a9c`` for ``folder:photos/birds``."""
+    kind, _, path = dataset.rpartition(":")
+    readable = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(path).name).strip("-.")
+    return f"{re.sub('[^A-Za-z0-9._-]+', '-', kind)}-{readable}-{digest(dataset, 6)}" if kind else dataset
+
+
+def cells_of(experiment: Experiment, choices: Choices | None = None) -> dict[str, list[Cell]]:
+    """Lists the cells of each grid.
+
+    Args:
+        experiment: as its file says.
+        choices: what searches have decided so far; a grid that uses what is not decided yet has no cells.
+
+    Returns:
+        Cells by grid name, without duplicates, sorted by name: the order in the file does not matter.
+
+    Raises:
+        UserError: values that do not go together.
+    """
+    check_grids(experiment)
+    grids: dict[str, list[Cell]] = {}
+    for grid in experiment.grids:
+        cells = {cell.name: cell for part in parts_of(grid, choices or {}) for cell in expand(experiment, part)}
+        grids[grid.name] = [cells[key] for key in sorted(cells)]
+    return grids
+
+
+def union(grids: dict[str, list[Cell]]) -> list[Cell]:
+    """Returns the cells of all grids, each once, sorted by name."""
+    cells = {cell.name: cell for members in grids.values() for cell in members}
+    return [cells[name] for name in sorted(cells)]
+
+
+def expand(experiment: Experiment, grid: Grid) -> Iterator[Cell]:
+    """Yields the cells of a grid that searches nothing."""
+    axes = {"fold": grid.fold, "seed": grid.split_seed, "images_per_class": grid.images_per_class}
+    splits = list(_alternatives({key: values for key, values in axes.items() if values}))
+    backbones = list(_backbones(experiment, grid))
+    for dataset, loss, weight in product(grid.dataset, grid.loss, grid.weight):
+        if weight == 0:
+            loss = Loss(name="ce")
+        for hyperparameters in _hyperparameters(experiment, loss):
+            for recipe in _recipes(experiment, grid, dataset, loss):
+                for backbone, batch_size, seed, split in product(backbones, grid.batch_size, grid.seed, splits):
+                    yield _cell(
+                        experiment, grid, dataset, backbone, hyperparameters, weight, batch_size, seed, split, recipe
+                    )
+
+
+def _backbones(experiment: Experiment, grid: Grid) -> Iterator[Backbone]:
+    for values in grid.backbone or [{}]:
+        try:
+            yield Backbone.model_validate({**experiment.backbone.model_dump(), **values})
+        except ValidationError as error:
+            raise UserError(f"grids: {grid.name}: backbone: {_reason(error)}") from None
+
+
+def _hyperparameters(experiment: Experiment, loss: Loss) -> Iterator[dict[str, Any]]:
+    if loss.name == "ce":
+        yield {"name": "ce"}
+        return
+    path = loss_path(loss.name)
+    defaults = hyperparameters_of(path)
+    preset = experiment.losses.get(loss.name, Loss())
+    given = {**defaults, **preset.hyperparameters, **loss.hyperparameters}
+    missing = [key for key, value in given.items() if value is ...]
+    if missing:
+        raise UserError(f"losses.{loss.name}: {missing[0]!r} has no default in the loss; give it a value here.")
+    labels = [] if is_self_supervised(path) else loss.labels or preset.labels
+    switches = [{"labels": "images"} if choice == "images" else {} for choice in labels or ["classes"]]
+    for values, switch in product(_alternatives(given), switches):
+        yield {"name": loss.name, **{key: as_default(value, defaults[key]) for key, value in values.items()}, **switch}
+
+
+def _recipes(experiment: Experiment, grid: Grid, dataset: str, loss: Loss) -> Iterator[Recipe]:
+    overrides = (
+        experiment.datasets.get(dataset, Dataset()).recipe,
+        experiment.losses.get(loss.name, Loss()).recipe,
+        loss.recipe,
+        grid.recipe,
+    )
+    merged = {key: value for layer in overrides for key, value in layer.items()}
+    for values in _alternatives(merged):
+        yield Recipe.model_validate({**experiment.recipe.model_dump(), **values})
+
+
+def _alternatives(values: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    choices = [value if isinstance(value, list) else [value] for value in values.values()]
+    for chosen in product(*choices):
+        yield dict(zip(values, chosen, strict=True))
+
+
+def _cell(
+    experiment: Experiment,
+    grid: Grid,
+    dataset: str,
+    backbone: Backbone,
+    loss: dict[str, Any],
+    weight: float,
+    batch_size: int,
+    seed: int,
+    split: dict[str, int],
+    recipe: Recipe,
+) -> Cell:
+    prepared = experiment.datasets.get(dataset, Dataset())
+    try:
+        own_split = Split(**{**prepared.split.model_dump(), **split})
+    except ValidationError as error:
+        raise UserError(f"grids: {_reason(error)}") from None
+    weight = 0.0 if loss["name"] == "ce" else weight
+    augmentation = recipe.augmentation or prepared.augmentation
+    if weight == 0 and not recipe.equal_compute:
+        recipe = recipe.model_copy(update={"views": 1})
+    applied = apply_hazards(grid.hazards, loss["name"], weight, recipe, augmentation)
+    own_support = applied.augmentation != prepared.augmentation and load_dataset(dataset).task == "few-shot"
+    return Cell(
+        dataset=dataset,
+        size=prepared.size,
+        split=own_split,
+        augmentation=applied.augmentation,
+        support=prepared.augmentation if own_support else None,
+        backbone=backbone,
+        loss=loss,
+        weight=weight,
+        batch_size=batch_size,
+        seed=seed,
+        recipe=applied.recipe,
+        hazards=applied.hazards,
+    )
+
+
+def _reason(error: ValidationError) -> str:
+    return error.errors()[0]["msg"].removeprefix("Value error, ")

@@ -1,0 +1,65 @@
+"""What grids must be to one another: checked when the experiment is read, before anything runs."""
+
+from clce_bench.errors import UserError, unknown
+from clce_bench.experiment.schema import Experiment, Grid
+
+
+def check_grids(experiment: Experiment) -> None:
+    """Checks that hazards are compared by audits only, and that searches are fair and settled before they are used.
+
+    Raises:
+        UserError: they are not.
+    """
+    grids = {grid.name: grid for grid in experiment.grids}
+    together = [(f"claims: {claim.id}: grids", claim.grids) for claim in experiment.claims]
+    together += [(f"figures: {one.name}: grid", one.grid) for one in experiment.figures if one.kind != "audit"]
+    for key, members in together:
+        if any(grids[name].hazards != grids[members[0]].hazards for name in members):
+            raise UserError(f"{key}: these grids differ in their hazards; only figures of kind 'audit' compare those.")
+    for figure in experiment.figures:
+        if figure.kind == "audit" and grids[figure.grid[0]].hazards:
+            raise UserError(f"figures: {figure.name}: grid: the first grid of an audit must have no hazards.")
+    for grid in experiment.grids:
+        if grid.tuning:
+            _check_search(grid)
+        elif grid.tuned_by:
+            _check_tuned(grid, grids)
+
+
+def _check_search(grid: Grid) -> None:
+    key, losses = f"grids: {grid.name}", [loss.name for loss in grid.loss]
+    if grid.tuned_by or grid.hazards:
+        other = "tuned_by" if grid.tuned_by else "hazards"
+        raise UserError(f"{key}: {other}: a grid that searches has none.")
+    if len(set(losses)) < len(losses):
+        raise UserError(f"{key}: loss: a grid that searches has each loss once.")
+    for axis in ("dataset", "weight", "batch_size", "backbone", "split_seed", "images_per_class"):
+        if len(getattr(grid, axis)) > 1:
+            name = "lambda" if axis == "weight" else axis
+            raise UserError(f"{key}: {name}: a grid that searches has one; settings are chosen for it.")
+    lists = [name for name, value in grid.recipe.items() if isinstance(value, list)]
+    if lists:
+        raise UserError(f"{key}: recipe.{lists[0]}: a list is not allowed here; search it: tuning.space.")
+    assert grid.tuning
+    try:
+        grid.tuning.check(losses, {f"recipe.{name}" for name in grid.recipe})
+    except ValueError as error:
+        raise UserError(f"{key}: {error}") from None
+
+
+def _check_tuned(grid: Grid, grids: dict[str, Grid]) -> None:
+    key = f"grids: {grid.name}"
+    searches = [name for name, other in grids.items() if other.tuning]
+    if grid.tuned_by not in searches:
+        raise UserError(f"{key}: tuned_by: {unknown('a grid that searches', grid.tuned_by, searches)}")
+    search = grids[grid.tuned_by]
+    assert search.tuning
+    for loss in grid.loss:
+        if loss.name not in search.tuning.space:
+            raise UserError(f"{key}: loss: {search.name} does not search settings of {loss.name}.")
+        given = {f"recipe.{name}" for name in (*grid.recipe, *loss.recipe)} | set(loss.hyperparameters)
+        if both := sorted(given & set(search.tuning.space[loss.name])):
+            raise UserError(f"{key}: {both[0]}: {search.name} searches it, so it cannot be given here.")
+    if both_seeds := sorted(set(grid.seed) & set(search.seed)):
+        why = "its runs chose the settings, and what they are compared by must be others"
+        raise UserError(f"{key}: seed: {both_seeds[0]} is not allowed: {search.name} has it: {why}.")

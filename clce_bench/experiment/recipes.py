@@ -1,0 +1,169 @@
+"""How cells are trained: recipes with their presets, and the runtime, which changes no result."""
+
+from functools import cache
+from importlib.resources import files
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from clce_bench.errors import unknown
+from clce_bench.experiment.strict_model import Probability, Section, listed
+
+_RAND = r"rand(-(m|n|mmax|inc)[0-9]+|-(p|mstd)[0-9]+([.][0-9]+)?|-tweights)*"
+POLICY = rf"^({_RAND}|(original|originalr|v0|v0r|3a)(-mstd[0-9]+([.][0-9]+)?)?|cifar10)?$"
+"""What ``auto_augment`` may say."""
+
+
+class Augmentation(Section):
+    """Random changes to an image, in this order; the defaults change nothing."""
+
+    crop_scale: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Smallest area of a random resized crop, as a share of the image."""
+    crop_padding: Annotated[int, Field(ge=0, le=64)] = 0
+    """Black pixels around the image before a crop of its own size, as is usual on CIFAR; 0 moves nothing."""
+    rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
+    """Largest rotation, in degrees."""
+    flip: Probability = 0.0
+    """Probability of a horizontal flip."""
+    auto_augment: Annotated[str, Field(pattern=POLICY)] = ""
+    """timm's name of a policy: ``rand-m9-mstd0.5-inc1`` for RandAugment, ``original`` or ``v0`` for AutoAugment's for
+    ImageNet, ``3a`` for that of DeiT III; ``cifar10`` for torchvision's AutoAugment of that name; none when empty."""
+    color_jitter: Probability = 0.0
+    """Strength of brightness, contrast and saturation changes."""
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Strength of hue changes."""
+    color_jitter_probability: Probability = 1.0
+    """Probability of the changes of colour."""
+    grayscale: Probability = 0.0
+    """Probability of dropping the colours."""
+    erasing: Probability = 0.0
+    """Probability of noise instead of a rectangle (timm's random erasing, one rectangle of random pixels)."""
+
+    @property
+    def label(self) -> str:
+        """Its name, or else what it changes."""
+        names = (name for name, values in named("augmentations").items() if Augmentation(**values) == self)
+        changes = ", ".join(f"{key} {value}" for key, value in self.model_dump(exclude_defaults=True).items())
+        return next(names, changes or "none")
+
+
+def expand_augmentation(values: Any) -> Any:
+    """Replaces the name of an augmentation by its values.
+
+    Raises:
+        ValueError: there is no such augmentation.
+    """
+    if not isinstance(values, str):
+        return values
+    known = named("augmentations")
+    if values not in known:
+        raise ValueError(unknown("an augmentation", values, known, f"Augmentations: {', '.join(sorted(known))}"))
+    return known[values]
+
+
+NamedAugmentation = Annotated[Augmentation, BeforeValidator(expand_augmentation)]
+"""What may change, or the name of an entry of ``data_files/augmentations.yaml``."""
+
+
+class Recipe(Section):
+    """How a cell is trained."""
+
+    epochs: Annotated[int, Field(ge=1)] = 12
+    optimizer: Literal["adamw", "sgd", "lars"] = "adamw"
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    """Its peak, at ``reference_batch_size``."""
+    reference_batch_size: Annotated[int, Field(ge=1)] = 64
+    learning_rate_scaling: Literal["none", "sqrt", "linear"] = "sqrt"
+    """How the learning rate follows the batch size."""
+    warmup: Probability = 0.1
+    """Share of the steps with a rising learning rate; then it falls on a cosine."""
+    warmup_learning_rate: Annotated[float, Field(ge=0)] = 0.0
+    """Where the learning rate starts."""
+    minimum_learning_rate: Annotated[float, Field(ge=0)] = 0.0
+    """Where the learning rate ends."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Of sgd and lars."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    """Of matrices and filters; biases, norms and what the backbone exempts do not decay."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Factor of the learning rate from each layer of the backbone to the one before."""
+    drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Largest rate of stochastic depth in the backbone."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    mixup: Annotated[float, Field(ge=0)] = 0.0
+    """α of mixup; 0 mixes nothing. Cross-entropy alone (λ = 0) only, as is ``cutmix``."""
+    cutmix: Annotated[float, Field(ge=0)] = 0.0
+    """α of cutmix; 0 cuts nothing."""
+    clip_gradient: Annotated[float, Field(ge=0)] = 0.0
+    """Largest norm of the gradient; 0 clips nothing."""
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Decay of the moving average of the weights, which is then evaluated; 0 averages nothing."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Of the network's arithmetic (autocast); losses are computed in float32."""
+    views: Annotated[int, Field(ge=1)] = 2
+    """Augmented views per image in a batch; cross-entropy sees all of them too."""
+    equal_compute: bool = True
+    """Whether cross-entropy alone gets as many views as the contrastive losses; else it gets one."""
+    augmentation: NamedAugmentation | None = None
+    """Instead of the data set's own."""
+    projection_size: Annotated[int, Field(ge=2)] = 128
+    batch_norm: Literal["frozen", "batch"] = "frozen"
+    """Whether batch normalisation keeps the pre-trained statistics or uses those of the batch."""
+
+
+class Runtime(Section):
+    """How jobs run. Nothing here is part of a cell."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    processes: Annotated[int, Field(ge=1)] = 1
+    """Processes, one GPU each, that train a cell together."""
+    micro_batch: Annotated[int, Field(ge=1)] | Literal["auto"] | None = None
+    """Rows that the network sees at once, with exact gradients; ``auto`` finds what fits. All when not given."""
+    gradient_checkpointing: bool = False
+    """Compute the backbone's activations again in the backward pass instead of keeping them."""
+    compile: bool = False
+    """Compile the network with torch.compile."""
+    workers: Annotated[int, Field(ge=0)] | None = None
+    """Processes that load images; all cores beside a GPU, none on a CPU when not given."""
+    checkpoint_seconds: Annotated[float, Field(ge=0)] = 60.0
+    """Least time between two checkpoints of a training run, from which a killed one goes on."""
+
+
+@cache
+def named(kind: Literal["recipes", "augmentations"]) -> dict[str, dict[str, Any]]:
+    """Reads the named recipes or augmentations, ``data_files/KIND.yaml``: values by key."""
+    text = (files("clce_bench") / "data_files" / f"{kind}.yaml").read_text(encoding="utf-8")
+    entries: dict[str, dict[str, Any]] = yaml.safe_load(text)
+    return entries
+
+
+def expand_preset(recipe: Any) -> Any:
+    """Replaces the name of a preset, alone or as the key ``preset``, by its values; other keys win over them.
+
+    Raises:
+        ValueError: there is no such preset.
+    """
+    values = {"preset": recipe} if isinstance(recipe, str) else recipe
+    if not isinstance(values, dict) or "preset" not in values:
+        return values
+    name, presets = values["preset"], named("recipes")
+    if name not in presets:
+        raise ValueError(unknown("a recipe", str(name), presets, f"Recipes: {', '.join(sorted(presets))}"))
+    return {**presets[name], **{key: value for key, value in values.items() if key != "preset"}}
+
+
+def check_recipe(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Checks recipe values, each single or a list of alternatives, and returns them.
+
+    Raises:
+        ValueError: an unknown key or a value outside its range.
+    """
+    for key, value in recipe.items():
+        for single in listed(value):
+            Recipe.model_validate({key: single})
+    return recipe
+
+
+RecipeValues = Annotated[dict[str, Any], BeforeValidator(expand_preset), AfterValidator(check_recipe)]
+"""Some values of a recipe, to lay over others; the name of a preset stands for its values."""

@@ -1,0 +1,1 @@
+"""Which jobs there are, what is out of date, and why."""

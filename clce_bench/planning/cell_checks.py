@@ -1,0 +1,53 @@
+"""What is checked of a cell before anything runs."""
+
+from pathlib import Path
+
+from clce_bench.components.registry import check_packaged
+from clce_bench.data.dataset import Dataset as DatasetSource
+from clce_bench.errors import UserError
+from clce_bench.experiment.cells import Cell
+from clce_bench.experiment.hazards import PROCESSES
+from clce_bench.experiment.schema import Dataset
+
+
+def weights_file(weights: str) -> Path | None:
+    """Returns the file that ``backbone.weights`` names, if it names one."""
+    return None if weights in ("timm", "random") or weights.startswith("package:") else Path(weights)
+
+
+def check_cell(cell: Cell, source: DatasetSource) -> None:
+    """Checks that a cell can be trained, as far as that can be known before anything runs.
+
+    Raises:
+        UserError: two settings do not go together, or something is not there; the message names the key.
+    """
+    if cell.batch_size > source.train_images and cell.split == Dataset().split:
+        allowed = f"Allowed: at most {source.train_images}, the training images of {cell.dataset}"
+        raise UserError(f"grids: batch_size: {cell.batch_size} is not allowed. {allowed}.")
+    check_packaged(cell.backbone.name, cell.backbone.weights)
+    file = weights_file(cell.backbone.weights)
+    if file and not file.is_file():
+        allowed = "Allowed: 'package:NAME', a .safetensors or .pth file, 'timm' or 'random'"
+        raise UserError(f"backbone.weights: {file}: there is no such file. {allowed}.")
+    for key, unused in (("drop_path", 0.0), ("layer_decay", 1.0)):
+        if cell.backbone.freeze != "none" and (value := getattr(cell.recipe, key)) != unused:
+            reason = f"the backbone is frozen up to {cell.backbone.freeze!r}"
+            raise UserError(f"recipe.{key}: {value:g} is not allowed: {reason}. Allowed: {unused:g}.")
+    for key in ("mixup", "cutmix"):
+        if (value := getattr(cell.recipe, key)) and (cell.weight > 0 or cell.backbone.freeze != "none"):
+            reason = "mixed images have no one class, and stored features cannot be mixed"
+            raise UserError(
+                f"recipe.{key}: {value:g} is not allowed at λ = {cell.weight:g} with backbone.freeze:"
+                f" {cell.backbone.freeze}: {reason}. Allowed: λ = 0 with freeze: none."
+            )
+    if cell.recipe.views < 2 and cell.self_supervised:
+        why = f"the positives of {cell.loss_name} are other views of an image"
+        raise UserError(f"recipe.views: {cell.recipe.views} is not allowed: {why}. Allowed: at least 2.")
+    if "leaky-split" in cell.hazards and source.task == "few-shot":
+        raise UserError(f"hazards: leaky-split is not allowed on {cell.dataset}: its parts have no class in common.")
+    if "per-process-negatives" in cell.hazards and cell.batch_size % PROCESSES:
+        allowed = f"Allowed with per-process-negatives: multiples of {PROCESSES}"
+        raise UserError(f"grids: batch_size: {cell.batch_size} is not allowed. {allowed}.")
+    if cell.recipe.views > cell.backbone.cached_views and cell.backbone.freeze != "none":
+        allowed = f"Allowed: at most backbone.cached_views, {cell.backbone.cached_views}"
+        raise UserError(f"recipe.views: {cell.recipe.views} is not allowed. {allowed}.")

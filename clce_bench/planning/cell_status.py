@@ -1,0 +1,198 @@
+"""What each cell of an experiment is, and why, in words."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from clce_bench.experiment.cells import Cell
+from clce_bench.files import digest, read_json
+from clce_bench.planning.changes import Change, spec_changes
+from clce_bench.planning.plan import Job, Plan
+from clce_bench.planning.reruns import Node, Reruns
+from clce_bench.records.environment import package_versions
+from clce_bench.records.fingerprints import outlines
+from clce_bench.records.job_records import code_file, read_record
+
+FEW = 3
+"""How many differences a reason names."""
+
+
+class State(NamedTuple):
+    """What is known of a cell.
+
+    Attributes:
+        status: ``done``, ``diverged``, ``failed``, ``stale`` or ``missing``.
+        reason: in words; empty for a cell that is simply done.
+        note: of a cell that is done, packages of which there was another version then.
+        accepted: of a cell that is done, why the user declared that a change of code does not matter.
+    """
+
+    status: str
+    reason: str = ""
+    note: str = ""
+    accepted: str = ""
+
+
+def states_of(reruns: Reruns) -> dict[str, State]:
+    """Says what each cell is, by its name."""
+    siblings = Siblings(reruns.plan)
+    return {cell.name: _state(reruns, cell, siblings) for cell in reruns.plan.cells}
+
+
+def evaluation_of(cell: Cell) -> dict[str, Any] | None:
+    """Reads a cell's ``metrics.json``; ``None`` unless it measured the files that the cell has now."""
+    path = cell.directory / "metrics.json"
+    if not path.exists():
+        return None
+    evaluation: dict[str, Any] = read_json(path)
+    trained = read_json(cell.directory / "cell.json")["outputs_sha256"]
+    return evaluation if evaluation["cell_sha256"] == trained else None
+
+
+def _state(reruns: Reruns, cell: Cell, siblings: "Siblings") -> State:
+    own = reruns.of_cell(cell)
+    train, *evaluations = own
+    record = reruns.records[train]
+    if record is None:
+        failure = cell.directory / "failure.txt"
+        if failure.exists():
+            return State("failed", failure.read_text().strip())
+        near = siblings.nearest(cell)
+        return State("missing", f"never run; like {near[0].name} but {_listing(near[1])}" if near else "never run")
+    for node in own if record.get("status") == "done" else [train]:
+        changes = reruns.changes.get(node)
+        if node in evaluations and (changes is None or [change[:2] for change in changes] == [("data", "cell")]):
+            return State("missing", "trained, not evaluated yet")
+        if changes:
+            return State("stale", _listing(sentences(changes, reruns.job(node), reruns.records[node] or {})))
+        if node in reruns.runs:
+            return State("stale", reruns.runs[node])
+    return State(record["status"], record.get("reason") or "", *_notes(reruns, *own))
+
+
+def _notes(reruns: Reruns, *nodes: Node) -> tuple[str, str]:
+    records = [reruns.records[node] or {} for node in nodes]
+    reasons = dict.fromkeys(entry["reason"] for record in records for entry in record.get("accepted", []))
+    return "; ".join(version_changes(records[0])), "; ".join(reasons)
+
+
+def version_changes(record: dict[str, Any]) -> list[str]:
+    """Lists the packages that were of another version when a cell was trained; they alone make nothing stale."""
+    then = record.get("environment", {}).get("packages", {})
+    now = {name: version for name, version in package_versions().items() if name != "clce_bench"}
+    return [f"{name} {then[name]} then, {now[name]} now" for name in now if then.get(name, now[name]) != now[name]]
+
+
+def sentences(changes: list[Change], job: Job, record: dict[str, Any]) -> list[str]:
+    """Puts differences in words.
+
+    Args:
+        changes: between the record and the job.
+        job: as it is now.
+        record: as it was run.
+    """
+    since = str(record.get("started", "an unknown time"))[:16].replace("T", " ")
+    found = []
+    for change in changes:
+        if change.kind == "code":
+            found += code_sentences(change, job, record, since)
+        elif change.kind == "data":
+            found.append(f"data changed: {change.name}")
+        elif change.kind == "damage":
+            found.append(f"{change.name} is not what was written, or gone")
+        else:
+            found.append(f"{change.name} {_value(change.then)} → {_value(change.now)}")
+    return found
+
+
+def code_sentences(change: Change, job: Job, record: dict[str, Any], since: str) -> list[str]:
+    """Says which modules, and in them which functions, are not what they were."""
+    if change.name != job.verb:
+        return [f"the code of {change.name} changed since {since}"]
+    modules = changed_modules(change, job, record)
+    if modules is None:
+        return [f"the code of {change.name} changed since {since}"]
+    return [
+        f"{_file(module)} changed since {since}" + (f": {', '.join(names)}" if names else "")
+        for module, names in modules.items()
+    ]
+
+
+def changed_modules(change: Change, job: Job, record: dict[str, Any]) -> dict[str, list[str]] | None:
+    """Compares the code of a stage with what a record says of it.
+
+    Returns:
+        By module, the functions and classes that came, went or changed; no names where only the module is known;
+        ``None`` where not even that is.
+    """
+    now = outlines(job.verb, *job.components)
+    path = code_file(job.verb, str(change.then))
+    if path.exists():
+        then = read_json(path)
+        return {
+            module: _names(then.get(module), now.get(module))
+            for module in sorted(then.keys() | now.keys())
+            if then.get(module) != now.get(module)
+        }
+    if not record.get("modules"):
+        return None
+    before, after = record["modules"], {module: digest(outline) for module, outline in now.items()}
+    return {module: [] for module in sorted(before.keys() | after.keys()) if before.get(module) != after.get(module)}
+
+
+def _names(then: dict[str, str] | None, now: dict[str, str] | None) -> list[str]:
+    if then is None or now is None:
+        return ["is new" if then is None else "is no longer used"]
+    return sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
+
+
+def _file(module: str) -> str:
+    return module.removeprefix("clce_bench.").replace(".", "/") + ".py"
+
+
+def _listing(found: list[str]) -> str:
+    return "; ".join(found[:FEW]) + (f"; and {len(found) - FEW} more" if len(found) > FEW else "")
+
+
+def _value(value: Any) -> str:
+    return "–" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+class Siblings:
+    """Cells on disk with the axes of a missing one and other settings.
+
+    Args:
+        plan: the experiment, whose own cells are none.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._own = {cell.directory for cell in plan.cells}
+        self._listed: dict[Path, dict[str, list[Path]]] = {}
+
+    def nearest(self, cell: Cell) -> tuple[Path, list[str]] | None:
+        """Finds the one that differs in the fewest keys, and says in which."""
+        found = []
+        for directory in self._below(cell.directory.parent).get(_axes(cell.directory), []):
+            record = read_record(directory / "cell.json")
+            changes = spec_changes((record or {}).get("job", {}).get("spec", {}), cell.spec)
+            if record and changes:
+                words = [f"{change.name} {_value(change.then)} → {_value(change.now)}" for change in changes]
+                found.append((directory, words))
+        return min(found, key=lambda pair: (len(pair[1]), pair[0].name), default=None)
+
+    def _below(self, folder: Path) -> dict[str, list[Path]]:
+        if folder not in self._listed:
+            groups: dict[str, list[Path]] = {}
+            for directory in self._others(folder):
+                groups.setdefault(_axes(directory), []).append(directory)
+            self._listed[folder] = groups
+        return self._listed[folder]
+
+    def _others(self, folder: Path) -> Iterator[Path]:
+        for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+            if path not in self._own and not path.name.startswith("."):
+                yield path
+
+
+def _axes(directory: Path) -> str:
+    return directory.name.rpartition("-")[0]

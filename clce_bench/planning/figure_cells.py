@@ -1,0 +1,140 @@
+"""Which cells a figure shows, and whether they are what it needs: checked when the experiment is read."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from clce_bench.components.hyperparameters import hyperparameters_of
+from clce_bench.components.registry import loss_path
+from clce_bench.errors import UserError, unknown
+from clce_bench.experiment.cells import Cell
+from clce_bench.experiment.figure_options import Figure
+
+PANELS = 8
+"""How many cells' embeddings one figure shows at most."""
+
+
+def cells_of_figure(figure: Figure, grids: dict[str, list[Cell]]) -> list[Cell]:
+    """Lists the cells that a figure shows, sorted by name.
+
+    Args:
+        figure: its options.
+        grids: cells of each grid.
+
+    Raises:
+        UserError: ``where`` names an axis or a value that no cell has, or the kind needs other cells.
+    """
+    members = {cell.name: cell for grid in figure.grid for cell in grids[grid]}
+    cells = [members[name] for name in sorted(members)]
+    axes = [cell.axes for cell in cells]
+    for axis, values in figure.where.items():
+        present = {found[axis] for found in axes if axis in found}
+        if not present:
+            names = sorted({name for found in axes for name in found})
+            raise UserError(f"figures: {figure.name}: where: {unknown('an axis of these cells', axis, names)}")
+        for value in values:
+            if value not in present:
+                allowed = ", ".join(sorted(map(str, present)))
+                raise UserError(f"figures: {figure.name}: where.{axis}: no cell has {value!r}. Allowed: {allowed}.")
+    shown = [cell for cell, found in zip(cells, axes, strict=True) if matches(found, figure.where)]
+    lacking = _lacking(figure, shown)
+    if lacking:
+        raise UserError(f"figures: {figure.name}: {lacking} Grids: {', '.join(figure.grid)}.")
+    return shown
+
+
+def matches(axes: Mapping[Any, Any], where: dict[str, list[Any]]) -> bool:
+    """Says whether a cell is shown. An axis that a cell does not have, such as λ of cross-entropy, does not count.
+
+    Args:
+        axes: of a cell, or its row of the summary.
+        where: allowed values by axis.
+    """
+    for axis, values in where.items():
+        value = axes.get(axis)
+        absent = value is None or value != value or (axis == "lambda" and axes["loss"] == "ce")
+        if not absent and value not in values:
+            return False
+    return True
+
+
+def axis_of(figure: Figure, cells: list[Cell]) -> str:
+    """Returns the axis of an ``axis_curve``: the one given, or the only one that varies; empty for other kinds."""
+    return figure.axis or varying_axes(cells)[0] if figure.kind == "axis_curve" else ""
+
+
+def varying_axes(cells: list[Cell]) -> list[str]:
+    """Lists what varies among the cells beside loss, seed, fold and data set."""
+    found = [cell.axes for cell in cells]
+    names = sorted({name for axes in found for name in axes} - {"loss", "seed", "fold", "dataset"})
+    # Each loss and data set by itself: a temperature of its own is no sweep, and cross-entropy's λ of 0 no second λ.
+    groups = {(axes["loss"], axes["dataset"]) for axes in found}
+    return [name for name in names if any(_values(found, name, *group) > 1 for group in groups)]
+
+
+def _values(found: list[dict[str, Any]], name: str, loss: str, dataset: str) -> int:
+    own = [axes[name] for axes in found if name in axes and (axes["loss"], axes["dataset"]) == (loss, dataset)]
+    return len({value for value in own if value == value})
+
+
+def embedded_cells(cells: list[Cell]) -> list[Cell]:
+    """Chooses the cells whose embeddings are set side by side: one per loss and λ, equal in everything else.
+
+    Returns:
+        Those of the first data set, batch size and seed that have the most losses, cross-entropy first. Of a loss with
+        several settings the one with the most hyper-parameters at their defaults.
+    """
+    groups: dict[tuple[Any, ...], list[Cell]] = {}
+    for cell in cells:
+        key = (cell.dataset, cell.backbone.name, cell.split.model_dump_json(), cell.batch_size, cell.seed)
+        groups.setdefault(key, []).append(cell)
+    if not groups:
+        return []
+    best = max(len(_settings(group)) for group in groups.values())
+    key = min(key for key, group in groups.items() if len(_settings(group)) == best)
+    chosen = _settings(sorted(groups[key], key=_changed)).values()
+    return sorted(chosen, key=lambda cell: (cell.weight > 0, cell.loss_name, cell.weight))
+
+
+def _settings(cells: Iterable[Cell]) -> dict[tuple[str, float], Cell]:
+    settings: dict[tuple[str, float], Cell] = {}
+    for cell in cells:
+        settings.setdefault((cell.loss_name, cell.weight), cell)
+    return settings
+
+
+def _changed(cell: Cell) -> int:
+    """Counts the hyper-parameters that are not at the loss's defaults."""
+    if cell.weight == 0:
+        return 0
+    return sum(cell.loss[key] != value for key, value in hyperparameters_of(loss_path(cell.loss["name"])).items())
+
+
+def _lacking(figure: Figure, cells: list[Cell]) -> str:
+    """Says what the cells lack for this kind; an empty string if nothing."""
+    losses = {cell.loss_name for cell in cells}
+    weights, sizes = {cell.weight for cell in cells}, {cell.batch_size for cell in cells}
+    varying = varying_axes(cells)
+    panels = embedded_cells(cells)
+    match figure.kind:
+        case "audit" | "differences" if len(losses) < 2 or "ce" not in losses:
+            return "it needs cross-entropy and another loss."
+        case "difference_matrix" | "rank_change" if len(_settings(cells)) < 2:
+            return "it needs at least two losses or values of λ."
+        case "lambda_curve" if len(weights) < 2:
+            return "it needs at least two values of λ."
+        case "batch_size_curve" if len(sizes) < 2:
+            return "it needs at least two batch sizes."
+        case "axis_curve" if figure.axis and figure.axis not in varying:
+            return f"axis: {figure.axis!r} does not vary. What varies: {', '.join(varying) or 'nothing'}."
+        case "axis_curve" if not figure.axis and len(varying) != 1:
+            return f"axis: say which. What varies: {', '.join(varying) or 'nothing'}."
+        case "critical_difference" if len({cell.dataset for cell in cells}) < 2 or len(losses) < 3:
+            return "it needs at least two data sets and three losses; several grids can be given."
+        case "cosine_distributions" | "tsne" if "ce" not in {cell.loss_name for cell in panels} or len(panels) < 2:
+            return "it needs cross-entropy and another loss on one data set with one batch size and seed."
+        case "cosine_distributions" | "tsne" if len(panels) > PANELS:
+            return f"it shows {PANELS} settings at most, these are {len(panels)}; choose with where."
+        case "gradient_magnitudes" if weights <= {0.0}:
+            return "it needs a cell with a contrastive loss."
+        case _:
+            return ""

@@ -1,0 +1,164 @@
+"""What an archive may hold: nothing that its manifest does not list, nothing that is not a result."""
+
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from pydantic import BaseModel, ValidationError
+
+from clce_bench.data.archives import refused
+from clce_bench.errors import UserError
+from clce_bench.files import digest, sha256_of
+from clce_bench.planning.plan import RESULTS
+from clce_bench.results.archive_export import FORMAT, MANIFEST
+from clce_bench.results.stored_records import WEIGHTS
+
+DESCRIPTIONS = {
+    "data": "dataset.json",
+    "splits": "splits.json",
+    "episodes": "episodes.json",
+    "backbones": "backbone.json",
+    "features": "features.json",
+}
+"""By folder, what says what cells were made from."""
+_CELL = {"cell.json", "history.csv", "embeddings.npz", WEIGHTS, "metrics.json", "metrics.npz"}
+
+
+class _Job(BaseModel):
+    spec: dict[str, Any]
+    inputs: dict[str, str]
+    code: str
+    upstream: dict[str, str] = {}
+
+
+class _Accepted(BaseModel):
+    who: str
+    when: str
+    reason: str
+    codes: dict[str, dict[str, str | None]]
+
+
+class _Environment(BaseModel):
+    python: str
+    platform: str
+    cpu: str
+    gpu: str | None
+    packages: dict[str, str]
+    git_commit: str | None
+
+
+class _Record(BaseModel):
+    job: _Job
+    inputs_sha256: dict[str, str]
+    outputs_sha256: dict[str, str]
+    modules: dict[str, str] = {}
+    started: str
+    seconds: float
+    accepted: list[_Accepted] = []
+
+
+class _Cell(_Record):
+    name: str
+    status: Literal["done", "diverged"]
+    reason: str | None
+    peak_memory_mib: float | None
+    waiting_for_data: float
+    environment: _Environment
+
+
+class _Metrics(_Record):
+    status: Literal["done", "diverged"]
+    metrics: dict[str, float]
+    cell_sha256: dict[str, str]
+
+
+class _File(BaseModel):
+    sha256: str
+    bytes: int
+
+
+class Manifest(BaseModel):
+    """The list of an archive: its files, what was left out, and where they come from."""
+
+    format: Literal[1]
+    experiment: str
+    written: str
+    environment: dict[str, Any]
+    files: dict[str, _File]
+    left_out: dict[str, str]
+
+    @property
+    def cells(self) -> list[str]:
+        """The folders of its cells."""
+        return sorted(str(PurePosixPath(name).parent) for name in self.files if name.endswith("/cell.json"))
+
+    @property
+    def settings(self) -> str:
+        """The checked experiment."""
+        return str(RESULTS / "experiments" / self.experiment / "experiment.json")
+
+
+def read_manifest(archive: Path, unpacked: Path) -> Manifest:
+    """Reads the manifest and checks that an archive has what it lists, nothing else, and as it lists it.
+
+    Args:
+        archive: the file, for messages.
+        unpacked: the folder of its content.
+
+    Raises:
+        UserError: it is no archive of ours, or something in it is not what it should be.
+    """
+    if not (unpacked / MANIFEST).is_file():
+        raise UserError(f"{archive}: has no {MANIFEST}, so it is not an archive of clce-bench export.")
+    try:
+        manifest = Manifest.model_validate_json((unpacked / MANIFEST).read_bytes())
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        version = f"this version reads format {FORMAT}"
+        raise UserError(f"{archive}: {MANIFEST}: {where}: {error.errors()[0]['msg']}; {version}.") from None
+    there = {str(path.relative_to(unpacked)) for path in unpacked.rglob("*") if not path.is_dir()} - {MANIFEST}
+    for name in sorted({manifest.settings, *manifest.files} | there):
+        if not _is_result(PurePosixPath(name)):
+            raise refused(archive, name, "is not a file that results have")
+        if name not in manifest.files:
+            raise refused(archive, name, f"is not listed in {MANIFEST}")
+        if name not in there or sha256_of(unpacked / name) != manifest.files[name].sha256:
+            raise refused(archive, name, f"is missing or damaged: its SHA-256 is not that of {MANIFEST}")
+    for name in manifest.cells:
+        _check_cell(archive, unpacked / name, name, manifest)
+    return manifest
+
+
+def _is_result(path: PurePosixPath) -> bool:
+    """Says whether this is where one of the files lies that archives have."""
+    if path.is_absolute() or any(part.startswith(".") for part in path.parts) or len(path.parts) < 4:
+        return False
+    top, stage, *inner = path.parts
+    if stage == "cells":
+        return top == RESULTS.name and path.name in _CELL and len(inner) == 4
+    if stage == "experiments":
+        return top == RESULTS.name and path.name == "experiment.json" and len(inner) == 2
+    return top == RESULTS.name and path.name == DESCRIPTIONS.get(stage)
+
+
+def _check_cell(archive: Path, folder: Path, name: str, manifest: Manifest) -> None:
+    """Checks that a cell's records are complete and fit its folder and its files."""
+    metrics = folder / "metrics.json"
+    try:
+        record = _Cell.model_validate_json((folder / "cell.json").read_bytes())
+        measured = _Metrics.model_validate_json(metrics.read_bytes()) if metrics.exists() else None
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        raise refused(archive, name, f"has a record that is not one: {where}: {error.errors()[0]['msg']}") from None
+    whole = {"history.csv", "embeddings.npz", WEIGHTS} <= record.outputs_sha256.keys()
+    fits = whole and folder.name == record.name and folder.name.endswith(f"-{digest(record.job.spec)}")
+    if not fits or (measured and measured.cell_sha256 != record.outputs_sha256):
+        raise refused(archive, name, "has records that do not fit its folder or each other")
+    expected = {**record.outputs_sha256, **(measured.outputs_sha256 if measured else {})}
+    for file, checksum in expected.items():
+        path = f"{name}/{file}"
+        listed = manifest.files[path].sha256 if path in manifest.files else manifest.left_out.get(path)
+        if checksum != listed or (path not in manifest.files and file != WEIGHTS):
+            raise refused(archive, path, "is missing or is not the one that the cell's records name")
+    for found in folder.iterdir():
+        if found.name not in {"cell.json", "metrics.json", *expected}:
+            raise refused(archive, f"{name}/{found.name}", "is not a file that the cell's records name")

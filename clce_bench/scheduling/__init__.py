@@ -1,0 +1,1 @@
+"""What Snakemake and a cluster have to be told."""

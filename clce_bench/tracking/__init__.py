@@ -1,0 +1,1 @@
+"""Results as runs in an MLflow store."""

@@ -1,0 +1,214 @@
+"""The ``track`` stage: projects the results into an MLflow store.
+
+Files are the truth. This stage is the only writer of the store; running it twice changes nothing, and running it on an
+empty store restores everything. A cell's run is found by its tags and replaced when the cell's files have changed.
+"""
+
+import math
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import requests
+from jinja2 import Environment, StrictUndefined
+from mlflow.entities import Dataset as MlflowDataset
+from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
+
+from clce_bench.errors import UserError
+from clce_bench.experiment.cells import Cell
+from clce_bench.experiment.schema import Experiment
+from clce_bench.files import digest, read_json, sha256_of, write_json, write_text
+from clce_bench.planning.cell_status import evaluation_of
+from clce_bench.planning.plan import Plan, plan_of
+
+LOCAL = "sqlite:///"
+LOCAL_SERVER = "http://127.0.0.1:5000"
+"""Where ``make ui`` shows a local store."""
+SERVER_SECONDS = 20.0
+COPIED = ("cell.json", "metrics.json", "metrics.npz", "history.csv")
+REFERENCED = ("model.safetensors", "embeddings.npz")
+
+
+def track_experiment(experiment: Experiment, output: Path | None) -> None:
+    """Brings the store up to date: a parent run for the experiment, a nested run per finished cell.
+
+    Args:
+        experiment: names the store in ``tracking.uri``.
+        output: where to write how many runs were written and how many were up to date.
+    """
+    plan = plan_of(experiment)
+    uri = store_uri(experiment)
+    client = MlflowClient(tracking_uri=uri)
+    experiment_id = _experiment_id(client, experiment.name, uri)
+    existing = {run.data.tags["clce.cell"]: run for run in _runs(client, experiment_id) if "clce.cell" in run.data.tags}
+    parent = existing.get("experiment")
+    if parent is None:
+        tags = {"clce.cell": "experiment", MLFLOW_RUN_NAME: experiment.name}
+        parent = client.create_run(experiment_id, tags=tags)
+    runs: dict[str, str] = {}
+    finished = [cell for cell in plan.cells if (cell.directory / "cell.json").exists()]
+    for cell in finished:
+        runs[cell.name] = _track_cell(client, experiment_id, parent.info.run_id, cell, existing.get(cell.name))
+    written = len(set(runs.values()) - {run.info.run_id for run in existing.values()})
+    for name in existing.keys() - {cell.name for cell in finished} - {"experiment"}:
+        client.delete_run(existing[name].info.run_id)  # The experiment does not have this cell any more.
+    _track_parent(client, parent, plan)
+    _write_index(plan.folder / "runs.html", experiment.name, uri, experiment_id, runs)
+    counts = {"experiment": experiment.name, "uri": uri, "cells": len(finished), "written": written}
+    print(f"{uri}: {written} runs written, {len(finished) - written} up to date", file=sys.stderr)
+    if output:
+        write_json(output, counts)
+
+
+def store_uri(experiment: Experiment) -> str:
+    """Returns the store's address; the path of a local database made absolute, its folder made.
+
+    Raises:
+        UserError: it is that of a server, and none answers.
+    """
+    uri = experiment.tracking.uri
+    if uri.startswith("http"):
+        _check_server(uri)
+    if not uri.startswith(LOCAL):
+        return uri
+    database = Path(uri.removeprefix(LOCAL)).absolute()
+    database.parent.mkdir(parents=True, exist_ok=True)
+    return f"{LOCAL}{database}"
+
+
+def _check_server(uri: str) -> None:
+    """Finds out whether there is a server at all, which MLflow itself would try again and again for minutes."""
+    try:
+        requests.get(uri, timeout=SERVER_SECONDS)
+    except requests.RequestException as error:
+        raise UserError(f"tracking.uri: {uri}: no MLflow server answers ({type(error).__name__}).") from None
+
+
+def _experiment_id(client: MlflowClient, name: str, uri: str) -> str:
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        if found.lifecycle_stage == "deleted":
+            client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
+    # A store on this machine keeps its artifacts beside the database; a server decides for itself.
+    folder = str(Path(uri.removeprefix(LOCAL)).parent / "artifacts" / name) if uri.startswith(LOCAL) else None
+    return str(client.create_experiment(name, artifact_location=folder))
+
+
+def _runs(client: MlflowClient, experiment_id: str) -> Iterator[Run]:
+    token = None
+    while True:
+        page = client.search_runs([experiment_id], max_results=1000, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _track_cell(client: MlflowClient, experiment_id: str, parent: str, cell: Cell, run: Run | None) -> str:
+    """Returns the id of the cell's run: the one that there is if it says what the files say, else a new one."""
+    files = [cell.directory / name for name in (*COPIED, *REFERENCED) if (cell.directory / name).exists()]
+    content = digest({path.name: sha256_of(path) for path in files if path.name in COPIED}, length=32)
+    if run is not None:
+        tags = run.data.tags
+        if tags.get("clce.content") == content and tags.get("clce.complete") == "yes":
+            return str(run.info.run_id)
+        client.delete_run(run.info.run_id)
+    record = read_json(cell.directory / "cell.json")
+    start = _milliseconds(record["started"])
+    tags = {
+        MLFLOW_PARENT_RUN_ID: parent,
+        MLFLOW_RUN_NAME: cell.name,
+        "clce.cell": cell.name,
+        "clce.content": content,
+        "clce.status": record["status"],
+        "clce.code": record["job"]["code"],
+        "clce.device": record["environment"]["gpu"] or record["environment"]["cpu"],
+        "mlflow.source.git.commit": record["environment"]["git_commit"] or "unknown",
+    }
+    for path in files:
+        if path.name in REFERENCED:
+            reference = f"{path} sha256={record['outputs_sha256'].get(path.name)} bytes={path.stat().st_size}"
+            tags[f"clce.artifact.{path.name}"] = reference
+    run_id = client.create_run(experiment_id, start_time=start, tags=tags).info.run_id
+    params = [Param(key, str(value)) for key, value in _flat(cell.spec)]
+    client.log_batch(run_id, metrics=_metrics(cell, record), params=params)
+    client.log_inputs(run_id, [_dataset_input(record)])
+    for path in files:
+        if path.name in COPIED:
+            client.log_artifact(run_id, str(path))
+    ended = start + round(1000 * record["seconds"])
+    status = "FINISHED" if record["status"] == "done" else "FAILED"
+    client.set_terminated(run_id, status, ended)
+    client.set_tag(run_id, "clce.complete", "yes")
+    return str(run_id)
+
+
+def _write_index(path: Path, name: str, uri: str, experiment_id: str, runs: dict[str, str]) -> None:
+    """Writes a page with a place per cell, from which the report's links go on to the run."""
+    remote = uri.startswith("http")
+    template = (resources.files("clce_bench.tracking") / "index.html").read_text(encoding="utf-8")
+    page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(template)
+    server, how = (uri.rstrip("/"), uri) if remote else (LOCAL_SERVER, "make ui")
+    write_text(path, page.render(name=name, server=server, how=how, experiment_id=experiment_id, runs=runs))
+
+
+def _track_parent(client: MlflowClient, parent: Run, plan: Plan) -> None:
+    names = ("experiment.json", "summary.csv", "summary.parquet", "verdicts.json", "report.html", "tuning.csv")
+    files = (
+        [plan.folder / name for name in names]
+        + sorted(plan.folder.glob("figures/*"))
+        + sorted(plan.folder.glob("tables/*"))
+    )
+    present = [path for path in files if path.exists()]
+    content = digest({path.name: sha256_of(path) for path in present}, length=32)
+    if parent.data.tags.get("clce.content") == content:
+        return
+    for path in present:
+        folder = path.parent.name if path.parent != plan.folder else None
+        client.log_artifact(parent.info.run_id, str(path), folder)
+    client.log_batch(parent.info.run_id, tags=[RunTag("clce.content", content)])
+    client.set_terminated(parent.info.run_id)
+
+
+def _metrics(cell: Cell, record: dict[str, Any]) -> list[Metric]:
+    """Lists the history and the final metrics with the times at which they were measured."""
+    metrics = []
+    history = pd.read_csv(cell.directory / "history.csv")
+    for row in history.to_dict("records"):
+        time = _milliseconds(row["time"])
+        for name in ("loss", "learning_rate", "validation"):
+            if math.isfinite(row[name]):
+                metrics.append(Metric(name, row[name], time, row["epoch"]))
+    start = _milliseconds(record["started"])
+    metrics += [Metric(name, record[name], start, 0) for name in ("seconds", "peak_memory_mib")]
+    evaluation = evaluation_of(cell)
+    if evaluation:
+        time = _milliseconds(evaluation["started"])
+        metrics += [Metric(f"test_{name}", value, time, 0) for name, value in evaluation["metrics"].items()]
+    return metrics
+
+
+def _dataset_input(record: dict[str, Any]) -> DatasetInput:
+    path = record["job"]["inputs"]["dataset"]
+    checksum = record["inputs_sha256"]["dataset"][:36]
+    dataset = MlflowDataset(record["job"]["spec"]["dataset"], checksum, "local", f'{{"uri": "{path}"}}')
+    return DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, "training")])
+
+
+def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, inner in value.items():
+        if isinstance(inner, dict):
+            yield from _flat(inner, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", inner
+
+
+def _milliseconds(time: str) -> int:
+    return round(1000 * datetime.fromisoformat(time).timestamp())

@@ -1,0 +1,170 @@
+"""Comparisons, tables and published numbers on made-up cells."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from clce_bench.analysis.comparisons import compare, compare_pairs, variance_of_differences
+from clce_bench.analysis.paired_outcomes import contrast, unit_outcomes
+from clce_bench.analysis.published_numbers import add_published, parse_published, published_numbers
+from clce_bench.analysis.result_tables import comparison_table, latex, markdown, verdict_table, write_table
+from clce_bench.analysis.statistics import crossed_interval, holm, split_interval
+from clce_bench.errors import UserError
+from tests.helpers.outcomes import make_cells, setting
+
+CE, CLCE, TCL = setting(loss="ce"), setting(loss="clce"), setting(loss="tcl")
+
+
+def difference(summary, first="clce", second="ce"):
+    return contrast([(1, summary[summary["loss"] == first]), (-1, summary[summary["loss"] == second])], "metric.top1")
+
+
+def test_a_difference_pairs_seeds_and_images(tmp_path):
+    summary = make_cells(tmp_path, {CE: 0.7, CLCE: 0.74}, seeds=4)
+    values = {
+        (row.loss, row.seed): np.load(f"{row.directory}/metrics.npz")["outcome.top1"] for row in summary.itertuples()
+    }
+    table = 100 * np.stack([values["clce", seed] - values["ce", seed] for seed in range(4)])
+    found = difference(summary)
+    np.testing.assert_allclose(found.tables[0], table)
+    assert (found.runs, found.units, len(found.cells)) == (4, 80, 8)
+    assert found.interval == pytest.approx(crossed_interval(table), rel=1e-9)
+    # Images differ by 10 points; paired, that cancels.
+    alone = contrast([(1, summary[summary["loss"] == "clce"])], "metric.top1").interval
+    assert found.interval.high - found.interval.low < 1.3 * (alone.high - alone.low)
+
+
+def test_only_runs_that_both_have_count(tmp_path):
+    summary = make_cells(tmp_path, {CE: 0.7, CLCE: 0.74}, seeds=4)
+    summary.loc[(summary["loss"] == "ce") & (summary["seed"] == 1), "metric.top1"] = np.nan
+    found = difference(summary)
+    assert (found.runs, len(found.cells)) == (3, 6)
+    nothing = difference(summary[summary["loss"] != "ce"])
+    assert (nothing.runs, math.isnan(nothing.interval.mean)) == (0, True)
+
+
+def test_near_copies_are_one_unit(tmp_path):
+    np.savez(tmp_path / "metrics.npz", **{"outcome.top1": [1, 1, 0, 1], "unit.top1": [0, 0, 0, 1]})
+    outcomes = unit_outcomes(str(tmp_path), "metric.top1")
+    assert len(outcomes) == 2
+    assert outcomes.mean() == pytest.approx(0.75)
+    assert unit_outcomes(str(tmp_path), "metric.ece") is None
+
+
+def test_without_outcomes_only_seeds_count(tmp_path):
+    summary = make_cells(tmp_path, {CE: 0.7, CLCE: 0.74}, seeds=4).assign(directory="nowhere")
+    by_seed = summary.pivot(index="seed", columns="loss", values="metric.top1") * 100
+    reference = stats.ttest_rel(by_seed["clce"], by_seed["ce"])
+    found = difference(summary)
+    assert (found.interval.low, found.interval.high) == pytest.approx(tuple(reference.confidence_interval()))
+    assert found.interval.p == pytest.approx(reference.pvalue)
+    assert found.units == 1
+
+
+def test_several_splits_are_an_axis_of_their_own(tmp_path):
+    summary = make_cells(tmp_path, {CE: 0.7, CLCE: 0.74}, seeds=2, splits=(0, 1, 2, 3))
+    found = difference(summary)
+    means = [table.mean() for table in found.tables.values()]
+    assert (len(means), found.runs) == (4, 8)
+    assert found.interval == pytest.approx(split_interval(means, 0.4, 8))
+    parts = variance_of_differences(summary, "metric.top1").set_index("component")
+    assert list(parts.index) == ["split", "seed", "unit", "rest"]
+    assert parts["share"].sum() == pytest.approx(1)
+
+
+def test_variance_goes_where_it_comes_from(tmp_path):
+    noisy = make_cells(tmp_path / "noisy", {CE: 0.7, CLCE: 0.74}, seeds=5, units=400)
+    parts = variance_of_differences(noisy, "metric.top1").set_index("component")["share"]
+    assert parts["rest"] > 0.5  # The images' own effect cancels in the difference.
+    shifted = make_cells(tmp_path / "shifted", {CE: 0.7, CLCE: 0.74}, seeds=5, units=400)
+    for row in shifted[shifted["loss"] == "clce"].itertuples():
+        arrays = dict(np.load(f"{row.directory}/metrics.npz"))
+        np.savez(f"{row.directory}/metrics.npz", **(arrays | {"outcome.top1": arrays["outcome.top1"] + 0.1 * row.seed}))
+    parts = variance_of_differences(shifted, "metric.top1").set_index("component")["share"]
+    assert parts["seed"] > 0.9
+
+
+def test_comparison_corrects_within_its_table(tmp_path):
+    summary = make_cells(tmp_path, {CE: 0.7, CLCE: 0.76, TCL: 0.69})
+    table = compare(summary, "metric.top1").set_index("loss")
+    assert list(table.index) == ["ce", "clce", "tcl"]
+    np.testing.assert_allclose(table["p_holm"], holm(table["p"]))
+    assert table["p_holm"].isna().tolist() == [True, False, False]
+    assert table.loc["clce", ["n", "pairs", "units"]].tolist() == [3, 3, 80]
+    row = table.loc["clce"]
+    assert row["bootstrap_low"] < row["difference"] < row["bootstrap_high"]
+    assert row["difference"] == pytest.approx(row["mean"] - table.loc["ce", "mean"])
+
+
+def test_pairs_are_all_pairs_at_one_batch_size(tmp_path):
+    cells = {setting(loss=loss, batch_size=size): 0.7 for loss in ("ce", "clce", "tcl") for size in (16, 64)}
+    pairs = compare_pairs(make_cells(tmp_path, cells), "metric.top1")
+    assert len(pairs) == 6
+    assert pairs["first"].str.cat(pairs["second"], sep=" ").tolist()[:3] == ["CE CLCE", "CE TCL", "CLCE TCL"]
+    np.testing.assert_allclose(pairs["p_holm"], holm(pairs["p"]))
+    assert compare_pairs(make_cells(tmp_path / "one", {CE: 0.7}), "metric.top1").empty
+
+
+def test_published_numbers_stand_beside_the_cells_that_they_are_for(tmp_path):
+    cells = {
+        setting(loss="schane", dataset="imagenet", backbone="beit3_base_patch16_224.pt"): 0.85,
+        setting(loss="ce", dataset="imagenet", backbone="beit3_base_patch16_224.pt"): 0.84,
+        setting(loss="clce", dataset="imagenet", backbone="beit3_base_patch16_224.pt"): 0.86,
+    }
+    summary = make_cells(tmp_path, cells)
+    table = add_published(compare(summary, "metric.top1"), "metric.top1").set_index("loss")
+    assert table.loc["schane", "published"] == 86.14
+    assert table.loc["schane", "published_difference"] == pytest.approx(table.loc["schane", "mean"] - 86.14)
+    assert table.loc["schane", "published_source"] == "SCHaNe, abstract"
+    assert table.loc["ce", "published"] == 85.40
+    assert np.isnan(table.loc["clce", "published"])
+    parts = add_published(compare(summary.assign(images_per_class=20.0), "metric.top1"), "metric.top1")
+    assert parts["published"].isna().all()
+    rows = comparison_table(table.reset_index()).set_index("loss")
+    assert (rows.loc["SCHaNe", "published"], rows.loc["CLCE", "published"]) == ("86.14", "")
+
+
+def test_published_numbers_are_those_that_were_seen():
+    numbers = published_numbers()
+    assert len(numbers) == 18
+    assert all(number.source and number.place for number in numbers)
+    seen = {(number.paper, number.dataset, number.loss, number.metric): number.value for number in numbers}
+    assert seen["SupCon", "cifar100", "supcon", "probe_top1"] == 76.5
+    assert {number.value for number in numbers if number.kind == "gain"} == {3.52, 3.41, 3.32}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"dataset": "cifar-100000"}, "cifar-100000"), ({"loss": "clec"}, "clec"), ({"value": "high"}, "[0].value")],
+)
+def test_mistakes_in_published_numbers_are_explained(change, message):
+    entry = published_numbers()[4].model_dump() | change
+    with pytest.raises(UserError, match=r"published.yaml: \[0\]") as caught:
+        parse_published(str([entry]).replace("None", "null"))
+    assert message in str(caught.value)
+
+
+def test_tables_are_written_for_people_papers_and_programs(tmp_path):
+    table = comparison_table(
+        add_published(compare(make_cells(tmp_path, {CE: 0.7, CLCE: 0.7}), "metric.top1"), "metric.top1")
+    )
+    write_table(table, tmp_path / "main-top1", "main: test top-1 (%)")
+    text = (tmp_path / "main-top1.md").read_text().splitlines()
+    assert text[0] == "# main: test top-1 (%)"
+    assert len(text) == 6
+    assert all(line.count("|") == len(table.columns) + 1 for line in text[2:])
+    read = pd.read_csv(tmp_path / "main-top1.csv", dtype=str, keep_default_na=False)
+    pd.testing.assert_frame_equal(read.astype(object), table.astype(object), check_dtype=False)
+    assert verdict_table([]).columns[0] == "claim"
+
+
+def test_markup_of_the_target_is_escaped():
+    table = pd.DataFrame({"a_b": ["50 % & more", "x|y", "λ ≥ 1 − ε^2"]})
+    assert "x\\|y" in markdown(table)
+    text = latex(table, "50 %")
+    for piece in (r"a\_b", r"50 \% \& more", r"$\lambda$ $\geq$ 1 $-$ ", r"\textasciicircum{}2", r"\caption{50 \%}"):
+        assert piece in text
+    assert text.count(r"\toprule") == text.count(r"\midrule") == text.count(r"\bottomrule") == 1

@@ -1,0 +1,141 @@
+"""Intervals, corrections and components against scipy, formulas written out and simulation."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from clce_bench.analysis.statistics import (
+    crossed_components,
+    crossed_interval,
+    effect_size,
+    hierarchical_bootstrap,
+    holm,
+    mean_interval,
+    paired_difference,
+    split_interval,
+)
+
+numbers = st.lists(st.floats(-100, 100), min_size=2, max_size=20).filter(lambda values: np.std(values) > 1e-6)
+
+
+@given(numbers)
+def test_interval_and_p_value_equal_scipys(values):
+    interval = mean_interval(values)
+    low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
+    assert interval.mean == pytest.approx(np.mean(values))
+    assert (interval.low, interval.high) == pytest.approx((low, high))
+    assert interval.p == pytest.approx(stats.ttest_1samp(values, 0).pvalue, abs=1e-9)
+
+
+@given(numbers, st.randoms(use_true_random=False))
+def test_paired_difference_equals_scipys(values, random):
+    baseline = [value + random.uniform(-1, 1) for value in values]
+    interval = paired_difference(values, baseline)
+    reference = stats.ttest_rel(values, baseline).confidence_interval(0.95)
+    assert (interval.low, interval.high) == pytest.approx((reference.low, reference.high), rel=1e-6, abs=1e-6)
+
+
+def test_one_seed_has_no_interval():
+    for interval in (mean_interval([3.0]), crossed_interval([[2.0, 4.0]])):
+        assert (interval.mean, interval.n) == (3.0, 1)
+        assert np.isnan([interval.low, interval.high, interval.p]).all()
+    with pytest.raises(ValueError, match="must be of one length"):
+        paired_difference([1, 2], [1])
+
+
+def crossed(rng, seeds, units, seed=1.0, unit=1.0, rest=1.0):
+    parts = (
+        seed * rng.normal(size=(seeds, 1)),
+        unit * rng.normal(size=(1, units)),
+        rest * rng.normal(size=(seeds, units)),
+    )
+    return sum(parts)
+
+
+def test_components_recover_what_made_the_table():
+    rng = np.random.default_rng(0)
+    found = np.mean([crossed_components(crossed(rng, 6, 40, 0.5, 3, 2)) for _ in range(600)], axis=0)
+    np.testing.assert_allclose(found, [0.25 / 6, 9 / 40, 4 / 240], rtol=0.12)
+
+
+@given(st.integers(2, 8), st.integers(2, 30), st.integers(0, 10**6))
+def test_components_sum_to_the_analysis_of_variance(seeds, units, seed):
+    table = crossed(np.random.default_rng(seed), seeds, units)
+    rest = sum(
+        (table[s, u] - table[s].mean() - table[:, u].mean() + table.mean()) ** 2
+        for s in range(seeds)
+        for u in range(units)
+    ) / ((seeds - 1) * (units - 1))
+    parts = crossed_components(table)
+    assert parts.rest == pytest.approx(rest / (seeds * units))
+    assert parts.seed == pytest.approx(max(np.var(table.mean(axis=1), ddof=1) / seeds - parts.rest, 0))
+    assert parts.unit == pytest.approx(max(np.var(table.mean(axis=0), ddof=1) / units - parts.rest, 0))
+
+
+@pytest.mark.parametrize(("seeds", "shares"), [(3, (1, 0, 0)), (3, (0.2, 1, 1)), (5, (0, 1, 0)), (5, (0, 0, 1))])
+def test_intervals_over_seeds_and_units_hold_what_they_promise(seeds, shares):
+    rng = np.random.default_rng(1)
+    scale = np.sqrt(shares) * np.array([seeds, 60, seeds * 60]) ** 0.5
+    held = 0
+    for _ in range(1500):
+        interval = crossed_interval(crossed(rng, seeds, 60, *scale))
+        held += interval.low <= 0 <= interval.high
+    assert 0.93 <= held / 1500 <= 0.97
+
+
+def test_interval_and_p_value_agree():
+    rng = np.random.default_rng(2)
+    for _ in range(200):
+        interval = crossed_interval(crossed(rng, 4, 30) + rng.normal())
+        assert (interval.p < 0.05) == (interval.low > 0 or interval.high < 0)
+
+
+def test_interval_over_splits_is_nadeau_and_bengios():
+    means, ratio = [0.2, 0.5, 0.1, 0.4], 0.25
+    interval = split_interval(means, ratio, seeds=8)
+    error = np.sqrt((1 / 4 + ratio) * np.var(means, ddof=1))
+    assert (interval.low, interval.high) == pytest.approx(stats.t.interval(0.95, 3, 0.3, error))
+    assert (interval.mean, interval.n) == (pytest.approx(0.3), 8)
+
+
+def test_bootstrap_equals_resampling_written_out():
+    table = crossed(np.random.default_rng(3), 4, 25, 1, 3, 2)
+    rng, naive = np.random.default_rng(4), []
+    for _ in range(4000):
+        rows, columns = rng.integers(4, size=4), rng.integers(25, size=25)
+        naive.append(table[np.ix_(rows, columns)].mean())
+    means = hierarchical_bootstrap(table)
+    assert len(means) == 10_000
+    quantiles = [0.025, 0.25, 0.5, 0.75, 0.975]
+    np.testing.assert_allclose(np.quantile(means, quantiles), np.quantile(naive, quantiles), atol=0.12 * np.std(naive))
+    np.testing.assert_array_equal(means, hierarchical_bootstrap(table))
+    np.testing.assert_allclose(hierarchical_bootstrap(2 * table), 2 * means, rtol=1e-4, atol=1e-4)
+
+
+def test_bootstrap_of_many_units_keeps_mean_and_spread():
+    table = crossed(np.random.default_rng(5), 5, 6000, 0.0, 1.0, 1.0)
+    means = hierarchical_bootstrap(table)
+    assert means.mean() == pytest.approx(table.mean(), abs=3e-4)
+    expected = np.sqrt(np.var(table.mean(axis=0)) / 6000 + np.var(table.mean(axis=1)) / 5 + 1 / 30_000)
+    assert means.std() == pytest.approx(expected, rel=0.1)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_equals_the_definition(p):
+    order = np.argsort(p, kind="stable")
+    expected, running = np.empty(len(p)), 0.0
+    for rank, place in enumerate(order):
+        running = max(running, min(1.0, (len(p) - rank) * p[place]))
+        expected[place] = running
+    np.testing.assert_allclose(holm(p), expected)
+    np.testing.assert_allclose(holm([*p, np.nan])[:-1], expected)
+
+
+def test_effect_size_is_hedges():
+    values = [1.0, 2.0, 4.0, 3.5]
+    correction = 1 - 3 / (4 * 3 - 1)  # Hedges' approximation for 3 degrees of freedom.
+    assert effect_size(values) == pytest.approx(correction * np.mean(values) / np.std(values, ddof=1), rel=0.01)
+    assert np.isnan(effect_size([1.0]))
+    assert np.isnan(effect_size([1.0, 1.0]))

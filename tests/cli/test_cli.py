@@ -1,0 +1,113 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from clce_bench.cli import cli, command_status
+from clce_bench.errors import Interrupted
+from tests.conftest import ROOT
+
+LIGHT = [
+    ["plan", "--no-cost", "--experiment", str(ROOT / "config.yaml")],
+    ["status", "--experiment", str(ROOT / "config.yaml")],
+    ["status", "--experiment", str(ROOT / "config.yaml"), "--json"],
+    ["dataset", "--job", '{"spec":{"dataset":"digits","size":8}}', "--output", "data"],
+]
+
+
+@pytest.mark.parametrize("arguments", LIGHT, ids=lambda arguments: arguments[0])
+def test_light_verbs_import_neither_torch_nor_mlflow(arguments):
+    code = (
+        "import sys; from clce_bench.cli import command_status;"
+        f"status = command_status({arguments!r});"
+        "print(status, sorted({'torch', 'mlflow', 'timm'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "0 []", done.stderr
+
+
+def test_later_light_verbs_import_neither_torch_nor_mlflow():
+    code = (
+        "import sys\n"
+        "from tests.helpers.made_up import make_up\n"
+        "from clce_bench.data.splits import make_splits\n"
+        "from clce_bench.data.episodes import make_episodes\n"
+        "from clce_bench.evaluation.evaluate import evaluate_cell\n"
+        "from clce_bench.analysis.summary import write_summary\n"
+        "from clce_bench.figures.render import render\n"
+        "from clce_bench.report.page import write_report\n"
+        "experiment, plan = make_up()\n"
+        "write_summary(experiment, plan.folder)\n"
+        "[render({'spec': job.spec, 'inputs': job.inputs}, plan.folder / 'figures' / f'{name}.svg')"
+        " for name, job in plan.jobs['figures'].items()]\n"
+        "write_report(experiment, plan.folder / 'report.html')\n"
+        "print(sorted({'torch', 'mlflow', 'timm'} & set(sys.modules)))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.stdout.splitlines()[-1:] == ["[]"], done.stderr
+
+
+def test_training_and_evaluation_never_import_mlflow():
+    code = (
+        "import sys, clce_bench.training.train, clce_bench.evaluation.evaluate, clce_bench.models.features;"
+        "print('torch' in sys.modules, 'mlflow' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False"]
+
+
+@pytest.mark.parametrize("name", sorted(cli.commands))
+def test_every_verb_has_help_with_an_example(name, capsys):
+    assert command_status([name, "--help"]) == 0
+    assert "Example" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["plan", "--experiment", "none.yaml"], "error: none.yaml: there is no such experiment file"),
+        (["dataset", "--job", "{", "--output", "x"], "error: --job: neither JSON nor a file of it"),
+        (["dataset", "--job", '{"spec":{"dataset":"digit","size":8}}', "--output", "x"], "Did you mean 'digits'?"),
+        (["pln"], "No such command 'pln'"),
+        (["track"], "config.yaml: there is no such experiment file"),
+    ],
+)
+def test_bad_input_is_one_message_and_status_2(arguments, expected, capsys):
+    assert command_status(arguments) == 2
+    printed = capsys.readouterr().err
+    assert expected in printed
+    assert "Traceback" not in printed
+    assert not Path("x").exists()
+
+
+def test_a_failing_cell_leaves_its_reason(capsys):
+    job = {"spec": {"dataset": "digits"}, "inputs": {}, "code": ""}
+    assert command_status(["train", "--job", json.dumps(job), "--output", "cell"]) != 0
+    assert "ValidationError" in Path("cell/failure.txt").read_text()
+
+
+def test_status_tells_what_each_cell_is(capsys):
+    from tests.helpers.made_up import make_up
+
+    _, plan = make_up()
+    (plan.cells[0].directory / "cell.json").unlink()
+    assert command_status(["status", "--experiment", str(plan.folder / "experiment.json"), "--json"]) == 0
+    rows = {row["cell"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows[plan.cells[0].name]["reason"] == "never run"
+    assert {row["status"] for name, row in rows.items() if name != plan.cells[0].name} == {"done"}
+
+
+def test_a_training_run_that_was_asked_to_end_has_a_status_of_its_own(tmp_path, monkeypatch, capsys):
+    from clce_bench.training import train
+
+    def interrupted(*_):
+        raise Interrupted("stopped after step 5; the same command goes on from there")
+
+    monkeypatch.setattr(train, "train_cell", interrupted)
+    assert command_status(["train", "--job", "{}", "--output", str(tmp_path / "cell")]) == 75
+    assert "stopped after step 5" in capsys.readouterr().err
+    assert not (tmp_path / "cell" / "failure.txt").exists()

@@ -1,0 +1,288 @@
+"""Costs before compute, against counts by hand, and against what cells took."""
+
+import json
+import shutil
+import subprocess
+import sys
+from functools import partial
+
+import pytest
+import torch
+
+from clce_bench.cli import command_status
+from clce_bench.components.registry import load_dataset
+from clce_bench.costs.cell_cost import FOLDER, PROBE_IMAGES, Profile, cell_cost, costs_of, features_costs, profile_of
+from clce_bench.costs.throughput import devices, estimated_against_actual, hours, measure_here, measured, workload
+from clce_bench.errors import UserError
+from clce_bench.evaluation import evaluate
+from clce_bench.experiment.cells import cells_of, union
+from clce_bench.experiment.loading import load_experiment, parse_experiment
+from clce_bench.experiment.schema import Backbone
+from clce_bench.files import write_json
+from clce_bench.models import profiling
+from clce_bench.planning.plan import plan_of
+from clce_bench.report.page_tables import cost_table
+from tests.conftest import ROOT
+from tests.helpers import shrunk
+from tests.helpers.made_up import change_record, make_up
+
+SHRUNK = Backbone(name=shrunk.beit3_shrunk.__name__, weights="random")
+
+
+def test_operations_of_beit3_are_those_counted_by_hand():
+    counted = profiling.count(SHRUNK, 32)
+    tokens, wide, heads = 17, 32, 2
+    block = tokens * wide * (3 * wide + wide + 4 * wide + 4 * wide) + 2 * heads * tokens**2 * (wide // heads)
+    patches = 16 * (3 * 8 * 8) * wide
+    assert counted.forward == 2 * (2 * block + patches)
+    # The gradients of inputs and of weights each take the forward's operations; no gradient of the images is needed.
+    assert counted.backward == 2 * counted.forward - 2 * patches
+    assert (counted.trunk, counted.features, counted.trained) == (0, 32, counted.parameters)
+
+
+def test_the_base_model_counts_as_many_parameters_as_it_has():
+    assert profiling.count(Backbone(name="beit3_base_patch16_224.pt", weights="random"), 224).parameters == 85_890_816
+
+
+def test_a_cut_backbone_costs_what_the_whole_one_does():
+    whole = profiling.count(SHRUNK, 64)
+    cut, fixed = (profiling.count(SHRUNK.model_copy(update={"freeze": name}), 64) for name in ("blocks.0", "all"))
+    assert cut.trunk + cut.forward == fixed.trunk == whole.forward
+    assert (fixed.forward, fixed.backward, fixed.activations, fixed.trained) == (0, 0, 0, 0)
+    assert 0 < cut.backward < whole.backward
+    assert 0 < cut.activations < whole.activations
+    assert 0 < cut.trained < whole.trained == whole.parameters == cut.parameters
+    assert (cut.stored, fixed.stored) == (65 * 32 * 4, 32 * 4)
+
+
+def test_activations_are_at_least_what_a_real_step_keeps():
+    import timm
+
+    kept = {}
+
+    def keep(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    model = timm.create_model("beit3_shrunk", num_classes=0, img_size=64).train()
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        model(torch.randn(4, 3, 64, 64))
+    own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    real = sum(tensor.untyped_storage().nbytes() for key, tensor in kept.items() if key not in own) / 4
+    assert real <= profiling.count(SHRUNK, 64).activations < 4 * real
+
+
+def cells(micro_batch=None, **recipe):
+    grid = {"name": "g", "dataset": "digits", "loss": "clce", "lambda": [0, 0.5, 1], "batch_size": 100}
+    return {
+        cell.weight: cell
+        for cell in union(cells_of(parse_experiment({"name": "t", "recipe": recipe, "grids": [grid]}, "")))
+    }
+
+
+def test_the_cost_of_a_cell_is_the_sum_of_its_parts():
+    each = Profile(1000, 900, features=10, trunk=0, forward=1e6, backward=2e6, activations=5000, stored=7)
+    source = load_dataset("digits")
+    assert (source.train_images, source.class_count) == (1076, 10)
+    images = source.image_count or 1076
+    found = cells(epochs=3, views=2, projection_size=4)
+    heads = {0: 10 * 10, 0.5: 10 * 10 + 10 * 14, 1: 10 * 14}
+    for weight, cell in found.items():
+        head = 2 * heads[weight]
+        rows, unseen = 3 * 10 * 200, 3 * (1076 // 4) + images
+        cost = cell_cost(cell, source, each)
+        assert cost.flops == rows * (3e6 + 3 * head) + unseen * (1e6 + head)
+        assert cost.weights == 16 * (900 + heads[weight])
+        assert cost.memory == cost.weights + 200 * 5000
+        small = cell_cost(cell, source, each, 32)
+        assert (
+            small.flops - cost.flops == rows * (1e6 + head) == cell_cost(cell, source, each, "auto").flops - cost.flops
+        )
+        assert small.memory == cost.weights + 32 * 5000
+    assert cell_cost(found[1], source, each).disk == 4 * (900 + 140) + images * 2 * 10
+    averaged = cells(epochs=3, ema=0.9, optimizer="sgd")[0]
+    assert cell_cost(averaged, source, each).weights == 16 * (900 + 100)
+
+
+def test_outputs_of_frozen_trunks_count_once():
+    grid = {"name": "g", "dataset": "digits", "loss": ["ce", "clce"], "seed": [0, 1]}
+    backbone = {"name": "beit3_shrunk", "weights": "random", "freeze": "blocks.0", "cached_views": 3}
+    plan = plan_of(parse_experiment({"name": "t", "backbone": backbone, "grids": [grid]}, ""))
+    each = profile_of(plan.cells[0].backbone, 64)
+    images = (load_dataset("digits").image_count or 1345) + 3 * 1345
+    assert features_costs(plan) == dict.fromkeys(plan.jobs["features"], (images * each.trunk, images * each.stored))
+    assert len(plan.jobs["features"]) == 1
+
+
+def test_the_probe_takes_part_of_a_large_training_set():
+    assert PROBE_IMAGES == evaluate.PROBE_IMAGES
+    each = Profile(0, 0, 100, 0, 0, 0, 0, 0)
+    values = {"name": "t", "grids": [{"name": "g", "dataset": ["digits", "imagenet"], "loss": "ce"}]}
+    small, large = plan_of(parse_experiment(values, "")).cells
+    images = {"digits": 1076, "imagenet": PROBE_IMAGES}
+    for cell in (small, large):
+        source = load_dataset(cell.dataset)
+        assert cell_cost(cell, source, each).probe == 1600 * images[cell.dataset] * 100 * source.class_count
+    assert cell_cost(large, source, each).evaluation > cell_cost(large, source, each).disk
+
+
+def test_hours_are_operations_over_speed():
+    grid = {"name": "g", "dataset": "digits", "loss": ["ce", "clce"], "recipe": {"precision": ["bfloat16", "float32"]}}
+    backbone = SHRUNK.model_dump()
+    plan = plan_of(parse_experiment({"name": "t", "backbone": backbone, "grids": [grid]}, ""))
+    costs = costs_of(plan)
+    write_json(FOLDER / "measured.json", {"a chip": {workload(cell): 1e9 for cell in plan.cells}})
+    found = hours(plan, costs)
+    total = sum(cost.flops for cost in costs.values())
+    assert found["a chip, measured"] == pytest.approx(total / 1e9 / 3600)
+    assert found["NVIDIA V100 SXM2, at its peak"] is None  # No source for its speed in these precisions.
+    halves = [
+        costs[cell.name].flops / (312e12 if cell.recipe.precision == "bfloat16" else 19.5e12) for cell in plan.cells
+    ]
+    assert found["NVIDIA A100 SXM4, at its peak"] == pytest.approx(sum(halves) / 3600)
+    assert all(device["source"] for device in devices().values())
+
+
+def test_this_machine_is_measured(monkeypatch):
+    monkeypatch.setattr(profiling, "measure", partial(profiling.measure, seconds=0.2))
+    grid = {"name": "g", "dataset": "digits", "loss": "ce"}
+    plan = plan_of(parse_experiment({"name": "t", "backbone": SHRUNK.model_dump(), "grids": [grid]}, ""))
+    threads = torch.get_num_threads()
+    name = measure_here(plan.cells, "cpu")
+    assert torch.get_num_threads() == threads
+    (speed,) = measured()[name].values()
+    assert 1e6 < speed < 1e14
+    assert hours(plan, costs_of(plan))[f"{name}, measured"] > 0
+
+
+def test_estimates_are_set_against_what_cells_took():
+    _, plan = make_up()
+    change_record(plan.cells[0], seconds=7200.0, peak_memory_mib=512)
+    assert estimated_against_actual(plan) == []  # Nothing was estimated.
+    costs = costs_of(plan)
+    write_json(FOLDER / "measured.json", {"a processor": {workload(plan.cells[0]): 1e9}})
+    first, *others = estimated_against_actual(plan)
+    assert len(others) == len(plan.cells) - 1
+    assert first.hours == pytest.approx(costs[plan.cells[0].name].flops / 1e9 / 3600)
+    assert (first.cell, first.device, first.actual_hours) == (plan.cells[0].name, "a processor", 2.0)
+    assert first.actual_memory == 512 * 2**20
+    (row,) = cost_table([first]).rows
+    assert (row["device"], row["hours taken"], row["largest memory taken (MiB)"]) == ("a processor", "2", "512")
+    assert row["hours expected"] == f"{first.hours:.3g}"
+    write_json(FOLDER / "measured.json", {})
+    assert estimated_against_actual(plan)[0].hours is None
+    assert cost_table(estimated_against_actual(plan)).rows[0]["hours expected"] == "not measured"
+
+
+@pytest.mark.parametrize(("name", "count"), [("clce", 444), ("tcl", 237)])
+def test_the_papers_experiments_can_be_planned_without_data(name, count, capsys):
+    path = ROOT / "experiments" / f"{name}.yaml"
+    assert command_status(["plan", "--experiment", str(path)]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    for text in (f"{count} cells", f"{count} missing", "EFLOP", "NVIDIA A100 SXM4, at its peak: ", "to download"):
+        assert text in printed
+    assert command_status(["plan", "--json", "--experiment", str(path)]) == 0
+    planned = json.loads(capsys.readouterr().out)
+    rows = planned["cells"]
+    assert len(rows) == sum(job["rule"] == "train" for job in planned["jobs"]) == count
+    assert all(row["cost"]["flops"] > 1e15 for row in rows)
+
+
+def test_the_papers_experiments_hold_what_they_promise():
+    plan = plan_of(load_experiment(ROOT / "experiments" / "clce.yaml"))
+    assert len({cell.dataset for cell in plan.cells}) == 12
+    assert {cell.loss["name"] for cell in plan.cells} == {"ce", "clce", "supcon", "schane"}
+    assert {cell.weight for cell in plan.grids["lambda"]} == {0, 0.1, 0.3, 0.5, 0.7, 0.9, 1}
+    assert {cell.batch_size for cell in plan.grids["batch-size"]} == {2**n for n in range(6, 13)}
+    assert {cell.seed for cell in plan.cells} == {0, 1, 2}
+    for usual, strong in (("transfer", "transfer-strong-ce"), ("few-shot", "few-shot-strong-ce")):
+        one, other = ({cell.name: cell for cell in plan.grids[name]} for name in (usual, strong))
+        assert all(one[name].loss["name"] != "ce" for name in one.keys() & other.keys())
+        baselines = [[cell for cell in found.values() if cell.loss["name"] == "ce"] for found in (one, other)]
+        assert {cell.recipe.mixup for cell in baselines[0]} == {0}
+        assert {(cell.recipe.mixup, cell.recipe.views, cell.augmentation.erasing) for cell in baselines[1]} == {
+            (0.8, 2, 0.25)
+        }
+        assert {cell.recipe.epochs for cell in [*one.values(), *other.values()]} == {50 if usual == "transfer" else 100}
+
+
+@pytest.mark.parametrize("name", ["tcl", "tcl-embedded"])
+def test_tcls_experiments_have_both_settings_and_the_axes_of_its_figures(name):
+    grids = plan_of(load_experiment(ROOT / "experiments" / f"{name}.yaml")).grids
+
+    def values(grid, axis):
+        return {cell.axes[axis] for cell in grids[grid] if axis in cell.axes}
+
+    assert values("batch-size", "batch_size") > {64, 256}
+    assert len(values("encoder", "backbone")) > 2
+    assert len(values("projector", "recipe.projection_size")) > 2
+    assert values("augmentation", "recipe.augmentation") >= {"autoaugment", "simclr", "randaugment"}
+    assert values("k1", "loss.k1") > {1, 5000, 50000}
+    assert values("k2", "loss.k2") >= {1, 3}
+    for grid in ("batch-size", "encoder", "projector", "augmentation", "k1", "k2"):
+        assert values(grid, "loss") == {"supcon", "tcl"}
+        assert values(grid, "lambda") == {1}
+    assert {cell.axes["loss"]: cell.recipe.views for cell in grids["self-supervised"]} == {
+        "ntxent": 2,
+        "supcon-images": 3,
+        "tcl-images": 3,
+    }
+    assert all(cell.self_supervised and cell.weight == 1 for cell in grids["self-supervised"])
+    assert values("fused", "loss") == {"ce", "supcon", "tcl"}
+    assert {cell.seed for cells in grids.values() for cell in cells} == {0, 1, 2}
+    if name == "tcl":
+        assert values("encoder", "backbone") == {"resnet18", "resnet34", "resnet50", "resnet101"}
+        assert {cell.backbone.small_stem for cell in grids["imagenet100"]} == {False}
+        assert {cell.backbone.small_stem for cell in grids["encoder"]} == {True}
+
+
+def test_where_fashion_mnist_is_not_at_hand_one_command_plans_the_same_on_drawings(tmp_path):
+    command, run = (ROOT / "docs" / "papers.md").read_text().split("```sh\n")[1].split("```")[0].strip().splitlines()
+    shutil.copytree(ROOT / "experiments", tmp_path / "experiments")
+    subprocess.run(command, shell=True, cwd=tmp_path, check=True)
+    own, other = tmp_path / run.rpartition("=")[2], ROOT / "experiments" / "tcl-embedded.yaml"
+    assert "ashion" not in own.read_text()
+    found, usual = (plan_of(load_experiment(path)) for path in (own, other))
+    assert found.experiment.name == "tcl-openmoji"
+    assert {cell.dataset for cell in found.cells} == {"openmoji"}
+    assert {cell.split.images_per_class for cell in found.cells} == {None}
+    assert len(found.cells) == 90
+    counts = ({name: len(cells) for name, cells in plan.grids.items()} for plan in (found, usual))
+    assert next(counts) == next(counts)
+    assert load_dataset("openmoji").train_images == 877
+
+
+@pytest.mark.parametrize("name", ["tcl", "tcl-embedded"])
+def test_where_losses_are_fused_only_the_loss_differs(name):
+    grids = plan_of(load_experiment(ROOT / "experiments" / f"{name}.yaml")).grids
+    cells = grids["fused"]
+    recipes = {(cell.dataset, cell.recipe.model_dump_json(), cell.augmentation.label) for cell in cells}
+    assert len(recipes) == len({cell.dataset for cell in cells})
+    assert {cell.recipe.views for cell in cells} == {2}
+    if name == "tcl":
+        labels = {cell.dataset: cell.augmentation.label for cell in cells}
+        assert labels == {"cifar10": "autoaugment", "cifar100": "autoaugment", "fashion-mnist": "crop-flip"}
+        own = [cell.recipe for cell in grids["small-images"] if cell.weight == 0]
+        assert {(recipe.epochs, recipe.learning_rate, recipe.views) for recipe in own} == {(50, 0.5, 1)}
+
+
+def test_a_backbone_that_does_not_exist_is_found_when_planning():
+    with pytest.raises(UserError, match="backbone.name: 'resnet81' is not a timm model. Did you mean 'resnet18'"):
+        profile_of(Backbone(name="resnet81", weights="random"), 32)
+
+
+def test_torch_is_imported_for_counting_only(tmp_path):
+    code = (
+        "import sys; from clce_bench.cli import command_status;"
+        "status = command_status(['plan', *sys.argv[1:]]); print(status, 'torch' in sys.modules)"
+    )
+    (tmp_path / "config.yaml").write_text(
+        "name: t\nbackbone: {name: resnet18, weights: random}\ngrids: [{name: g, dataset: digits, loss: ce}]\n"
+    )
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", code, *options], capture_output=True, text=True, cwd=tmp_path, check=True
+        ).stdout.splitlines()[-1]
+        for options in (["--no-cost"], [], [])
+    ]
+    assert found == ["0 False", "0 True", "0 False"]

@@ -1,0 +1,73 @@
+"""The warm process gives the result that a process of one's own gives."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from clce_bench.execution import worker
+
+
+@pytest.fixture
+def warmed(monkeypatch, tmp_path_factory):
+    """A running warm process that belongs to this one."""
+    folder = Path(tmp_path_factory.mktemp("w"))
+    monkeypatch.setenv(worker.VARIABLE, json.dumps({"folder": str(folder), "owner": os.getpid()}))
+    process = serve(folder, os.getpid(), ("numpy",))
+    deadline = time.monotonic() + 30
+    while not (folder / "socket").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    yield process
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def serve(folder, owner, modules=()):
+    code = "import sys; from pathlib import Path; from clce_bench.execution import worker;"
+    code += f"worker.MODULES = {modules!r}; worker.serve(Path(sys.argv[1]), int(sys.argv[2]))"
+    return subprocess.Popen([sys.executable, "-c", code, str(folder), str(owner)])
+
+
+def command(arguments):
+    code = f"import sys; from clce_bench.cli import main; sys.argv[1:] = {arguments!r}; main()"
+    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_job_runs_in_the_warm_process_with_its_own_folder_and_output(warmed):
+    Path("data").mkdir()
+    job = '{"spec":{"dataset":"digits","size":8}}'
+    done = command(["dataset", "--job", job, "--output", "data/warm"])
+    assert done.wait() == 0
+    assert (Path("data/warm/dataset.json")).exists()
+    bad = command(["plan", "--experiment", "none.yaml"])
+    assert bad.wait() == 2
+    assert bad.stderr.read() == "error: none.yaml: there is no such experiment file.\n"
+
+
+def test_large_command_lines_pass(warmed):
+    bad = command(["dataset", "--job", "{" + "x" * 100_000, "--output", "x"])
+    assert bad.wait() == 2
+    assert "neither JSON nor a file of it" in bad.stderr.read()
+
+
+def test_without_a_warm_process_a_job_runs_by_itself(monkeypatch, tmp_path):
+    monkeypatch.setenv(worker.VARIABLE, json.dumps({"folder": str(tmp_path), "owner": os.getpid()}))
+    done = command(["dataset", "--job", '{"spec":{"dataset":"digits","size":8}}', "--output", "data"])
+    assert done.wait() == 0
+    assert not (tmp_path / "starting").exists()  # Light jobs start none.
+
+
+def test_the_warm_process_ends_with_its_owner(tmp_path):
+    owner = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    (tmp_path / "w").mkdir()
+    process = serve(tmp_path / "w", owner.pid)
+    time.sleep(0.5)
+    assert process.poll() is None
+    owner.communicate(b"\n")
+    assert process.wait(timeout=10) == 0
+    assert not (tmp_path / "w").exists()

@@ -1,0 +1,130 @@
+import json
+import random
+import subprocess
+import sys
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clce_bench.experiment.cells import Cell, cells_of, union
+from clce_bench.experiment.loading import parse_experiment
+from clce_bench.planning.plan import plan_of
+from clce_bench.seeds import seed_for
+
+
+def experiment(*grids, **keys):
+    named = [{"name": f"grid{number}", "dataset": "digits", **grid} for number, grid in enumerate(grids)]
+    return parse_experiment({"name": "test", "grids": named, **keys}, "test.yaml")
+
+
+def names(*grids, **keys):
+    return [cell.name for cell in union(cells_of(experiment(*grids, **keys)))]
+
+
+def test_a_grid_is_the_product_of_its_axes():
+    cells = names({"loss": ["supcon", "clce"], "lambda": [0.5, 0.9], "batch_size": [16, 32], "seed": [0, 1, 2]})
+    assert len(cells) == 2 * 2 * 2 * 3
+
+
+def test_cross_entropy_is_every_loss_at_lambda_zero():
+    assert names({"loss": ["ce", "clce", "tcl"], "lambda": 0}) == names({"loss": "ce", "lambda": [0.5, 0.9]})
+
+
+def test_cross_entropy_has_the_views_of_the_others_unless_told_not_to():
+    def views(**recipe):
+        cells = union(cells_of(experiment({"loss": ["ce", "clce"], "recipe": {"views": 3, **recipe}})))
+        return {cell.loss["name"]: cell.recipe.views for cell in cells}
+
+    assert views() == views(equal_compute=True) == {"ce": 3, "clce": 3}
+    assert views(equal_compute=False) == {"ce": 1, "clce": 3}
+    # It is no part of a cell: only what follows from it is.
+    assert names({"loss": "ce", "recipe": {"equal_compute": False}}) == names({"loss": "ce", "recipe": {"views": 1}})
+
+
+def test_duplicates_collapse_over_grids():
+    one = {"loss": "clce", "lambda": [0.1, 0.9]}
+    assert names(one, {"loss": ["clce", "tcl"], "lambda": 0.9}) == sorted(
+        {*names(one), *names({"loss": "tcl", "lambda": 0.9})}
+    )
+
+
+@settings(deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_order_never_matters(shuffler: random.Random):
+    axes = {"loss": ["ce", "supcon", "clce"], "lambda": [0.5, 0.9, 1.0], "batch_size": [16, 64], "seed": [0, 1]}
+    shuffled = {
+        key: shuffler.sample(values, len(values)) for key, values in shuffler.sample([*axes.items()], len(axes))
+    }
+    assert names(shuffled) == names(axes)
+
+
+def test_equal_numbers_written_differently_are_one_cell():
+    assert names({"loss": {"name": "clce", "temperature": 1}, "lambda": 0.5}) == names(
+        {"loss": {"name": "clce", "temperature": "1.0e0"}, "lambda": "5e-1"}
+    )
+
+
+def test_a_hyperparameter_of_another_loss_does_not_exist_in_a_cell():
+    changed = {"losses": {"tcl": {"temperature": 0.7}}}
+    assert names({"loss": "clce"}, **changed) == names({"loss": "clce"})
+    assert names({"loss": "tcl"}, **changed) != names({"loss": "tcl"})
+
+
+def test_spec_and_cell_are_equivalent():
+    for cell in union(cells_of(experiment({"loss": ["ce", "tcl"], "lambda": [0.9, 1.0]}))):
+        again = Cell.model_validate(json.loads(json.dumps(cell.spec)))
+        assert again.name == cell.name
+
+
+def test_names_and_seeds_are_the_same_in_another_process():
+    code = (
+        "from clce_bench.experiment.cells import *; from clce_bench.experiment.loading import *;"
+        "from clce_bench.seeds import *;"
+        "e = parse_experiment({'name': 'test', 'grids': [{'name': 'grid0', 'dataset': 'digits', 'loss': 'tcl'}]}, '');"
+        "print(union(cells_of(e))[0].name, seed_for('batches', dataset='digits', seed=3))"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert printed == [*names({"loss": "tcl"}), str(seed_for("batches", seed=3, dataset="digits"))]
+
+
+def test_recipe_layers_override_from_general_to_special():
+    cells = union(
+        cells_of(
+            experiment(
+                {"loss": ["ce", "clce", {"name": "tcl", "recipe": {"epochs": 5}}], "recipe": {"warmup": [0.0, 0.2]}},
+                recipe={"epochs": 2, "learning_rate": 0.1},
+                datasets={"digits": {"recipe": {"epochs": 3}}},
+                losses={"clce": {"recipe": {"epochs": 4}}},
+            )
+        )
+    )
+    found = {(cell.loss["name"], cell.recipe.epochs, cell.recipe.warmup) for cell in cells}
+    assert found == {(loss, n, w) for loss, n in (("ce", 3), ("clce", 4), ("tcl", 5)) for w in (0.0, 0.2)}
+    assert {cell.recipe.learning_rate for cell in cells} == {0.1}
+
+
+def test_folds_share_their_split_and_images_per_class_do_not():
+    grid = {"loss": ["ce", "clce"], "fold": [0, 1, 2], "images_per_class": [20, 100]}
+    plan = plan_of(experiment(grid))
+    assert len(plan.cells) == 2 * 3 * 2
+    assert len(plan.jobs["splits"]) == 2
+    assert [job.spec["split"].get("images_per_class") for job in plan.jobs["splits"].values()] in ([20, 100], [100, 20])
+    assert all("fold" not in job.spec["split"] for job in plan.jobs["splits"].values())
+    assert {cell.split.fold for cell in plan.cells} == {0, 1, 2}
+    assert sum("_n20_" in cell.name for cell in plan.cells) == 6
+    # All images: the key does not exist, and the name says nothing of it.
+    assert "images_per_class" not in plan_of(experiment({"loss": "ce"})).cells[0].spec["split"]
+
+
+def test_features_belong_to_a_split():
+    plan = plan_of(experiment({"loss": "ce", "images_per_class": [20, 100]}, backbone={"freeze": "blocks"}))
+    assert len(plan.jobs["features"]) == 2
+    assert {job.inputs["splits"] for job in plan.jobs["features"].values()} == {
+        f"results/splits/{key}/splits.json" for key in plan.jobs["splits"]
+    }
+
+
+def test_seeds_depend_on_every_named_axis():
+    seeds = {seed_for(purpose, seed=seed, dataset=name) for purpose in "ab" for seed in (0, 1) for name in "xy"}
+    assert len(seeds) == 8
+    assert all(0 <= seed < 2**63 for seed in seeds)

@@ -1,0 +1,116 @@
+import subprocess
+import sys
+
+import pytest
+
+from clce_bench.errors import UserError
+from clce_bench.experiment.loading import load_experiment, parse_experiment
+from clce_bench.planning.plan import plan_of
+from tests.conftest import ROOT
+
+GRID = {"name": "main", "dataset": "digits", "loss": "clce"}
+
+
+def message(**changes):
+    with pytest.raises(UserError) as caught:
+        plan_of(parse_experiment({"name": "test", "grids": [GRID], **changes}, "config.yaml"))
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"recipe": {"epoch": 3}}, "config.yaml: recipe: 'epoch' is not a key. Did you mean 'epochs'?"),
+        ({"grid": []}, "config.yaml: 'grid' is not a key. Did you mean 'grids'?"),
+        ({"grids": [GRID, {**GRID, "name": "b", "loss": "schanne"}]}, "config.yaml: grids[1].loss: 'schanne' is not a"),
+        (
+            {"grids": [{**GRID, "loss": ["ce", "tlc"]}]},
+            "Did you mean 'tcl'? Losses: ce, clce, hcl, ntxent, schane, supcon, tcl, or",
+        ),
+        ({"grids": [{**GRID, "lambda": [0, 1.5]}]}, "config.yaml: grids[0].lambda[1]: 1.5 is not allowed."),
+        ({"grids": [{**GRID, "lambda": "half"}]}, "config.yaml: grids[0].lambda: 'half' is not allowed."),
+        ({"grids": [{**GRID, "dataset": "digit"}]}, "'digit' is not a data set. Did you mean 'digits'?"),
+        ({"grids": [{**GRID, "batch_size": 5000}]}, "batch_size: 5000 is not allowed. Allowed: at most 1076"),
+        ({"grids": [{**GRID, "batch_size": 1}]}, "grids[0].batch_size: 1 is not allowed."),
+        ({"grids": [{**GRID, "recipe": {"epochs": 0}}]}, "grids[0].recipe.epochs: 0 is not allowed."),
+        ({"losses": {"clce": {"temprature": 1}}}, "'temprature' is not a key of 'clce'. Did you mean 'temperature'?"),
+        (
+            {"losses": {"clce": {"temperature": -1}}},
+            "temperature: -1.0 is not allowed. Allowed: a finite number of at least",
+        ),
+        ({"losses": {"ce": {"temperature": 1}}}, "'temperature' is not a key of 'ce'."),
+        ({"losses": {"tcl": {"k1": "many"}}}, "k1: 'many' is not allowed."),
+        ({"grids": [{**GRID, "loss": "no_such_package.loss:Mine"}]}, "no_such_package.loss: there is no such Python"),
+        ({"grids": [{**GRID, "loss": "clce_bench.losses.tcl:TLC"}]}, "'TLC' is not a class in"),
+        ({"backbone": {"weights": "missing.pth"}}, "backbone.weights: missing.pth: there is no such file. Allowed:"),
+        ({"backbone": {"freeze": "blocks", "cached_views": 1}}, "recipe.views: 2 is not allowed. Allowed: at most"),
+        ({"figures": [{"kind": "lambda_curve", "grid": "mian"}]}, "'mian' is not a grid. Did you mean 'main'?"),
+        (
+            {"datasets": {"digits": {"split": {"fold": 5}}}},
+            "datasets.digits.split: fold: 5 is not allowed. Allowed: 0 to 4",
+        ),
+        ({"grids": [{**GRID, "fold": [0, 7]}]}, "grids: fold: 7 is not allowed. Allowed: 0 to 4."),
+        ({"name": "No blanks"}, "config.yaml: name: 'No blanks' is not allowed."),
+        ({"grids": []}, "config.yaml: grids: [] is not allowed."),
+    ],
+)
+def test_a_mistake_gets_one_clear_message(changes, expected):
+    assert expected in message(**changes)
+
+
+def test_every_mistake_is_reported_at_once():
+    text = message(recipe={"epoch": 3}, backbone={"nam": "x"})
+    assert text.count("\n") == 1
+
+
+def test_files_that_are_not_experiments(tmp_path):
+    for content, expected in (("[1, 2]", "is a mapping of keys"), ("a: [", "not YAML"), ("", "is a mapping of keys")):
+        path = tmp_path / "bad.yaml"
+        path.write_text(content)
+        with pytest.raises(UserError, match=expected):
+            load_experiment(path)
+    with pytest.raises(UserError, match="there is no such experiment file"):
+        load_experiment(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    "path", [ROOT / "config.yaml", *sorted((ROOT / "experiments").glob("*.yaml"))], ids=lambda p: p.stem
+)
+def test_every_shipped_experiment_is_valid(path):
+    assert plan_of(load_experiment(path)).cells
+
+
+def test_default_experiment_has_what_it_promises():
+    plan = plan_of(load_experiment(ROOT / "config.yaml"))
+    assert len(plan.cells) >= 60
+    assert {cell.seed for cell in plan.grids["headline"]} == {0, 1, 2, 3, 4}
+    assert {cell.weight for cell in plan.grids["lambda"]} == {0, 0.1, 0.3, 0.5, 0.7, 0.9, 1}
+    assert len({cell.batch_size for cell in plan.grids["batch-size"]}) >= 4
+    assert {cell.loss["name"] for cell in plan.grids["few-shot"]} == {"ce", "supcon", "schane", "clce", "tcl"}
+
+
+def test_exit_status_is_2_and_nothing_is_written(tmp_path):
+    (tmp_path / "config.yaml").write_text("name: test\ngrids: [{name: main, dataset: digits, loss: schanne}]\n")
+    for command in (["clce_bench.cli"], ["snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "1"]):
+        code = f"import sys; sys.argv[1:] = {command[1:] or ['plan']!r}; " + (
+            "from clce_bench.cli import main; main()" if len(command) == 1 else "from snakemake.cli import main; main()"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == 2
+        assert "error: config.yaml: grids[0].loss: 'schanne' is not a loss" in done.stderr
+        assert "Traceback" not in done.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_loss_of_the_users_own_is_checked_without_importing_it(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(
+        "raise RuntimeError('imported')\nclass Mine:\n    def __init__(self, margin: float, scale: int = 2): ...\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    grid = {**GRID, "loss": {"name": "mine:Mine", "margin": [0.1, 0.2]}}
+    plan = plan_of(parse_experiment({"name": "test", "grids": [grid]}, ""))
+    assert [cell.loss for cell in plan.cells if cell.loss["margin"] == 0.1] == [
+        {"name": "mine:Mine", "margin": 0.1, "scale": 2}
+    ]
+    with pytest.raises(UserError, match="'margin' has no default in the loss"):
+        plan_of(parse_experiment({"name": "test", "grids": [{**GRID, "loss": "mine:Mine"}]}, ""))

@@ -1,0 +1,332 @@
+"""Figures: what they show, against independent references; what they refuse; what they write."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.numpy import save_file
+
+from clce_bench.analysis.summary import write_summary
+from clce_bench.errors import UserError
+from clce_bench.experiment.figure_options import EMBEDDINGS
+from clce_bench.experiment.loading import load_experiment, parse_experiment
+from clce_bench.figures.cosine_distributions import _similarities
+from clce_bench.figures.critical_difference import cliques, rank
+from clce_bench.figures.gradient_magnitudes import magnitudes
+from clce_bench.figures.render import render
+from clce_bench.figures.tsne import maps
+from clce_bench.planning.figure_cells import embedded_cells
+from clce_bench.planning.plan import cell_key, plan_of
+from tests.helpers.made_up import change_record, make_up
+from tests.report.test_report import prepare
+
+GRIDS = [
+    {"name": "main", "dataset": "digits", "loss": ["ce", "clce", "tcl"], "lambda": 0.9, "seed": [0, 1, 2]},
+    {"name": "lambda", "dataset": "digits", "loss": "clce", "lambda": [0, 0.5, 0.9, 1], "seed": [0, 1, 2]},
+    {"name": "sizes", "dataset": "digits", "loss": ["ce", "clce"], "batch_size": [16, 64], "seed": [0, 1, 2]},
+    {"name": "k1", "dataset": "digits", "loss": ["ce", "supcon", {"name": "tcl", "k1": [10, 5000]}], "seed": [0, 1]},
+    {"name": "drawings", "dataset": "openmoji", "loss": ["ce", "clce", "tcl"], "lambda": 0.9, "seed": [0, 1, 2]},
+    {"name": "lonely", "dataset": "digits", "loss": "clce", "batch_size": 32},
+]
+FIGURES = [
+    {"kind": "lambda_curve", "grid": "lambda"},
+    {"kind": "batch_size_curve", "grid": "sizes"},
+    {"kind": "axis_curve", "grid": "k1"},
+    {"kind": "training_curve", "grid": "main"},
+    {"kind": "accuracy_cost", "grid": "main"},
+    {"kind": "differences", "grid": "main"},
+    {"kind": "difference_matrix", "grid": "main"},
+    {"kind": "critical_difference", "grid": ["main", "drawings"]},
+    {"kind": "cosine_distributions", "grid": "main", "classes": ["3", "8"]},
+    {"kind": "tsne", "grid": "main", "where": {"loss": ["ce", "clce"]}},
+    {"kind": "gradient_magnitudes", "grid": "k1"},
+]
+
+
+def embed(plan):
+    """Gives cells of digits embeddings that know their class."""
+    prepare(plan)
+    inputs = next(job.inputs for key, job in plan.jobs["train"].items() if key.startswith("digits"))
+    items = pd.read_parquet(Path(inputs["dataset"]).parent / "items.parquet")
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(10, 8))
+    for cell in plan.cells:
+        features = centres[items["label"]] + rng.normal(size=(len(items), 8)) * (1.5 - cell.weight)
+        path = cell.directory / "embeddings.npz"
+        np.savez(path, rows=np.arange(len(items)), features=features.astype(np.float16))
+        head = {f"projection.{layer}.weight": np.eye(8, dtype=np.float32) for layer in (0, 2)}
+        head |= {f"projection.{layer}.bias": np.ones(8, dtype=np.float32) for layer in (0, 2)}
+        save_file(head, cell.directory / "model.safetensors")
+    return items
+
+
+def draw(plan, name):
+    job = plan.jobs["figures"][name]
+    output = Path("figures", f"{name}.svg")
+    render({"spec": job.spec, "inputs": job.inputs}, output)
+    return output, pd.read_csv(output.with_suffix(".csv")), output.with_suffix(".txt").read_text()
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("figures"))
+        experiment, plan = make_up(grids=GRIDS, figures=FIGURES)
+        items = embed(plan)
+        write_summary(experiment, plan.folder)
+        found = {name: draw(plan, name) for name in plan.jobs["figures"]}
+        summary = pd.read_parquet(plan.folder / "summary.parquet")
+        root = Path.cwd()
+        yield plan, summary, {name: (root / path, *rest) for name, (path, *rest) in found.items()}, root, items
+
+
+def test_every_kind_draws_and_says_what_and_whose(drawn):
+    plan, summary, found, root, _ = drawn
+    assert len(found) == len(FIGURES)
+    for name, (svg, data, caption) in found.items():
+        for ending in (".svg", ".png", ".pdf"):
+            assert svg.with_suffix(ending).stat().st_size > 5000, name
+        assert svg.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
+        assert len(data) > 0
+        assert "reason" not in data, data
+        assert len(caption) > 80
+        directories = svg.with_suffix(".cells.txt").read_text().splitlines()
+        grids = plan.jobs["figures"][name].spec["grid"]
+        expected = summary[[bool(set(grids) & set(own.split())) for own in summary["grids"]]]
+        if not plan.jobs["figures"][name].spec["where"]:
+            assert sorted(directories) == sorted(expected["directory"])
+        assert all((root / directory / "cell.json").exists() for directory in directories)
+
+
+def test_curves_show_the_means_over_seeds(drawn):
+    _, summary, found, *_ = drawn
+    _, data, _ = found["lambda_curve-lambda"]
+    own = summary[[("lambda" in grids.split()) for grids in summary["grids"]]]
+    for weight, group in own.groupby("lambda"):
+        row = data[(data["lambda"] == weight) & (data["metric"] == "metric.probe_top1")]
+        assert row["mean"].item() == pytest.approx(100 * group["metric.probe_top1"].mean())
+    difference = data[(data["lambda"] == 0.9) & (data["metric"] == "metric.top1")]["difference"].item()
+    clce, ce = (own[own["lambda"] == weight].set_index("seed")["metric.top1"] for weight in (0.9, 0))
+    assert difference == pytest.approx(100 * (clce - ce).mean())
+
+
+def test_losses_without_the_axis_are_level_lines(drawn):
+    _, _, found, *_ = drawn
+    _, data, _ = found["axis_curve-k1"]
+    assert sorted(data["loss.k1"].unique()) == [10, 5000]
+    level = data.groupby("loss")["level"].first().to_dict()
+    assert level == {"ce": True, "supcon": True, "tcl": False}
+    supcon = data[(data["loss"] == "supcon") & (data["metric"] == "metric.top1")]
+    assert supcon["mean"].nunique() == 1
+
+
+def test_figures_of_embeddings_take_one_cell_per_setting_and_name_them_as_inputs(drawn):
+    plan, *_ = drawn
+    inputs = plan.jobs["figures"]["tsne-main"].inputs
+    cells = [Path(path).parent.name for name, path in inputs.items() if name.startswith("embeddings_")]
+    assert [name.split("_")[0] for name in cells] == ["ce", "clce"]
+    assert all("_s0-" in name for name in cells)
+    assert {"summary", "dataset", "splits"} < set(inputs)
+    for name, job in plan.jobs["figures"].items():
+        assert ("dataset" in job.inputs) == (job.spec["kind"] in EMBEDDINGS), name
+
+
+def test_gradients_are_those_of_tcl_at_its_defaults_and_the_caption_says_so(drawn):
+    plan, _, found, *_ = drawn
+    inputs = plan.jobs["figures"]["gradient_magnitudes-k1"].inputs
+    shown = [Path(path).parent.name for name, path in inputs.items() if name.startswith("embeddings_")]
+    cells = {cell.name: cell for cell in plan.cells}
+    (tcl,) = (cells[name] for name in shown if cells[name].loss["name"] == "tcl")
+    assert (tcl.loss["k1"], tcl.loss["k2"]) == (5000, 1)
+    assert "TCL, λ = 0.9, temperature 0.1, k1 5000, k2 1, seed 0" in found["gradient_magnitudes-k1"][2]
+    # Whichever names come first, and whatever else is swept.
+    members = plan.grids["k1"]
+    assert [embedded_cells(order) for order in (members, members[::-1])] == [embedded_cells(members)] * 2
+    others = [cell for cell in members if cell.loss.get("k1") != 5000]
+    assert [cell.loss.get("k1") for cell in embedded_cells(others)] == [None, None, 10]
+
+
+def test_cosine_distributions_are_densities_of_all_pairs(drawn):
+    _, _, found, *_ = drawn
+    _, data, _ = found["cosine_distributions-main"]
+    assert set(data["class"].astype(str)) == {"3", "8"}
+    area = data.groupby(["cell", "class", "pairs"])[["density", "low", "high"]].apply(
+        lambda bins: (bins["density"] * (bins["high"] - bins["low"])).sum()
+    )
+    assert np.allclose(area, 1)
+    rng = np.random.default_rng(0)
+    unit = rng.normal(size=(7, 3))
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    members = np.array([True, False, True, True, False, False, True])
+    found_pairs = _similarities(unit, members)
+    loop = {"positives": [], "negatives": []}
+    for i in range(7):
+        for j in range(7):
+            if members[i] and members[j] and i < j:
+                loop["positives"].append(unit[i] @ unit[j])
+            if members[i] and not members[j]:
+                loop["negatives"].append(unit[i] @ unit[j])
+    for side, values in loop.items():
+        assert np.allclose(sorted(found_pairs[side]), sorted(values))
+
+
+def test_tsne_starts_every_network_alike():
+    rng = np.random.default_rng(1)
+    features = rng.normal(size=(40, 6)).astype(np.float32)
+    one, other, same = maps([features, rng.normal(size=(40, 6)).astype(np.float32), 2 * features])
+    assert np.array_equal(one, same)  # Lengths do not count, and powers of two do not round.
+    assert not np.allclose(one, other, atol=1)
+
+
+def test_gradient_magnitudes_match_finite_differences():
+    rng = np.random.default_rng(2)
+    z = rng.normal(size=(6, 4)).astype(np.float32)
+    classes = np.array(["a", "a", "a", "b", "b", "b"])
+    tau, k1, k2, step = 0.5, 10.0, 3.0, 1e-5
+    unit = z.astype(float) / np.linalg.norm(z.astype(float), axis=1, keepdims=True)
+    s = unit @ unit.T
+
+    def loss(row, i):
+        positives = [j for j in range(6) if j != i and classes[j] == classes[i]]
+        negatives = [j for j in range(6) if classes[j] != classes[i]]
+        denominator = sum(np.exp(row[p] / tau) + k1 * np.exp(-row[p]) for p in positives)
+        denominator += k2 * sum(np.exp(row[n] / tau) for n in negatives)
+        return -np.mean([np.log(np.exp(row[p] / tau) / denominator) for p in positives])
+
+    slopes = {True: [], False: []}
+    for i in range(6):
+        for j in range(6):
+            if i != j:
+                up, down = s[i].copy(), s[i].copy()
+                up[j] += step
+                down[j] -= step
+                slopes[bool(classes[i] == classes[j])].append(abs(loss(up, i) - loss(down, i)) / (2 * step))
+    table = magnitudes(z, classes, tau, [0, k1], [1, k2]).set_index(["loss", "loss.k1", "loss.k2"])
+    row = table.loc[("tcl", k1, k2)]
+    assert row["positives"] == pytest.approx(np.mean(slopes[True]), rel=1e-3)
+    assert row["negatives"] == pytest.approx(np.mean(slopes[False]), rel=1e-3)
+    supcon = table.loc["supcon"].iloc[0]
+    assert table.loc[("tcl", 0, 1), "positives"] == pytest.approx(supcon["positives"], rel=1e-5)
+
+
+def test_ranks_and_critical_difference_agree_with_published_tables():
+    # Demšar 2006, table 5: q at 5 % is 2.728 for five classifiers.
+    rng = np.random.default_rng(3)
+    found = rank(pd.DataFrame(rng.random((5, 30)), index=list("abcde")))
+    assert found.critical == pytest.approx(2.728 * (5 * 6 / (6 * 30)) ** 0.5, abs=2e-3)
+    table = pd.DataFrame({"x": [0.9, 0.8, 0.8], "y": [0.5, 0.7, 0.1], "z": [3, 2, 1]}, index=["a", "b", "c"])
+    ranks = rank(table).ranks
+    assert ranks.to_dict() == pytest.approx({"a": 4 / 3, "b": 5.5 / 3, "c": 8.5 / 3})
+    assert rank(pd.DataFrame(np.ones((3, 4)))).p == 1.0
+
+
+def test_bars_join_what_cannot_be_told_apart():
+    assert cliques([1.0, 1.5, 2.4, 4.0, 4.1], 1.0) == [(0, 1), (1, 2), (3, 4)]
+    assert cliques([1.0, 2.0, 3.0], 5.0) == [(0, 2)]
+    assert cliques([1.0, 3.0], 1.0) == []
+
+
+@pytest.mark.parametrize(
+    ("figure", "message"),
+    [
+        ({"kind": "lambda_curve", "grid": "main", "where": {"loss": "ce"}}, "needs at least two values of λ"),
+        ({"kind": "batch_size_curve", "grid": "main"}, "needs at least two batch sizes"),
+        ({"kind": "axis_curve", "grid": "main"}, "axis: say which. What varies: nothing"),
+        ({"kind": "axis_curve", "grid": "k1", "axis": "loss.k2"}, "'loss.k2' does not vary. What varies: loss.k1"),
+        ({"kind": "differences", "grid": "lonely"}, "needs cross-entropy and another loss"),
+        ({"kind": "difference_matrix", "grid": "lonely"}, "needs at least two losses"),
+        ({"kind": "tsne", "grid": "lonely"}, "needs cross-entropy and another loss on one data set"),
+        ({"kind": "critical_difference", "grid": "main"}, "needs at least two data sets and three losses"),
+        ({"kind": "gradient_magnitudes", "grid": "main", "where": {"loss": "ce"}}, "needs a cell with a contrastive"),
+        ({"kind": "tsne", "grid": "main", "where": {"lose": "ce"}}, "Did you mean 'loss'"),
+        (
+            {"kind": "tsne", "grid": "main", "where": {"loss": "hcl"}},
+            "where.loss: no cell has 'hcl'. Allowed: ce, clce",
+        ),
+        ({"kind": "tsne", "grid": "man"}, "'man' is not a grid. Did you mean 'main'"),
+        (
+            {"kind": "tsne", "grid": "main", "k1": [1]},
+            "k1: tsne has no such option. It belongs to: gradient_magnitudes",
+        ),
+        ({"kind": "difference_matrix", "grid": "main", "metrics": ["top1", "ece"]}, "difference_matrix shows one"),
+        ({"kind": "tsn", "grid": "main"}, "'tsn' is not allowed"),
+    ],
+)
+def test_a_figure_that_cannot_be_drawn_is_refused_when_the_file_is_read(figure, message):
+    with pytest.raises(UserError) as caught:
+        plan_of(parse_experiment({"name": "test", "grids": GRIDS, "figures": [figure]}, "test.yaml"))
+    assert message in str(caught.value)
+
+
+def test_two_figures_need_two_names():
+    figures = [{"kind": "tsne", "grid": "main"}, {"kind": "tsne", "grid": "main", "classes": ["1"]}]
+    with pytest.raises(UserError, match="two figures are called 'tsne-main'"):
+        parse_experiment({"name": "test", "grids": GRIDS, "figures": figures}, "test.yaml")
+    figures[1]["name"] = "ones"
+    assert len(plan_of(parse_experiment({"name": "test", "grids": GRIDS, "figures": figures}, "")).jobs["figures"]) == 2
+
+
+def test_options_survive_the_way_through_the_written_experiment(tmp_path):
+    experiment = parse_experiment({"name": "test", "grids": GRIDS, "figures": FIGURES}, "")
+    path = tmp_path / "experiment.json"
+    path.write_text(json.dumps(experiment.model_dump(by_alias=True)))
+    assert load_experiment(path).figures == experiment.figures
+
+
+def test_where_leaves_cross_entropy_whatever_is_said_of_lambda():
+    figure = {"kind": "differences", "grid": ["main", "lambda"], "where": {"lambda": 0.5}}
+    experiment, plan = make_up(grids=GRIDS[:2], figures=[figure])
+    write_summary(experiment, plan.folder)
+    _, data, _ = draw(plan, "differences-main-lambda")
+    assert set(data["lambda"]) == {0.5}
+    assert data["difference"].notna().all()
+
+
+def test_a_class_that_does_not_exist_is_named_on_the_figure():
+    figure = {"kind": "cosine_distributions", "grid": "main", "classes": ["3", "tulip"]}
+    experiment, plan = make_up(grids=GRIDS[:1], figures=[figure])
+    embed(plan)
+    write_summary(experiment, plan.folder)
+    _, data, caption = draw(plan, "cosine_distributions-main")
+    assert "'tulip' is not a class of the test part" in caption
+    assert set(data["class"].astype(str)) == {"3"}
+
+
+def test_embeddings_that_are_not_finite_are_said_to_be():
+    experiment, plan = make_up(grids=GRIDS[3:4], figures=[{"kind": "gradient_magnitudes", "grid": "k1"}])
+    embed(plan)
+    for cell in plan.cells:
+        with np.load(cell.directory / "embeddings.npz") as arrays:
+            rows = arrays["rows"]
+        np.savez(cell.directory / "embeddings.npz", rows=rows, features=np.full((len(rows), 8), np.nan))
+    change_record(plan.cells[0], status="diverged", reason="nan")
+    write_summary(experiment, plan.folder)
+    _, data, caption = draw(plan, "gradient_magnitudes-k1")
+    assert data["reason"].item() == "No cell with a contrastive loss has finite embeddings."
+    assert caption.strip() == data["reason"].item()
+
+
+def test_a_metric_that_no_cell_has_is_said_to_be_missing():
+    experiment, plan = make_up(grids=GRIDS[:1], figures=[{"kind": "differences", "grid": "main", "metrics": ["top7"]}])
+    write_summary(experiment, plan.folder)
+    _, data, _ = draw(plan, "differences-main")
+    assert "top7" in data["reason"].item()
+
+
+def test_job_of_a_figure_changes_with_its_cells_only():
+    def job(grids):
+        figures = [{"kind": "tsne", "grid": "main"}]
+        return plan_of(parse_experiment({"name": "t", "grids": grids, "figures": figures}, "")).jobs["figures"][
+            "tsne-main"
+        ]
+
+    cells = {cell_key(cell) for cell in plan_of(parse_experiment({"name": "t", "grids": GRIDS}, "")).grids["main"]}
+    assert all(
+        path.split("results/cells/")[1].rpartition("/")[0] in cells
+        for name, path in job(GRIDS).inputs.items()
+        if name.startswith("embeddings_")
+    )
+    assert job(GRIDS).param == job(GRIDS[:1]).param
+    assert job([{**GRIDS[0], "batch_size": 32}]).param != job(GRIDS).param

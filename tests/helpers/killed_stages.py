@@ -1,0 +1,76 @@
+"""Runs every stage of the miniature experiment in the working directory, kills it at its end, and runs it again.
+
+Prints a line of JSON per stage: what was to run before, after the kill, and after the second time. All jobs are of one
+few-shot cell, whose results are removed first.
+"""
+
+import importlib
+import json
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+
+from clce_bench.cli import command_status
+from clce_bench.execution import worker
+from clce_bench.experiment.loading import load_experiment
+from clce_bench.planning.plan import plan_of
+from clce_bench.planning.reruns import ORDER, Reruns
+
+EXPERIMENT = Path("miniature.yaml")
+
+
+def chosen(jobs):
+    return next((key for key in sorted(jobs) if key.startswith("openmoji") and "broken" not in key), min(jobs))
+
+
+def arguments(job):
+    output = Path(job.output)
+    if job.verb in ("summarize", "report", "track"):
+        target = output.parent if job.verb == "summarize" else output
+        return [job.verb, "--experiment", str(EXPERIMENT), "--output", str(target)]
+    target = output if job.verb in ("evaluate", "figures") else output.parent
+    return [job.verb, "--job", job.param, "--output", str(target)]
+
+
+def run(job, kill):
+    replace = Path.replace
+
+    def dying(source, target):
+        # The file that vouches for all others is about to be put in its place.
+        if kill and Path(target).name == Path(job.output).name:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return replace(source, target)
+
+    Path.replace = dying
+    os._exit(command_status(arguments(job)))
+
+
+def status_of(job, kill):
+    process = multiprocessing.get_context("fork").Process(target=run, args=(job, kill))
+    process.start()
+    process.join()
+    return process.exitcode
+
+
+def main():
+    for name in (*worker.MODULES, "mlflow.tracking"):
+        importlib.import_module(name)
+    plan = plan_of(load_experiment(EXPERIMENT))
+
+    def to_run():
+        return sorted(Reruns(plan).runs)
+
+    for verb in ("train", "evaluate"):
+        Path(plan.jobs[verb][chosen(plan.jobs[verb])].output).unlink()
+    for verb in filter(plan.jobs.get, ORDER):
+        key = chosen(plan.jobs[verb])
+        job = plan.jobs[verb][key]
+        Path(job.output).unlink(missing_ok=True)  # As Snakemake does before it starts a job.
+        found = {"node": [verb, key], "before": to_run(), "killed": status_of(job, True) == -signal.SIGKILL}
+        found |= {"after": to_run(), "again": status_of(job, False), "finally": to_run()}
+        print(json.dumps(found), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,265 @@
+"""What a change runs again: every row of docs/reruns.md, on the real DAG, by the jobs of a dry run.
+
+Each look asks ``snakemake -n`` and ``clce-bench plan`` and wants the same answer from both.
+"""
+
+import ast
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from clce_bench.files import read_json, write_json
+from clce_bench.planning.reruns import ORDER
+from tests.conftest import ROOT, snakemake
+
+TAIL = {
+    ("summarize", "miniature"),
+    ("figures", "lambda_curve-losses"),
+    ("report", "miniature"),
+    ("track", "miniature"),
+}
+
+
+def dry_run(folder, clone=ROOT, experiment="miniature.yaml"):
+    """Returns the jobs that the next run runs: pairs of rule and key."""
+    command = [sys.executable, "-m", "clce_bench.cli", "plan", "--no-cost", "--json", "--experiment", experiment]
+    environment = {**os.environ, "PYTHONPATH": str(clone)}
+    plan = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder, env=environment)
+    dry = snakemake(folder, "-n", experiment=experiment, clone=clone)
+    assert dry.returncode == 0, dry.stderr
+    printed = dry.stdout + dry.stderr
+    blocks = re.findall(r"^ *(?:local)?rule (\w+):\n((?: +\w+: .*\n)+)", printed, re.MULTILINE)
+    found = set()
+    for rule, details in blocks:
+        key = re.search(r"wildcards: key=(\S+)", details)
+        found.add((rule, key[1] if key else "miniature"))
+    planned = json.loads(plan.communicate()[0])["jobs"]
+    assert found - {("all", "miniature")} == {(job["rule"], job["key"]) for job in planned}
+    return found - {("all", "miniature")}
+
+
+def copy_of(folder, target, copy=os.link, **options):
+    """A copy that shares its files with the original: replace files in it, never write into them."""
+    return shutil.copytree(folder, target, copy_function=copy, **options)
+
+
+def keys_of(folder, **spec):
+    """Keys of the finished cells with these values."""
+    root = folder / "results" / "cells"
+    found = {str(path.parent.relative_to(root)): read_json(path) for path in root.rglob("cell.json")}
+    return {key for key, cell in found.items() if all(cell["job"]["spec"][name] == spec[name] for name in spec)}
+
+
+def both(keys):
+    return {(rule, key) for rule in ("train", "evaluate") for key in keys}
+
+
+def rewrite(path, change):
+    content = change(path.read_bytes())
+    path.unlink()
+    path.write_bytes(content)
+
+
+def edit(clone, file, old, new):
+    path = clone / "clce_bench" / file
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+
+
+@pytest.fixture
+def folder(finished, tmp_path):
+    return copy_of(finished, tmp_path / "folder")
+
+
+@pytest.fixture
+def clone(tmp_path):
+    target = tmp_path / "clone"
+    for name in ("clce_bench", "workflow", "profiles"):
+        shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "Snakefile", target)
+    return target
+
+
+def permuted(value):
+    if isinstance(value, dict):
+        return {key: permuted(value[key]) for key in reversed(value)}
+    return [permuted(item) for item in reversed(value)] if isinstance(value, list) else value
+
+
+def test_touching_and_reformatting_every_file_and_permuting_every_list_runs_nothing(finished, tmp_path, clone):
+    folder = copy_of(finished, tmp_path / "folder", shutil.copy, ignore=shutil.ignore_patterns("mlflow"))
+    for path in [*(clone / "clce_bench").rglob("*.py"), folder / "broken_loss.py"]:
+        # Comments go, lines break elsewhere, quotes change.
+        path.write_text('"""Other words."""\n' + ast.unparse(ast.parse(path.read_text())))
+    experiment = yaml.safe_load((folder / "miniature.yaml").read_text())
+    (folder / "miniature.yaml").write_text(yaml.safe_dump(permuted(experiment), sort_keys=False))
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.touch()
+    assert dry_run(folder, clone) == set()
+
+
+def test_editing_a_loss_runs_its_cells_and_changing_it_back_runs_nothing(folder, clone):
+    old = "return F.softplus("
+    text = (clone / "clce_bench/losses/clce.py").read_text()
+    if old not in text:
+        old = "return "
+    edit(clone, "losses/clce.py", old, "return 1.0 * " + old.removeprefix("return "))
+    clce = keys_of(folder, loss={"name": "clce", "temperature": 0.5, "beta": 1.0})
+    assert len(clce) == 4
+    assert dry_run(folder, clone) == both(clce) | TAIL
+    (clone / "clce_bench/losses/clce.py").write_text(text)
+    assert dry_run(folder, clone) == set()
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        ("figures/lambda_curve.py", TAIL - {("summarize", "miniature")}),
+        ("report/page.py", {("report", "miniature"), ("track", "miniature")}),
+    ],
+    ids=["a figure", "the report"],
+)
+def test_editing_what_comes_after_trains_nothing(folder, clone, file, expected):
+    path = clone / "clce_bench" / file
+    path.write_text(path.read_text() + "\n\nUNUSED = 1\n")
+    assert dry_run(folder, clone) == expected
+
+
+def test_editing_the_shared_core_trains_all_cells_and_nothing_else_before(folder, clone):
+    edit(clone, "losses/tiles.py", "NOTHING = -1e9", "NOTHING = -1e8")
+    assert dry_run(folder, clone) == both(keys_of(folder)) | TAIL
+
+
+def test_editing_a_stage_runs_all_that_depends_on_it(folder, clone):
+    edit(clone, "data/episodes.py", "from pathlib import Path\n", "from pathlib import Path\n\nUNUSED = 1\n")
+    (episodes,) = (path.name for path in (folder / "results/episodes").iterdir())
+    # Evaluation reads episodes by a function of the same module.
+    assert dry_run(folder, clone) == {("episodes", episodes)} | {("evaluate", key) for key in keys_of(folder)} | TAIL
+
+
+def test_swapping_lambda_and_temperature_is_another_cell(folder):
+    experiment = yaml.safe_load((folder / "miniature.yaml").read_text())
+    experiment["losses"]["clce"] = {"temperature": 0.9}
+    experiment["grids"][0]["lambda"] = [0.5]
+    (folder / "swapped.yaml").write_text(yaml.safe_dump(experiment))
+    runs = dry_run(folder, experiment="swapped.yaml")
+    trained = {key for rule, key in runs if rule == "train"}
+    assert len(trained) == 2
+    assert all("clce_bs64_lam0.5_s" in key for key in trained)
+    assert runs == both(trained) | TAIL
+    assert dry_run(folder) == set()
+
+
+def test_a_copy_without_times_and_metadata_is_accepted_and_what_does_not_match_is_not(finished, tmp_path):
+    ignored = shutil.ignore_patterns(".snakemake", "mlflow", "code", "*.due")
+    folder = copy_of(finished, tmp_path / "copy", shutil.copyfile, ignore=ignored)
+    assert dry_run(folder) == set()
+    tampered, other_code, damaged, *_ = sorted(keys_of(folder, dataset="digits"))
+    cells = folder / "results" / "cells"
+    record = read_json(cells / tampered / "cell.json")
+    record["job"]["spec"]["recipe"]["epochs"] += 1
+    write_json(cells / tampered / "cell.json", record)
+    record = read_json(cells / other_code / "metrics.json")
+    record["job"]["code"] = "0" * 16
+    write_json(cells / other_code / "metrics.json", record)
+    (cells / damaged / "cell.json").write_text("{")
+    assert dry_run(folder) == both([tampered, damaged]) | {("evaluate", other_code)} | TAIL
+
+
+def test_cells_alone_are_enough_and_one_more_seed_costs_one_seed(finished, tmp_path):
+    folder = tmp_path / "cells"
+    shutil.copytree(finished / "results" / "cells", folder / "results" / "cells", copy_function=shutil.copyfile)
+    for name in ("miniature.yaml", "broken_loss.py"):
+        shutil.copy(finished / name, folder)
+    assert dry_run(folder) == TAIL
+    experiment = yaml.safe_load((folder / "miniature.yaml").read_text())
+    experiment["grids"][0] |= {"seed": [0, 1, 2], "lambda": [0.9, 1.0], "loss": ["ce"]}
+    (folder / "more.yaml").write_text(yaml.safe_dump(experiment | {"figures": []}))
+    runs = dry_run(folder, experiment="more.yaml")
+    counts = {rule: sum(name == rule for name, _ in runs) for rule, _ in runs}
+    before = {"dataset": 1, "splits": 1, "backbone": 1, "features": 1}
+    assert counts == {**before, "train": 1, "evaluate": 1, "summarize": 1, "report": 1, "track": 1}
+
+
+def test_a_damaged_intermediate_file_is_made_again_and_nothing_else(folder):
+    features = next((folder / "results/features").rglob("features.npy"))
+    rewrite(features, lambda content: content[:-1] + bytes([content[-1] ^ 1]))
+    parent = features.parent
+    assert dry_run(folder) == {("features", str(parent.relative_to(folder / "results/features")))}
+    cell = next(path for path in (folder / "results/cells").rglob("cell.json") if str(parent.name) in path.read_text())
+    command = [sys.executable, "-m", "clce_bench.cli", "train", "--job", str(cell), "--output", "again"]
+    refused = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    assert refused.returncode == 2
+    assert "features.npy: it is not what was written there" in refused.stderr
+
+
+def test_damaged_embeddings_are_not_evaluated(folder):
+    (key, *_) = sorted(keys_of(folder, dataset="digits"))
+    cell = folder / "results" / "cells" / key
+    rewrite(cell / "embeddings.npz", lambda content: content + b"0")
+    command = [sys.executable, "-m", "clce_bench.cli", "evaluate", "--job", str(cell / "metrics.json")]
+    refused = subprocess.run([*command, "--output", "again.json"], capture_output=True, text=True, cwd=folder)
+    assert refused.returncode == 2
+    assert "embeddings.npz: it is not what training wrote" in refused.stderr
+    (cell / "embeddings.npz").unlink()
+    assert dry_run(folder) == set()
+    (cell / "metrics.json").unlink()
+    assert dry_run(folder) == both([key]) | TAIL
+
+
+def remove(folder, _clone, rng):
+    files = sorted(path for path in (folder / "results").rglob("*") if path.is_file() and "mlflow" not in path.parts)
+    rng.choice(files).unlink()
+
+
+def spoil(folder, _clone, rng):
+    records = sorted((folder / "results").rglob("*.json"))
+    rewrite(rng.choice(records), lambda content: content.replace(b'"code": "', b'"code": "1', 1))
+
+
+def add_code(_folder, clone, rng):
+    path = rng.choice(sorted((clone / "clce_bench").rglob("*.py")))
+    path.write_text(path.read_text() + "\n\nUNUSED = 1\n")
+
+
+def drop_stage(folder, _clone, rng):
+    shutil.rmtree(folder / "results" / rng.choice(["data", "features", "backbones", "splits", "episodes"]))
+
+
+def add_cells(folder, _clone, rng):
+    experiment = yaml.safe_load((folder / "miniature.yaml").read_text())
+    rng.choice(experiment["grids"])["seed"].append(7)
+    (folder / "miniature.yaml").unlink()
+    (folder / "miniature.yaml").write_text(yaml.safe_dump(experiment))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_plan_and_snakemake_agree_after_random_edits(folder, clone, seed):
+    rng = random.Random(seed)
+    for change in rng.sample([remove, remove, spoil, spoil, add_code, drop_stage, add_cells], 3):
+        change(folder, clone, rng)
+    dry_run(folder, clone)
+
+
+def test_a_stage_that_is_killed_runs_again_and_alone(finished, tmp_path):
+    folder = shutil.copytree(finished, tmp_path / "folder")
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "tests.helpers.killed_stages"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    stages = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"node"')]
+    assert [stage["node"][0] for stage in stages] == [verb for verb in ORDER if verb != "tune"]
+    for stage in stages:
+        assert stage["node"] in stage["before"]
+        assert stage["killed"]
+        assert stage["after"] == stage["before"]
+        assert stage["again"] == 0
+        assert stage["finally"] == [node for node in stage["before"] if node != stage["node"]]
+    assert dry_run(folder) == set()

@@ -1,0 +1,146 @@
+import ast
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+
+from clce_bench.records.environment import environment
+from clce_bench.records.fingerprints import fingerprint
+from tests.conftest import ROOT
+
+LOSSES = {name: f"clce_bench.losses.{name}:X" for name in ("clce", "tcl", "supcon")}
+
+CODE = """
+import sys
+import time
+sys.path.insert(0, {root!r})
+from clce_bench.records.fingerprints import VERBS, fingerprint
+for verb in VERBS:
+    print(verb, fingerprint(verb))
+for loss in {losses!r}.values():
+    print(loss, fingerprint("train", loss))
+"""
+
+
+def fingerprints(root, **more):
+    code = CODE.format(root=str(root), losses={**LOSSES, **more})
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root)
+    assert printed.returncode == 0, printed.stderr
+    return dict(line.split() for line in printed.stdout.splitlines())
+
+
+@pytest.fixture
+def copy(tmp_path):
+    shutil.copytree(ROOT / "clce_bench", tmp_path / "clce_bench", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def changed(copy, file, old, new):
+    """Names whose fingerprint changes when ``old`` becomes ``new`` in a file of the package."""
+    before = fingerprints(copy)
+    path = copy / "clce_bench" / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    after = fingerprints(copy)
+    return {name for name in before if before[name] != after[name]}
+
+
+def test_comments_docstrings_and_layout_do_not_count(copy):
+    old = '        """Returns the loss of each anchor, (anchors,)."""\n        tau'
+    assert not changed(copy, "losses/tcl.py", old, '        """Other words."""\n\n        # A comment.\n        tau')
+
+
+def test_a_loss_concerns_its_own_cells_only(copy):
+    assert changed(copy, "losses/tcl.py", "k1: float = 5000.0", "k1: float = 4000.0") == {LOSSES["tcl"]}
+
+
+def test_the_shared_core_concerns_all_training(copy):
+    assert changed(copy, "losses/tiles.py", "NOTHING = -1e9", "NOTHING = -1e8") == {"train", *LOSSES.values()}
+
+
+def test_the_report_and_tracking_concern_no_training(copy):
+    assert changed(copy, "report/page.py", "[:16]", "[:15]") == {"report"}
+    assert changed(copy, "tracking.py", "max_results=1000", "max_results=999") == {"track"}
+
+
+def test_the_template_belongs_to_the_report(copy):
+    assert changed(copy, "report/page.html", "<p>No results yet.</p>", "<p>No results.</p>") == {"report"}
+
+
+def test_a_users_loss_depends_on_what_it_builds_on(copy):
+    (copy / "mine.py").write_text("from clce_bench.losses.tcl import TCL\nclass Mine(TCL): ...\n")
+    before = fingerprints(copy, mine="mine:Mine")["mine:Mine"]
+    path = copy / "clce_bench/losses/tcl.py"
+    path.write_text(path.read_text().replace("k1: float = 5000.0", "k1: float = 4000.0"))
+    changed_base = fingerprints(copy, mine="mine:Mine")["mine:Mine"]
+    (copy / "mine.py").write_text("from clce_bench.losses.tcl import TCL\nclass Mine(TCL): x = 1\n")
+    assert len({before, changed_base, fingerprints(copy, mine="mine:Mine")["mine:Mine"]}) == 3
+
+
+def test_what_describes_jobs_is_in_the_jobs_themselves(copy):
+    assert not changed(
+        copy, "config.py", "count: Annotated[int, Field(ge=2)] = 1000", "count: Annotated[int, Field(ge=2)] = 99"
+    )
+
+
+def test_this_checkout_has_one_fingerprint_per_process():
+    assert fingerprint("train", LOSSES["tcl"]) == fingerprints(ROOT)[LOSSES["tcl"]]
+
+
+def test_environment_names_machine_and_packages():
+    found = environment()
+    assert found["packages"]["torch"]
+    assert found["cores"] >= 1
+    assert found["cpu"]
+
+
+def test_class_lists_concern_the_data_sets_that_read_them(copy):
+    families = {
+        "cifar": "clce_bench.data.sources.cifar:CIFAR_FS",
+        "imagenet": "clce_bench.data.sources.imagenet:TIEREDIMAGENET",
+    }
+    before = fingerprints(copy, **families)
+    path = copy / "clce_bench" / "data" / "imagenet.json"
+    path.write_text(path.read_text().replace("n01530575", "n01531178", 1))
+    after = fingerprints(copy, **families)
+    assert {name for name in before if before[name] != after[name]} == {families["imagenet"]}
+
+
+def test_a_users_loss_depends_on_its_own_modules_but_not_on_installed_ones(copy):
+    package = copy / "my_pkg"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "helper.py").write_text("import numpy\nSCALE = 1\n")
+    (package / "other.py").write_text("SCALE = 1\n")
+    (package / "mine.py").write_text("from . import helper\nclass Mine: ...\n")
+    more = {"mine": "my_pkg.mine:Mine"}
+    before = fingerprints(copy, **more)[more["mine"]]
+    (package / "other.py").write_text("SCALE = 2\n")
+    assert fingerprints(copy, **more)[more["mine"]] == before
+    (package / "helper.py").write_text("import numpy\nSCALE = 2\n")
+    assert fingerprints(copy, **more)[more["mine"]] != before
+
+
+def test_modules_are_imported_by_name_in_the_registry_only():
+    # What is imported by a computed name is in no fingerprint.
+    dynamic = {"import_module", "__import__", "exec", "eval", "run_path", "run_module", "exec_module"}
+    found = set()
+    for path in (ROOT / "clce_bench").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                name = getattr(node.func, "id", None) or getattr(node.func, "attr", "")
+                own = isinstance(node.func, ast.Attribute) and name in ("eval", "exec")  # A model's own eval().
+                if name in dynamic and not own:
+                    found.add(path.relative_to(ROOT / "clce_bench").as_posix())
+    assert found == {"components/registry.py", "execution/worker.py"}
+
+
+def test_ten_thousand_cells_have_their_fingerprints_in_less_than_a_second():
+    fingerprint("train", LOSSES["clce"])
+    start = time.perf_counter()
+    for number in range(10_000):
+        fingerprint("train", LOSSES[("clce", "tcl", "supcon")[number % 3]])
+    assert time.perf_counter() - start < 1

@@ -1,0 +1,197 @@
+"""The report page, in a browser."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+import pandas as pd
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+from clce_bench.analysis.verdicts import Finding, Verdict, write_verdicts
+from clce_bench.report.page import write_report
+from clce_bench.report.page_tables import ROWS, cell_table
+from tests.helpers.browser import chromium
+from tests.helpers.made_up import change_record, make_up
+from tests.report.test_report import write_all
+
+VERDICTS = [
+    Verdict(
+        claim="clce-above-ce",
+        statement="CLCE is above CE on every set.",
+        paper="CLCE",
+        place="abstract",
+        verdict=outcome,
+        effect=None if outcome == "not tested" else 1.25,
+        low=None if outcome == "not tested" else -0.5,
+        high=None if outcome == "not tested" else 3.0,
+        p=None,
+        seeds=3,
+        cells=(),
+        reason="Because of the interval.",
+        findings=(Finding("digits, batch 64", 1.25, -0.5, 3.0, 0.2, 3, ()), Finding("x", 2.0, None, None, None, 1, ())),
+    )
+    for outcome in ("reproduced", "contradicted", "inconclusive", "not tested")
+]
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """A page about made-up results: one cell diverged, one never ran."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("page"))
+        experiment, plan = make_up()
+        change_record(plan.grids["main"][0], status="diverged", reason="the loss was nan in epoch 1, step 2")
+        (plan.grids["main"][1].directory / "cell.json").unlink()
+        write_all(experiment, plan)
+        cells = tuple(cell.name for cell in plan.grids["main"])
+        write_verdicts(
+            plan.folder / "verdicts.json", [Verdict(**{**vars(verdict), "cells": cells}) for verdict in VERDICTS]
+        )
+        write_report(experiment, plan.folder / "report.html")
+        yield plan.folder.absolute() / "report.html"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def page(browser, report):
+    """The page, opened; whatever it asks for or complains about is kept on it."""
+    opened = browser.new_page()
+    opened.requests, opened.complaints = [], []
+    opened.on("request", lambda request: opened.requests.append(request.url))
+    opened.on("console", lambda message: opened.complaints.append(message.text))
+    opened.on("pageerror", lambda error: opened.complaints.append(str(error)))
+    opened.goto(report.as_uri())
+    yield opened
+    opened.close()
+
+
+def column(page, table, title):
+    index = page.locator(f"{table} thead th").all_text_contents().index(title)
+    return page.locator(f"{table} tbody tr:visible td:nth-child({index + 1})").all_text_contents()
+
+
+def test_it_loads_without_an_error_and_asks_for_nothing_else(page, report):
+    assert page.complaints == []
+    assert [url for url in page.requests if not url.startswith("data:")] == [report.as_uri()]
+
+
+def test_every_image_is_whole(page):
+    images = page.locator("figure img")
+    assert images.count() == 4
+    assert all(images.evaluate_all("images => images.map((image) => image.complete && image.naturalWidth > 100)"))
+
+
+def test_verdicts_come_first_with_effect_reason_and_cells(page):
+    titles = page.locator("h2").all_text_contents()
+    assert titles == ["Verdicts", "Headline", "Figures", "Tables", "Cells", "How it was made"]
+    verdicts = page.locator(".verdicts > li")
+    assert [verdicts.nth(n).locator(".verdict").text_content() for n in range(4)] == [v.verdict for v in VERDICTS]
+    text = verdicts.first.text_content()
+    for part in ("CLCE is above CE", "abstract", "+1.2 [-0.5, +3.0] points", "Because of the interval", "9 cells"):
+        assert part in text
+
+
+def test_warnings_name_holes_and_few_seeds(page):
+    text = page.locator(".warnings").text_content()
+    assert "1 diverged" in text
+    assert "1 missing" in text
+    assert "main: CE, batch 64, digits: 1 of 3" in text
+    assert "Few seeds" in text
+    assert "n = 1" in text
+
+
+def test_a_column_sorts_both_ways_and_leaves_blanks_last(page):
+    table = "#cells ~ details table"
+    page.locator("#cells ~ details").first.evaluate("details => { details.open = true; }")
+    header = page.locator(f"{table} th", has_text="test top-1 (%)").first
+    for direction in (1, -1):
+        header.get_by_role("button").click()
+        assert header.get_attribute("aria-sort") == ("ascending" if direction == 1 else "descending")
+        values = column(page, table, "test top-1 (%)")
+        numbers = [direction * float(value) for value in values if value != "–"]
+        assert numbers == sorted(numbers)
+        assert len(numbers) > 10
+        assert set(values[len(numbers) :]) == {"–"}
+
+
+def test_filters_leave_what_was_asked_for_and_reset(page):
+    page.locator("details").evaluate_all("all => all.forEach((details) => { details.open = true; })")
+    table = "#cells ~ details table"
+    every = column(page, table, "loss")
+    page.get_by_label("Loss").select_option("TCL")
+    assert set(column(page, table, "loss")) == {"TCL"}
+    assert "rows" in page.locator("output").text_content()
+    page.get_by_label("Any text").fill("no such thing")
+    assert column(page, table, "loss") == []
+    page.get_by_role("button", name="Show all").click()
+    expect(page.locator("tr[hidden]")).to_have_count(0)
+    assert column(page, table, "loss") == every
+
+
+def test_a_figure_is_enlarged_and_closed_by_the_keyboard(page):
+    page.locator("figure > button").first.focus()
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog")
+    assert dialog.is_visible()
+    assert dialog.locator("img").bounding_box()["width"] > 600
+    page.keyboard.press("Escape")
+    assert not dialog.is_visible()
+
+
+def test_links_lead_to_files_that_exist(page, report):
+    targets = {link.get_attribute("href") for link in page.locator("a[href]").all()}
+    files = [target for target in targets if not target.startswith("#")]
+    assert len(files) > 20
+    for target in files:
+        assert not urlparse(target).scheme
+        if not target.startswith("runs.html"):  # Written later, by track.
+            assert (report.parent / unquote(target.partition("#")[0])).exists(), target
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_fault(page, scheme):
+    page.emulate_media(color_scheme=scheme)
+    page.locator("details").evaluate_all("all => all.forEach((details) => { details.open = true; })")
+    violations = Axe().run(page).response["violations"]
+    assert [(fault["id"], fault["nodes"][0]["html"]) for fault in violations] == []
+
+
+def test_it_fits_a_phone(page):
+    page.set_viewport_size({"width": 360, "height": 740})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_printing_shows_what_is_folded_away_and_no_controls(page):
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("details:not([open])").count() == 0
+    assert not page.locator(".filters").is_visible()
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.locator("details:not([open])").count() > 0
+
+
+def test_five_thousand_cells_leave_the_page_small():
+    cell = {"status": "done", "directory": "results/cells/x", "dataset": "digits", "images_per_class": float("nan")}
+    cell |= {"loss": "ce", "reason": "", "metric.top1": 0.5, "train_seconds": 1.0}
+    summary = pd.DataFrame([{**cell, "cell": f"cell{n}"} for n in range(5000)])
+    summary.loc[4321, "status"] = "failed"
+    table = cell_table(summary, Path("results/experiments/x"), Path("results/experiments/x/runs.html"))
+    assert (len(table.rows), table.left_out) == (ROWS, 5000 - ROWS)
+    assert table.rows[0]["status"] == "failed"
+    assert table.rows[0]["MLflow"].target == "runs.html#cell4321"
+
+
+def test_a_page_without_verdicts_says_so():
+    experiment, plan = make_up()
+    page = write_all(experiment, plan)
+    assert json.loads((plan.folder / "verdicts.json").read_text()) == []
+    assert "lists no claims to test" in page
+    assert asdict(VERDICTS[0])["claim"] not in page

@@ -1,0 +1,100 @@
+"""Several processes train one cell as one process does."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from clce_bench.data.prepare import prepare_dataset
+from clce_bench.data.splits import make_splits
+from clce_bench.errors import UserError
+from clce_bench.experiment.recipes import Runtime
+from clce_bench.files import read_json
+from clce_bench.training import distributed
+from clce_bench.training.train import train_cell
+from tests.conftest import ROOT
+from tests.training.test_training import cells
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory, backbone):
+    """Digits, so that processes of their own know the data set."""
+    folder = tmp_path_factory.mktemp("digits")
+    keys = {
+        "backbone": {"freeze": "none"},
+        "datasets": {"digits": {"size": 32, "split": {"images_per_class": 4, "test": 0.97}}},
+        "recipe": {"epochs": 1, "optimizer": "sgd", "learning_rate": 0.05, "reference_batch_size": 16},
+    }
+    (cell,) = cells("clce", dataset="digits", **keys)
+    prepare_dataset({"dataset": "digits", "size": 32}, folder / "data")
+    split = {"dataset": "digits", "size": 32, "split": cell.split.model_dump(exclude={"fold"})}
+    make_splits(split, folder / "data" / "items.parquet", folder / "splits")
+    inputs = {
+        "dataset": str(folder / "data" / "dataset.json"),
+        "splits": str(folder / "splits" / "splits.json"),
+        "backbone": str(backbone / "backbone.json"),
+    }
+    return {"spec": cell.spec, "inputs": inputs, "code": "test"}
+
+
+def test_two_processes_train_as_one_does(job, tmp_path):
+    train_cell(job, tmp_path / "one")
+    runtime = {"processes": 2, "micro_batch": 5, "checkpoint_seconds": 0}
+    command = ["train", "--job", json.dumps(job), "--output", str(tmp_path / "two"), "--runtime", json.dumps(runtime)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "clce_bench.cli", *command],
+        env=environment,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    heard = set()
+    while process.poll() is None:
+        heard |= listeners(process.pid)
+        time.sleep(0.2)
+    assert process.returncode == 0, process.stderr.read().decode()
+    assert heard <= {"127.0.0.1"}
+    with socket.create_server(("127.0.0.1", 0)):
+        assert "127.0.0.1" in listeners(os.getsid(0))  # Had they listened, it would have been heard.
+    assert read_json(tmp_path / "two" / "cell.json")["runtime"]["processes"] == 2
+    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    for name, value in one.items():
+        # Sums in another order differ by rounding, which single weights near 0 show most.
+        assert (two[name] - value).double().norm() <= 1e-4 * value.double().norm() + 1e-6, name
+
+
+def listeners(session):
+    """Finds the addresses on which processes of a session listen."""
+    sockets = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if int((folder / "stat").read_text().rpartition(")")[2].split()[3]) == session:
+                for link in list((folder / "fd").iterdir()):
+                    with suppress(FileNotFoundError):  # Closed meanwhile.
+                        sockets.add(str(link.readlink()).strip("socket:[]"))
+    found = set()
+    for version, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
+        for line in Path("/proc/net", version).read_text().splitlines()[1:]:
+            _, local, _, state, *rest = line.split()
+            if state == "0A" and rest[5] in sockets:
+                words = bytes.fromhex(local.partition(":")[0])
+                address = b"".join(words[n : n + 4][::-1] for n in range(0, len(words), 4))
+                found.add(socket.inet_ntop(family, address))
+    return found
+
+
+def test_what_processes_cannot_do_is_refused(job, tmp_path, monkeypatch):
+    monkeypatch.setattr(distributed, "rank", lambda: 0)
+    monkeypatch.setattr(distributed, "processes", lambda: 3)
+    with pytest.raises(UserError, match="batch_size: 16 cannot be shared by 3 processes evenly"):
+        train_cell(job, tmp_path)
+    monkeypatch.setattr(distributed, "processes", lambda: 2)
+    with pytest.raises(UserError, match="runtime.micro_batch: 'auto' is not allowed with several processes"):
+        train_cell(job, tmp_path, Runtime(micro_batch="auto"))
