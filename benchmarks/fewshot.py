@@ -24,7 +24,7 @@ from sklearn.neighbors import NearestCentroid
 from threadpoolctl import threadpool_limits
 
 from clce_bench.data.episodes import EpisodeSet, draw_episodes
-from clce_bench.evaluation.fewshot import logistic_regression, nearest_centroid, normalise
+from clce_bench.evaluation.fewshot import logistic_regression, nearest_centroid, unit_length
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "benchmarks"
 CLASSES, PER_CLASS, DIMENSIONS, WAY, QUERIES, VIEWS = 20, 100, 1280, 5, 15, 5
@@ -44,8 +44,8 @@ def loop(fit: Callable[[Features, NDArray[np.int64], Features], NDArray[np.int64
     """Makes a loop over episodes of a classifier of rows."""
 
     def classify(features: Features, episodes: EpisodeSet, support: Features | None = None) -> Accuracies:
-        unit = normalise(features)
-        views = unit[None] if support is None else normalise(support)
+        unit = unit_length(features)
+        views = unit[None] if support is None else unit_length(support)
         accuracies = []
         for own, queries in zip(*episodes, strict=True):
             labels = np.tile(np.repeat(np.arange(WAY), own.shape[1]), len(views))
@@ -137,7 +137,7 @@ def main(episodes: int, looped: int) -> None:
     packages = ", ".join(f"{name} {version(name)}" for name in ("scikit-learn", "easyfsl", "numpy"))
     setting = (
         f"{WAY}-way episodes, {QUERIES} queries per class, {DIMENSIONS} dimensions, made-up features of {CLASSES}"
-        f" classes, one thread, {episodes:,} episodes (loops: {looped:,}); {packages}; {date.today()}. All normalise"
+        f" classes, one thread, {episodes:,} episodes (loops: {looped:,}); {packages}; {date.today()}. All unit_length"
         " features alike; logistic regression has C = 1 everywhere."
     )
     OUTPUT.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from clce_bench.figures.style import use_style
 from clce_bench.losses import ContrastiveLoss, create_loss
-from clce_bench.losses.core import normalise
+from clce_bench.losses.core import normalise_rows
 from clce_bench.losses.pairs import DensePairs, P
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "benchmarks"
@@ -50,7 +50,7 @@ def contender(name: str) -> Callable[[Tensor, Tensor], Tensor]:
         return loss
 
     def dense(embeddings: Tensor, labels: Tensor) -> Tensor:
-        rows = normalise(embeddings)
+        rows = normalise_rows(embeddings)
         pairs = DensePairs(rows @ rows.T, labels)
         has_positive = pairs.count(P) > 0
         return torch.where(has_positive, loss.per_anchor(pairs), 0.0).sum() / has_positive.sum()

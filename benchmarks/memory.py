@@ -40,9 +40,9 @@ def measure(batch: int, micro_batch: int | None) -> tuple[float, float]:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     backbone: Any = VisionTransformer(img_size=SIZE, patch_size=4, embed_dim=192, depth=4, num_heads=3, num_classes=0)
     scale = ([0.5] * 3, [0.5] * 3)
-    model = ContrastiveClassifier(backbone, 192, CLASSES, cell.weight, cell.recipe, 0, scale).train()
+    model = ContrastiveClassifier(backbone, 192, CLASSES, cell.contrastive_weight, cell.recipe, 0, scale).train()
     runtime = Runtime(micro_batch=micro_batch)
-    stepper = Stepper(model, FusedLoss(create_loss("clce"), cell.weight), cell, runtime, CLASSES)
+    stepper = Stepper(model, FusedLoss(create_loss("clce"), cell.contrastive_weight), cell, runtime, CLASSES)
     rows = batch * cell.recipe.views
     images = torch.randint(256, (rows, 3, SIZE, SIZE), dtype=torch.uint8)
     labels = torch.arange(rows) % batch

@@ -21,7 +21,7 @@ from clce_bench.experiment.cells import Cell, cells_of, union
 from clce_bench.experiment.loading import parse_experiment
 from clce_bench.experiment.recipes import Runtime
 from clce_bench.losses import FusedLoss, create_loss
-from clce_bench.models.backbone import normalise
+from clce_bench.models.backbone import standardise
 from clce_bench.models.classifier import ContrastiveClassifier
 from clce_bench.training.step import Stepper
 
@@ -46,9 +46,11 @@ def own_step(cell: Cell, images: Tensor, labels: Tensor) -> Callable[[], object]
     """Prepares the pipeline's step with both losses and both heads."""
     backbone: Any = timm.create_model(cell.backbone.name, num_classes=0)
     scale = (MEAN, STD)
-    model = ContrastiveClassifier(backbone, backbone.num_features, CLASSES, cell.weight, cell.recipe, 0, scale)
+    model = ContrastiveClassifier(
+        backbone, backbone.num_features, CLASSES, cell.contrastive_weight, cell.recipe, 0, scale
+    )
     model.to(memory_format=torch.channels_last).train()
-    stepper = Stepper(model, FusedLoss(create_loss("clce"), cell.weight), cell, Runtime(), CLASSES)
+    stepper = Stepper(model, FusedLoss(create_loss("clce"), cell.contrastive_weight), cell, Runtime(), CLASSES)
     return lambda: stepper.step(0, images, labels, labels)
 
 
@@ -63,7 +65,7 @@ def bare_step(cell: Cell, images: Tensor, labels: Tensor) -> Callable[[], object
 
     def step() -> None:
         optimizer.zero_grad()
-        inputs = normalise(images, MEAN, STD).contiguous(memory_format=torch.channels_last)
+        inputs = standardise(images, MEAN, STD).contiguous(memory_format=torch.channels_last)
         loss = nn.functional.cross_entropy(model(inputs), labels)
         loss.backward()
         optimizer.step()

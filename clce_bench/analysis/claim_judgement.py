@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from clce_bench.analysis.comparisons import DATA, hazards_in, setting_label, settings_of
+from clce_bench.analysis.comparisons import DATA, distinct_label, hazards_in, settings_of
 from clce_bench.analysis.gradient_theorems import CHECKS, DRAWS
 from clce_bench.analysis.paired_outcomes import RUN, Contrast, contrast
 from clce_bench.analysis.statistics import holm
@@ -67,7 +67,7 @@ def _differences(claim: Claim, first: pd.DataFrame, second: pd.DataFrame) -> Ite
     for setting, one in settings_of(first):
         for rival, other in settings_of(_same(second, shared, setting)):
             for metric in _metrics(claim, one, other):
-                sides = f"{setting_label(setting, first)} − {setting_label(rival, second)}"
+                sides = f"{distinct_label(setting, first)} − {distinct_label(rival, second)}"
                 yield f"{_where(setting)}: {sides}, {metric_label(metric)}", contrast([(1, one), (-1, other)], metric)
 
 

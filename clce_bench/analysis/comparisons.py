@@ -117,7 +117,7 @@ def compare_pairs(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     shared = [*DATA, "backbone", "batch_size"]
     table = []
     for place, members in rows.groupby(shared, dropna=False):
-        settings = {setting_label(setting, rows): (setting, own) for setting, own in settings_of(members)}
+        settings = {distinct_label(setting, rows): (setting, own) for setting, own in settings_of(members)}
         for (first, (one, its)), (second, (other, others)) in combinations(settings.items(), 2):
             difference = contrast([(1.0, its), (-1.0, others)], metric)
             entry = {**dict(zip(shared, place, strict=True)), "first": first, "second": second}
@@ -150,7 +150,7 @@ def variance_of_differences(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
         place = {name: setting[name] for name in [*DATA, "backbone", "batch_size"]}
         total = sum(parts.values())
         for component, variance in parts.items():
-            entry = {**place, "setting": setting_label(setting, rows), "component": component, "variance": variance}
+            entry = {**place, "setting": distinct_label(setting, rows), "component": component, "variance": variance}
             table.append({**entry, "share": variance / total if total > 0 else np.nan})
     columns = [*DATA, "backbone", "batch_size", "setting", "component", "variance", "share"]
     return pd.DataFrame(table, columns=columns)
@@ -170,7 +170,7 @@ def varying_columns(rows: pd.DataFrame) -> list[str]:
     return [name for name in columns if (groups[name].nunique(dropna=False) > 1).any()]
 
 
-def setting_label(setting: dict[str, Any], rows: pd.DataFrame) -> str:
+def distinct_label(setting: dict[str, Any], rows: pd.DataFrame) -> str:
     """Names a setting among others: the loss, λ where it varies, and hyper-parameters that vary."""
     label = loss_label(setting["loss"])
     if setting["loss"] != "ce" and rows.loc[rows["loss"] != "ce", "lambda"].nunique() > 1:

@@ -10,12 +10,12 @@ from pydantic import ValidationError
 
 from clce_bench.components.registry import DATASETS, LOSSES
 from clce_bench.errors import UserError
-from clce_bench.experiment.strict_model import Section
+from clce_bench.experiment.strict_model import StrictModel
 
 FILE = files("clce_bench") / "data_files" / "published.yaml"
 
 
-class Published(Section):
+class Published(StrictModel):
     """A number as it was seen."""
 
     value: float

@@ -12,10 +12,10 @@ from rich.table import Table
 from clce_bench.costs.cell_cost import costs_of, features_costs
 from clce_bench.costs.throughput import hours
 from clce_bench.data.fetch import readable
-from clce_bench.data.requirements import needs_of, unprepared
+from clce_bench.data.requirements import requirements_of, unprepared
 from clce_bench.planning.cell_status import State, states_of
 from clce_bench.planning.plan import RESULTS, Plan, cell_key
-from clce_bench.planning.reruns import ORDER, Node, Reruns
+from clce_bench.planning.reruns import STAGE_ORDER, Node, Reruns
 
 
 def print_json(reruns: Reruns, cost: bool) -> None:
@@ -55,7 +55,7 @@ def counts_of(states: dict[str, State]) -> str:
 def print_runs(reruns: Reruns) -> None:
     """Prints how many jobs of which stage the next ``snakemake`` runs."""
     counts = Counter(node.verb for node in reruns.runs)
-    listing = ", ".join(f"{counts[verb]} {verb}" for verb in ORDER if counts[verb])
+    listing = ", ".join(f"{counts[verb]} {verb}" for verb in STAGE_ORDER if counts[verb])
     wide_console().print(f"The next run: {listing}" if listing else "The next run has nothing to do.")
 
 
@@ -98,7 +98,7 @@ def print_costs(reruns: Reruns) -> None:
 def print_needs(plan: Plan) -> None:
     """Prints what is to be downloaded or got by hand, and the disk that data sets take."""
     wanted = ((cell.dataset, cell.size) for cell in plan.cells)
-    if needs := str(needs_of(unprepared(wanted, RESULTS))):
+    if needs := str(requirements_of(unprepared(wanted, RESULTS))):
         wide_console().print(needs)
 
 

@@ -9,8 +9,7 @@ from typing import Any
 import click
 
 from clce_bench.cli.experiment_commands import experiment_option
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+from clce_bench.cli.options import json_option
 
 
 @click.command()

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clce_bench.cli.experiment_commands import experiment_option
+from clce_bench.cli.options import json_option
 from clce_bench.errors import UserError, unknown
 
 if TYPE_CHECKING:
     from clce_bench.experiment.cells import Cell
     from clce_bench.planning.reruns import Reruns
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.command()

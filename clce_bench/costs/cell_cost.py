@@ -92,8 +92,8 @@ def cell_cost(cell: Cell, source: Dataset, profile: Profile, micro_batch: int | 
     at_once = min(rows, micro_batch) if isinstance(micro_batch, int) else rows
     twice = at_once < rows or micro_batch == "auto"
     wide, classes = profile.features, source.class_count
-    classifier = wide * classes if cell.weight < 1 else 0
-    projection = wide * (wide + recipe.projection_size) if cell.weight > 0 else 0
+    classifier = wide * classes if cell.contrastive_weight < 1 else 0
+    projection = wide * (wide + recipe.projection_size) if cell.contrastive_weight > 0 else 0
     forward = profile.forward + 2 * (classifier + projection)
     # Micro-batches embed every row twice: once for the loss, once for the gradients.
     step = forward * (1 + twice) + profile.backward + 4 * (classifier + projection)
@@ -101,7 +101,7 @@ def cell_cost(cell: Cell, source: Dataset, profile: Profile, micro_batch: int | 
     validation, images = train // (split.folds - 1), source.image_count or train
     trained = profile.trained + classifier + projection
     copies = 2 + _STATE[recipe.optimizer] + bool(recipe.ema)
-    features, logits = 2 * images * wide, 4 * images * classes * (cell.weight < 1)
+    features, logits = 2 * images * wide, 4 * images * classes * (cell.contrastive_weight < 1)
     return CellCost(
         flops=steps * rows * step + (recipe.epochs * validation + images) * forward,
         weights=4 * trained * copies,

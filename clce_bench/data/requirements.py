@@ -11,7 +11,7 @@ from clce_bench.experiment.cells import dataset_directory
 
 
 @dataclass(frozen=True)
-class Needs:
+class DataRequirements:
     """What some data sets still need; sizes in bytes, about.
 
     Attributes:
@@ -38,7 +38,7 @@ class Needs:
         return "To prepare " + ", ".join(part for part in parts if part) + "."
 
 
-def needs_of(wanted: Iterable[tuple[Dataset, int]]) -> Needs:
+def requirements_of(wanted: Iterable[tuple[Dataset, int]]) -> DataRequirements:
     """Adds up what data sets need, files that several of them use counting once.
 
     Args:
@@ -49,7 +49,7 @@ def needs_of(wanted: Iterable[tuple[Dataset, int]]) -> Needs:
     files = [file for _, file in sorted(missing, key=lambda pair: (pair[0], pair[1].name))]
     prepared = sum(dataset.image_count * size * size * 3 for dataset, size in pairs if not dataset.large)
     unpacked = sum(file.size for file in files if file.unpacked)  # Photographs hardly shrink in an archive.
-    return Needs(
+    return DataRequirements(
         datasets=tuple(sorted({dataset.name for dataset, _ in pairs})),
         download=sum(file.size for file in files if file.urls),
         by_hand=sum(file.size for file in files if not file.urls),

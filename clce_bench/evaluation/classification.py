@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from clce_bench.evaluation.fewshot import normalise
+from clce_bench.evaluation.fewshot import unit_length
 
 
 def in_top(scores: NDArray[np.float32], truth: NDArray[np.int64], k: int) -> NDArray[np.bool_]:
@@ -53,9 +53,9 @@ def nearest_class_mean(
     """
     classes, members = np.unique(labels, return_inverse=True)
     means = np.zeros((len(classes), train.shape[1]), dtype=np.float32)
-    np.add.at(means, members, normalise(train))
+    np.add.at(means, members, unit_length(train))
     means /= np.bincount(members)[:, None]
-    scores = 2 * normalise(test) @ means.T - (means**2).sum(axis=1)
+    scores = 2 * unit_length(test) @ means.T - (means**2).sum(axis=1)
     predicted: NDArray[np.int64] = classes[scores.argmax(axis=1)]
     return predicted
 

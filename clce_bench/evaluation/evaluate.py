@@ -14,7 +14,7 @@ from clce_bench.data.prepared import rows_by_part
 from clce_bench.data.pretraining_overlap import overlap_of
 from clce_bench.errors import UserError
 from clce_bench.evaluation import classification, geometry
-from clce_bench.evaluation.fewshot import logistic_regression, nearest_centroid, normalise
+from clce_bench.evaluation.fewshot import logistic_regression, nearest_centroid, unit_length
 from clce_bench.evaluation.probe import linear_probe
 from clce_bench.files import read_json, sha256_of, staged, write_json
 from clce_bench.records.environment import now
@@ -170,7 +170,7 @@ def embedding_geometry(features: NDArray[np.float32], labels: NDArray[np.int64])
     classes = int(labels.max()) + 1
     chosen = _at_most(GEOMETRY_IMAGES, len(features), "geometry")
     features, labels = features[chosen], labels[chosen]
-    unit = normalise(features)
+    unit = unit_length(features)
     pairs = geometry.pairs(unit, labels, classes)
     variances = geometry.principal_variances(features)
     metrics = {

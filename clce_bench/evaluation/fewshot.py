@@ -14,7 +14,7 @@ TOLERANCE, STEPS = 1e-5, 500
 """Logistic regression stops when no logit of the support moves by more than this, or after so many steps."""
 
 
-def normalise(features: NDArray[np.float32]) -> NDArray[np.float32]:
+def unit_length(features: NDArray[np.float32]) -> NDArray[np.float32]:
     """Scales the last axis to unit length; zeros stay zeros."""
     unit: NDArray[np.float32] = features / np.linalg.norm(features, axis=-1, keepdims=True).clip(1e-12)
     return unit
@@ -36,8 +36,8 @@ def nearest_centroid(
     Returns:
         The accuracy of each episode, (episodes,), in [0, 1].
     """
-    unit = normalise(features)
-    means = unit if support is None else normalise(support).mean(axis=0)
+    unit = unit_length(features)
+    means = unit if support is None else unit_length(support).mean(axis=0)
     accuracies = np.empty(len(episodes.support))
     for chunk in _chunks(len(accuracies)):
         centroids = means[episodes.support[chunk]].mean(axis=2)
@@ -72,8 +72,8 @@ def logistic_regression(
     Returns:
         The accuracy of each episode, (episodes,), in [0, 1].
     """
-    unit = normalise(features)
-    views = unit[None] if support is None else normalise(support)
+    unit = unit_length(features)
+    views = unit[None] if support is None else unit_length(support)
     pool = views.reshape(-1, unit.shape[1])
     count, way, _ = episodes.support.shape
     shifts = np.arange(len(views)) * len(unit)

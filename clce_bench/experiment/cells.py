@@ -15,14 +15,14 @@ from clce_bench.errors import UserError
 from clce_bench.experiment.grid_checks import check_grids
 from clce_bench.experiment.hazards import apply_hazards
 from clce_bench.experiment.recipes import Augmentation, Recipe
-from clce_bench.experiment.schema import Backbone, Dataset, Experiment, Grid, Loss, Split
+from clce_bench.experiment.schema import Backbone, DatasetOptions, Experiment, Grid, Loss, Split
 from clce_bench.experiment.search_trials import Choices, parts_of
-from clce_bench.experiment.strict_model import Section
+from clce_bench.experiment.strict_model import StrictModel
 from clce_bench.files import canonical_json, digest
 from clce_bench.labels import SELF_SUPERVISED
 
 
-class Cell(Section):
+class Cell(StrictModel):
     """One training run. Two cells with the same meaning are equal, whatever the file looked like."""
 
     dataset: str
@@ -35,7 +35,7 @@ class Cell(Section):
     loss: dict[str, Any]
     """Name and hyper-parameters; only ``name`` for ``ce``. ``labels`` is there where positives share an image though
     the loss could take classes."""
-    weight: Annotated[float, Field(alias="lambda")]
+    contrastive_weight: Annotated[float, Field(alias="lambda")]
     batch_size: int
     seed: int
     recipe: Recipe
@@ -50,7 +50,7 @@ class Cell(Section):
             del spec["backbone"]["cached_views"]
         if not self.backbone.small_stem:
             del spec["backbone"]["small_stem"]
-        if self.weight == 0:
+        if self.contrastive_weight == 0:
             del spec["recipe"]["projection_size"]
         if self.recipe.optimizer == "adamw":
             del spec["recipe"]["momentum"]
@@ -72,7 +72,9 @@ class Cell(Section):
     @property
     def self_supervised(self) -> bool:
         """Whether its loss tells positives by their image."""
-        return self.weight > 0 and ("labels" in self.loss or is_self_supervised(loss_path(self.loss["name"])))
+        return self.contrastive_weight > 0 and (
+            "labels" in self.loss or is_self_supervised(loss_path(self.loss["name"]))
+        )
 
     @cached_property
     def name(self) -> str:
@@ -80,7 +82,9 @@ class Cell(Section):
         loss = re.sub(r"[^A-Za-z0-9.]+", ".", self.loss_name)
         few = f"_n{self.split.images_per_class}" if self.split.images_per_class else ""
         broken = f"_hazards-{'+'.join(self.hazards)}" if self.hazards else ""
-        return f"{loss}_bs{self.batch_size}_lam{self.weight:g}{few}{broken}_s{self.seed}-{digest(self.spec)}"
+        return (
+            f"{loss}_bs{self.batch_size}_lam{self.contrastive_weight:g}{few}{broken}_s{self.seed}-{digest(self.spec)}"
+        )
 
     @cached_property
     def directory(self) -> Path:
@@ -94,7 +98,7 @@ class Cell(Section):
             "dataset": self.dataset,
             "backbone": self.backbone.name,
             "loss": self.loss_name,
-            "lambda": self.weight,
+            "lambda": self.contrastive_weight,
             "batch_size": self.batch_size,
             "seed": self.seed,
             "fold": self.split.fold,
@@ -150,7 +154,7 @@ def expand(experiment: Experiment, grid: Grid) -> Iterator[Cell]:
     axes = {"fold": grid.fold, "seed": grid.split_seed, "images_per_class": grid.images_per_class}
     splits = list(_alternatives({key: values for key, values in axes.items() if values}))
     backbones = list(_backbones(experiment, grid))
-    for dataset, loss, weight in product(grid.dataset, grid.loss, grid.weight):
+    for dataset, loss, weight in product(grid.dataset, grid.loss, grid.contrastive_weight):
         if weight == 0:
             loss = Loss(name="ce")
         for hyperparameters in _hyperparameters(experiment, loss):
@@ -188,7 +192,7 @@ def _hyperparameters(experiment: Experiment, loss: Loss) -> Iterator[dict[str, A
 
 def _recipes(experiment: Experiment, grid: Grid, dataset: str, loss: Loss) -> Iterator[Recipe]:
     overrides = (
-        experiment.datasets.get(dataset, Dataset()).recipe,
+        experiment.datasets.get(dataset, DatasetOptions()).recipe,
         experiment.losses.get(loss.name, Loss()).recipe,
         loss.recipe,
         grid.recipe,
@@ -216,7 +220,7 @@ def _cell(
     split: dict[str, int],
     recipe: Recipe,
 ) -> Cell:
-    prepared = experiment.datasets.get(dataset, Dataset())
+    prepared = experiment.datasets.get(dataset, DatasetOptions())
     try:
         own_split = Split(**{**prepared.split.model_dump(), **split})
     except ValidationError as error:
@@ -235,7 +239,7 @@ def _cell(
         support=prepared.augmentation if own_support else None,
         backbone=backbone,
         loss=loss,
-        weight=weight,
+        contrastive_weight=weight,
         batch_size=batch_size,
         seed=seed,
         recipe=applied.recipe,

@@ -8,14 +8,14 @@ import yaml
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from clce_bench.errors import unknown
-from clce_bench.experiment.strict_model import Name, Section, listed
+from clce_bench.experiment.strict_model import Name, StrictModel, as_list
 
-AXES = ("dataset", "images_per_class", "backbone", "batch_size", "loss", "lambda")
-Selector = dict[str, Annotated[list[Any], BeforeValidator(listed)]]
+CLAIM_AXES = ("dataset", "images_per_class", "backbone", "batch_size", "loss", "lambda")
+Selector = dict[str, Annotated[list[Any], BeforeValidator(as_list)]]
 """Cells by axis: each of the values given."""
 
 
-class Claim(Section):
+class Claim(StrictModel):
     """A statement of a paper that cells can speak to."""
 
     id: Name
@@ -32,9 +32,9 @@ class Claim(Section):
     second: Selector = {}
     where: Selector = {}
     """Holds for both sides."""
-    grids: Annotated[list[str], BeforeValidator(listed)] = []
+    grids: Annotated[list[str], BeforeValidator(as_list)] = []
     """Grids whose cells speak to it; all without hazards when not given."""
-    metric: Annotated[list[str], BeforeValidator(listed)] = []
+    metric: Annotated[list[str], BeforeValidator(as_list)] = []
     """Names in ``metrics.json``; each that both sides have is a comparison of its own."""
     over: str = ""
     value: float | None = None
@@ -68,9 +68,9 @@ class Claim(Section):
 
 
 def _check_axis(axis: str) -> None:
-    if axis not in AXES and not axis.startswith(("loss.", "recipe.")):
-        listing = f"Allowed: {', '.join(AXES)}, loss.NAME, recipe.NAME"
-        raise ValueError(unknown("an axis", axis, AXES, listing))
+    if axis not in CLAIM_AXES and not axis.startswith(("loss.", "recipe.")):
+        listing = f"Allowed: {', '.join(CLAIM_AXES)}, loss.NAME, recipe.NAME"
+        raise ValueError(unknown("an axis", axis, CLAIM_AXES, listing))
 
 
 @cache
@@ -87,7 +87,7 @@ def expand_claims(claims: Any) -> Any:
         ValueError: there is no such claim.
     """
     found: list[Any] = []
-    for claim in listed(claims):
+    for claim in as_list(claims):
         given = {"id": claim} if isinstance(claim, str) else claim
         if not isinstance(given, dict) or "statement" in given:
             found.append(given)

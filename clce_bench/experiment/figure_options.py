@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from clce_bench.experiment.strict_model import Name, Section, listed
+from clce_bench.experiment.strict_model import Name, StrictModel, as_list
 
 Kind = Literal[
     "accuracy_cost",
@@ -40,15 +40,15 @@ _KINDS_WITH = {
 }
 
 
-class Figure(Section):
+class Figure(StrictModel):
     """A figure and the cells that it shows."""
 
     kind: Kind
-    grid: Annotated[list[str], BeforeValidator(listed), Field(min_length=1)]
+    grid: Annotated[list[str], BeforeValidator(as_list), Field(min_length=1)]
     """The grid whose cells it shows; or several, for their union."""
     name: Name
     """Name of its files: kind and grid when not given."""
-    where: dict[str, Annotated[list[Any], BeforeValidator(listed)]] = {}
+    where: dict[str, Annotated[list[Any], BeforeValidator(as_list)]] = {}
     """Shows only cells with these values: ``{dataset: digits, lambda: [0.5, 0.9]}``. Cells that do not have an axis
     stay, so cross-entropy stays whatever is said of λ."""
     metrics: list[Name] = []
@@ -75,7 +75,7 @@ class Figure(Section):
     def _named(cls, values: Any) -> Any:
         if not isinstance(values, dict) or "name" in values:
             return values
-        parts = [str(part) for key in ("kind", "grid") for part in listed(values.get(key, "none"))]
+        parts = [str(part) for key in ("kind", "grid") for part in as_list(values.get(key, "none"))]
         return {**values, "name": "-".join(parts)}
 
     @model_validator(mode="after")

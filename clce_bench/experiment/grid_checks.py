@@ -33,9 +33,9 @@ def _check_search(grid: Grid) -> None:
         raise UserError(f"{key}: {other}: a grid that searches has none.")
     if len(set(losses)) < len(losses):
         raise UserError(f"{key}: loss: a grid that searches has each loss once.")
-    for axis in ("dataset", "weight", "batch_size", "backbone", "split_seed", "images_per_class"):
+    for axis in ("dataset", "contrastive_weight", "batch_size", "backbone", "split_seed", "images_per_class"):
         if len(getattr(grid, axis)) > 1:
-            name = "lambda" if axis == "weight" else axis
+            name = "lambda" if axis == "contrastive_weight" else axis
             raise UserError(f"{key}: {name}: a grid that searches has one; settings are chosen for it.")
     lists = [name for name, value in grid.recipe.items() if isinstance(value, list)]
     if lists:

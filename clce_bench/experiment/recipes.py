@@ -8,14 +8,14 @@ import yaml
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from clce_bench.errors import unknown
-from clce_bench.experiment.strict_model import Probability, Section, listed
+from clce_bench.experiment.strict_model import Probability, StrictModel, as_list
 
 _RAND = r"rand(-(m|n|mmax|inc)[0-9]+|-(p|mstd)[0-9]+([.][0-9]+)?|-tweights)*"
 POLICY = rf"^({_RAND}|(original|originalr|v0|v0r|3a)(-mstd[0-9]+([.][0-9]+)?)?|cifar10)?$"
 """What ``auto_augment`` may say."""
 
 
-class Augmentation(Section):
+class Augmentation(StrictModel):
     """Random changes to an image, in this order; the defaults change nothing."""
 
     crop_scale: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -66,7 +66,7 @@ NamedAugmentation = Annotated[Augmentation, BeforeValidator(expand_augmentation)
 """What may change, or the name of an entry of ``data_files/augmentations.yaml``."""
 
 
-class Recipe(Section):
+class Recipe(StrictModel):
     """How a cell is trained."""
 
     epochs: Annotated[int, Field(ge=1)] = 12
@@ -112,7 +112,7 @@ class Recipe(Section):
     """Whether batch normalisation keeps the pre-trained statistics or uses those of the batch."""
 
 
-class Runtime(Section):
+class Runtime(StrictModel):
     """How jobs run. Nothing here is part of a cell."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -160,7 +160,7 @@ def check_recipe(recipe: dict[str, Any]) -> dict[str, Any]:
         ValueError: an unknown key or a value outside its range.
     """
     for key, value in recipe.items():
-        for single in listed(value):
+        for single in as_list(value):
             Recipe.model_validate({key: single})
     return recipe
 

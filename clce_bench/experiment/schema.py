@@ -12,10 +12,10 @@ from clce_bench.experiment.figure_options import Figure
 from clce_bench.experiment.hazards import known_hazards
 from clce_bench.experiment.recipes import Augmentation, NamedAugmentation, Recipe, RecipeValues, Runtime, expand_preset
 from clce_bench.experiment.search_space import Tuning
-from clce_bench.experiment.strict_model import Name, Probability, Section, listed
+from clce_bench.experiment.strict_model import Name, Probability, StrictModel, as_list
 
 
-class Split(Section):
+class Split(StrictModel):
     """How a data set is divided where it has no official parts; shares of images, or of classes for few-shot sets."""
 
     seed: Annotated[int, Field(ge=0)] = 0
@@ -41,7 +41,7 @@ class Split(Section):
         return self.test / ((1 - self.test) * (1 - 1 / self.folds))
 
 
-class Episodes(Section):
+class Episodes(StrictModel):
     """Few-shot tasks, drawn once and shared by all losses."""
 
     count: Annotated[int, Field(ge=2)] = 1000
@@ -52,7 +52,7 @@ class Episodes(Section):
     seed: Annotated[int, Field(ge=0)] = 0
 
 
-class Dataset(Section):
+class DatasetOptions(StrictModel):
     """How one data set is prepared for this experiment."""
 
     size: Annotated[int, Field(ge=8, le=1024)] = 64
@@ -66,7 +66,7 @@ class Dataset(Section):
     """Recipe values that hold on this data set."""
 
 
-class Backbone(Section):
+class Backbone(StrictModel):
     """The pre-trained network that is fine-tuned."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] = "tf_efficientnet_lite0"
@@ -99,13 +99,13 @@ def check_backbone(values: Any) -> Any:
     return values
 
 
-class Loss(Section):
+class Loss(StrictModel):
     """A loss with its hyper-parameters (any further keys; a list means one cell per value)."""
 
     model_config = ConfigDict(extra="allow")
 
     name: str = ""
-    labels: Annotated[list[Literal["classes", "images"]], BeforeValidator(listed)] = []
+    labels: Annotated[list[Literal["classes", "images"]], BeforeValidator(as_list)] = []
     """What positives share: ``classes``, or with ``images`` the image that they are views of, so that the loss learns
     without classes. By class when not given, but for losses that are made for images."""
     recipe: RecipeValues = {}
@@ -129,27 +129,29 @@ def known_dataset(name: str) -> str:
     return canonical_dataset(name)
 
 
-class Grid(Section):
+class Grid(StrictModel):
     """The product of its axes; every axis takes one value or a list."""
 
     name: Name
-    dataset: Annotated[list[str], BeforeValidator(listed), Field(min_length=1)]
+    dataset: Annotated[list[str], BeforeValidator(as_list), Field(min_length=1)]
     loss: Annotated[list[Loss], Field(min_length=1)]
-    weight: Annotated[list[Probability], BeforeValidator(listed), Field(alias="lambda", min_length=1)] = [0.9]
+    contrastive_weight: Annotated[list[Probability], BeforeValidator(as_list), Field(alias="lambda", min_length=1)] = [
+        0.9
+    ]
     """λ: the loss is (1 − λ)·cross-entropy + λ·contrastive."""
-    batch_size: Annotated[list[Annotated[int, Field(ge=2)]], BeforeValidator(listed), Field(min_length=1)] = [64]
+    batch_size: Annotated[list[Annotated[int, Field(ge=2)]], BeforeValidator(as_list), Field(min_length=1)] = [64]
     """Images per step; the contrastive loss sees ``recipe.views`` times as many rows."""
-    seed: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(listed), Field(min_length=1)] = [0]
-    backbone: Annotated[list[Annotated[dict[str, Any], BeforeValidator(check_backbone)]], BeforeValidator(listed)] = []
+    seed: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(as_list), Field(min_length=1)] = [0]
+    backbone: Annotated[list[Annotated[dict[str, Any], BeforeValidator(check_backbone)]], BeforeValidator(as_list)] = []
     """Backbones, each a timm name or values to lay over the experiment's own; that one when not given."""
-    fold: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(listed)] = []
+    fold: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(as_list)] = []
     """Folds of the split, to choose settings by cross-validation; the data set's own ``split.fold`` when not given."""
-    split_seed: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(listed)] = []
+    split_seed: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(as_list)] = []
     """Repeated random splits, each with a test part of its own; the data set's own ``split.seed`` when not given."""
-    images_per_class: Annotated[list[Annotated[int, Field(ge=1)]], BeforeValidator(listed)] = []
+    images_per_class: Annotated[list[Annotated[int, Field(ge=1)]], BeforeValidator(as_list)] = []
     """Training images per class; the data set's own ``split.images_per_class`` when not given."""
     recipe: RecipeValues = {}
-    hazards: Annotated[list[str], BeforeValidator(listed), AfterValidator(known_hazards)] = []
+    hazards: Annotated[list[str], BeforeValidator(as_list), AfterValidator(known_hazards)] = []
     """Rules that its cells break on purpose, all at once, to measure what that does: docs/audit.md."""
     tuning: Tuning | None = None
     """Searches the settings of its losses: docs/tuning.md."""
@@ -164,7 +166,7 @@ class Grid(Section):
     @field_validator("loss", mode="before")
     @classmethod
     def _named(cls, losses: Any) -> list[Any]:
-        return [{"name": loss} if isinstance(loss, str) else loss for loss in listed(losses)]
+        return [{"name": loss} if isinstance(loss, str) else loss for loss in as_list(losses)]
 
     @field_validator("loss")
     @classmethod
@@ -174,19 +176,19 @@ class Grid(Section):
         return losses
 
 
-class Tracking(Section):
+class Tracking(StrictModel):
     """Where MLflow keeps the runs."""
 
     uri: str = "sqlite:///results/mlflow/mlflow.db"
 
 
-class Experiment(Section):
+class Experiment(StrictModel):
     """A whole experiment file."""
 
     name: Name
     description: str = ""
     backbone: Backbone = Backbone()
-    datasets: dict[str, Dataset] = {}
+    datasets: dict[str, DatasetOptions] = {}
     recipe: Annotated[Recipe, BeforeValidator(expand_preset)] = Recipe()
     runtime: Runtime = Runtime()
     """How jobs run; changes no result."""
@@ -202,7 +204,7 @@ class Experiment(Section):
 
     @field_validator("datasets")
     @classmethod
-    def _datasets_exist(cls, datasets: dict[str, Dataset]) -> dict[str, Dataset]:
+    def _datasets_exist(cls, datasets: dict[str, DatasetOptions]) -> dict[str, DatasetOptions]:
         return {known_dataset(name): dataset for name, dataset in datasets.items()}
 
     @field_validator("losses")

@@ -6,10 +6,10 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from clce_bench.components.hyperparameters import check_loss
 from clce_bench.experiment.recipes import check_recipe
-from clce_bench.experiment.strict_model import Section
+from clce_bench.experiment.strict_model import StrictModel
 
 
-class Range(Section):
+class Range(StrictModel):
     """The values that one setting may take: between ``low`` and ``high``, or one of ``choices``."""
 
     low: float | None = None
@@ -44,7 +44,7 @@ def _ranges(space: Any) -> Any:
 Space = Annotated[dict[str, Range], BeforeValidator(_ranges), Field(min_length=1)]
 
 
-class Tuning(Section):
+class Tuning(StrictModel):
     """A search for the settings of each loss: as many trials for one as for any other, each judged by validation."""
 
     trials: Annotated[int, Field(ge=2)]

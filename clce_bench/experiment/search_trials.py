@@ -86,8 +86,8 @@ def with_settings(grid: Grid, loss: Loss, settings: Settings) -> Grid:
     recipe = {name.removeprefix("recipe."): value for name, value in settings.items() if name.startswith("recipe.")}
     own = {name: value for name, value in settings.items() if name != "lambda" and not name.startswith("recipe.")}
     changed = Loss(name=loss.name, recipe={**loss.recipe, **recipe}, **{**loss.hyperparameters, **own})
-    weight = [settings["lambda"]] if "lambda" in settings else grid.weight
-    return grid.model_copy(update={"loss": [changed], "weight": weight, "tuning": None, "tuned_by": ""})
+    weight = [settings["lambda"]] if "lambda" in settings else grid.contrastive_weight
+    return grid.model_copy(update={"loss": [changed], "contrastive_weight": weight, "tuning": None, "tuned_by": ""})
 
 
 def searched(experiment: Experiment) -> list[Grid]:

@@ -11,12 +11,12 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
-def listed(value: Any) -> list[Any]:
+def as_list(value: Any) -> list[Any]:
     """Makes a list of a single value."""
     return value if isinstance(value, list) else [value]
 
 
-class Section(BaseModel):
+class StrictModel(BaseModel):
     """A mapping whose unknown keys are refused with the nearest known one."""
 
     model_config = ConfigDict(frozen=True, populate_by_name=True, allow_inf_nan=False)

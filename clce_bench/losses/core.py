@@ -70,7 +70,7 @@ class ContrastiveLoss(nn.Module, ABC):
         _check(embeddings, labels)
         labels = labels.long()
         with torch.autocast(embeddings.device.type, enabled=False):
-            batch = Gathered(normalise(embeddings), labels, self.gather)
+            batch = Gathered(normalise_rows(embeddings), labels, self.gather)
             order = batch.labels.argsort(stable=True)
             own = None if batch.own is None else batch.own[order].nonzero().squeeze(1)
             pairs = TiledPairs(batch.rows[order], batch.labels[order], own)
@@ -96,7 +96,7 @@ class ContrastiveLoss(nn.Module, ABC):
             anchors without a positive. Takes memory for all pairs; of this process's rows only.
         """
         _check(embeddings, labels)
-        rows = normalise(embeddings)
+        rows = normalise_rows(embeddings)
         with torch.enable_grad(), torch.autocast(embeddings.device.type, enabled=False):
             similarity = (rows @ rows.T).detach().requires_grad_()
             pairs = DensePairs(similarity, labels)
@@ -104,7 +104,7 @@ class ContrastiveLoss(nn.Module, ABC):
             return torch.autograd.grad(values.sum(), similarity)[0]
 
 
-def normalise(embeddings: Tensor) -> Tensor:
+def normalise_rows(embeddings: Tensor) -> Tensor:
     """Scales rows to unit length, in float32 at least; rows without length become 0, with a zero gradient.
 
     Args:

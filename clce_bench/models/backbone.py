@@ -109,7 +109,7 @@ def _pruned(module: fx.GraphModule) -> nn.Module:
     return module
 
 
-def normalise(images: Tensor, mean: list[float], std: list[float]) -> Tensor:
+def standardise(images: Tensor, mean: list[float], std: list[float]) -> Tensor:
     """Turns uint8 images (images, 3, height, width) into what the backbone was trained on, float32."""
     shape = (1, 3, 1, 1)
     centre = torch.tensor(mean, device=images.device).view(shape)

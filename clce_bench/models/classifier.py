@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from clce_bench.experiment.recipes import Recipe
-from clce_bench.models.backbone import normalise
+from clce_bench.models.backbone import standardise
 from clce_bench.seeds import seed_for
 
 # timm's TensorFlow ports keep a momentum of 0.01, with which running statistics never catch up in a short fine-tuning.
@@ -25,7 +25,7 @@ class ContrastiveClassifier(nn.Module):
         tail: from the trunk's output to features (rows, d).
         features: d.
         classes: number of classes.
-        weight: λ; at 1 there is no classifier, at 0 no projection head.
+        contrastive_weight: λ; at 1 there is no classifier, at 0 no projection head.
         recipe: the cell's recipe.
         seed: the cell's seed.
         scale: mean and standard deviation per channel, when the tail is a whole backbone and takes images: uint8, or
@@ -37,7 +37,7 @@ class ContrastiveClassifier(nn.Module):
         tail: nn.Module,
         features: int,
         classes: int,
-        weight: float,
+        contrastive_weight: float,
         recipe: Recipe,
         seed: int,
         scale: tuple[list[float], list[float]] | None = None,
@@ -52,13 +52,13 @@ class ContrastiveClassifier(nn.Module):
             if isinstance(module, _BatchNorm):
                 module.momentum = BATCH_NORM_MOMENTUM
         with torch.random.fork_rng(devices=[]):
-            if weight < 1:
+            if contrastive_weight < 1:
                 torch.manual_seed(seed_for("classifier", seed=seed))
                 self.classifier = nn.Linear(features, classes)
                 with torch.no_grad():
                     self.classifier.weight.mul_(CLASSIFIER_SCALE)
                     self.classifier.bias.mul_(CLASSIFIER_SCALE)
-            if weight > 0:
+            if contrastive_weight > 0:
                 torch.manual_seed(seed_for("projection", seed=seed))
                 self.projection = nn.Sequential(
                     nn.Linear(features, features), nn.ReLU(), nn.Linear(features, recipe.projection_size)
@@ -77,7 +77,7 @@ class ContrastiveClassifier(nn.Module):
         """Returns features (rows, d), logits (rows, classes) and embeddings (rows, projection_size)."""
         if self.scale:
             # Here and not before: floats take four times the memory of a large batch's bytes.
-            inputs = normalise(inputs, *self.scale).contiguous(memory_format=torch.channels_last)
+            inputs = standardise(inputs, *self.scale).contiguous(memory_format=torch.channels_last)
         features: Tensor = self.tail(inputs)
         logits = self.classifier(features) if self.classifier else None
         embeddings = F.normalize(self.projection(features), dim=1) if self.projection else None

@@ -13,7 +13,7 @@ from clce_bench.data.augmentation import CLEAN, SUPPORT_VIEWS, Views
 from clce_bench.data.prepared import TRAINING, PreparedDataset
 from clce_bench.experiment.recipes import Augmentation
 from clce_bench.files import read_json, sha256_of, staged, write_json
-from clce_bench.models.backbone import load_backbone, normalise, split_backbone
+from clce_bench.models.backbone import load_backbone, split_backbone, standardise
 from clce_bench.models.device import acquired_device
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ def run_trunk(trunk: nn.Module, images: Tensor, description: dict[str, Any]) -> 
         images: on the trunk's device.
         description: the content of ``backbone.json``.
     """
-    inputs = normalise(images, description["mean"], description["std"])
+    inputs = standardise(images, description["mean"], description["std"])
     outputs: Tensor = trunk(inputs.contiguous(memory_format=torch.channels_last))
     return outputs.float()
 

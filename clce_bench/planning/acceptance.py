@@ -7,7 +7,7 @@ from typing import Any
 from clce_bench.errors import UserError
 from clce_bench.experiment.cells import Cell
 from clce_bench.files import write_json
-from clce_bench.planning.reruns import ORDER, Node, Reruns
+from clce_bench.planning.reruns import STAGE_ORDER, Node, Reruns
 from clce_bench.records.environment import now
 from clce_bench.records.job_records import record_path
 
@@ -66,7 +66,7 @@ def stages_of(reruns: Reruns, cell: Cell) -> list[Node]:
         node = waiting.pop()
         found[node] = None
         waiting += reruns.needs(node)
-    return sorted(found, key=lambda node: ORDER.index(node.verb))
+    return sorted(found, key=lambda node: STAGE_ORDER.index(node.verb))
 
 
 def _user() -> str:

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from clce_bench.components.registry import check_packaged
-from clce_bench.data.dataset import Dataset as DatasetSource
+from clce_bench.data.dataset import Dataset
 from clce_bench.errors import UserError
 from clce_bench.experiment.cells import Cell
 from clce_bench.experiment.hazards import PROCESSES
-from clce_bench.experiment.schema import Dataset
+from clce_bench.experiment.schema import DatasetOptions
 
 
 def weights_file(weights: str) -> Path | None:
@@ -15,13 +15,13 @@ def weights_file(weights: str) -> Path | None:
     return None if weights in ("timm", "random") or weights.startswith("package:") else Path(weights)
 
 
-def check_cell(cell: Cell, source: DatasetSource) -> None:
+def check_cell(cell: Cell, source: Dataset) -> None:
     """Checks that a cell can be trained, as far as that can be known before anything runs.
 
     Raises:
         UserError: two settings do not go together, or something is not there; the message names the key.
     """
-    if cell.batch_size > source.train_images and cell.split == Dataset().split:
+    if cell.batch_size > source.train_images and cell.split == DatasetOptions().split:
         allowed = f"Allowed: at most {source.train_images}, the training images of {cell.dataset}"
         raise UserError(f"grids: batch_size: {cell.batch_size} is not allowed. {allowed}.")
     check_packaged(cell.backbone.name, cell.backbone.weights)
@@ -34,10 +34,10 @@ def check_cell(cell: Cell, source: DatasetSource) -> None:
             reason = f"the backbone is frozen up to {cell.backbone.freeze!r}"
             raise UserError(f"recipe.{key}: {value:g} is not allowed: {reason}. Allowed: {unused:g}.")
     for key in ("mixup", "cutmix"):
-        if (value := getattr(cell.recipe, key)) and (cell.weight > 0 or cell.backbone.freeze != "none"):
+        if (value := getattr(cell.recipe, key)) and (cell.contrastive_weight > 0 or cell.backbone.freeze != "none"):
             reason = "mixed images have no one class, and stored features cannot be mixed"
             raise UserError(
-                f"recipe.{key}: {value:g} is not allowed at λ = {cell.weight:g} with backbone.freeze:"
+                f"recipe.{key}: {value:g} is not allowed at λ = {cell.contrastive_weight:g} with backbone.freeze:"
                 f" {cell.backbone.freeze}: {reason}. Allowed: λ = 0 with freeze: none."
             )
     if cell.recipe.views < 2 and cell.self_supervised:

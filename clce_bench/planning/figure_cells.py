@@ -92,19 +92,19 @@ def embedded_cells(cells: list[Cell]) -> list[Cell]:
     best = max(len(_settings(group)) for group in groups.values())
     key = min(key for key, group in groups.items() if len(_settings(group)) == best)
     chosen = _settings(sorted(groups[key], key=_changed)).values()
-    return sorted(chosen, key=lambda cell: (cell.weight > 0, cell.loss_name, cell.weight))
+    return sorted(chosen, key=lambda cell: (cell.contrastive_weight > 0, cell.loss_name, cell.contrastive_weight))
 
 
 def _settings(cells: Iterable[Cell]) -> dict[tuple[str, float], Cell]:
     settings: dict[tuple[str, float], Cell] = {}
     for cell in cells:
-        settings.setdefault((cell.loss_name, cell.weight), cell)
+        settings.setdefault((cell.loss_name, cell.contrastive_weight), cell)
     return settings
 
 
 def _changed(cell: Cell) -> int:
     """Counts the hyper-parameters that are not at the loss's defaults."""
-    if cell.weight == 0:
+    if cell.contrastive_weight == 0:
         return 0
     return sum(cell.loss[key] != value for key, value in hyperparameters_of(loss_path(cell.loss["name"])).items())
 
@@ -112,7 +112,7 @@ def _changed(cell: Cell) -> int:
 def _lacking(figure: Figure, cells: list[Cell]) -> str:
     """Says what the cells lack for this kind; an empty string if nothing."""
     losses = {cell.loss_name for cell in cells}
-    weights, sizes = {cell.weight for cell in cells}, {cell.batch_size for cell in cells}
+    weights, sizes = {cell.contrastive_weight for cell in cells}, {cell.batch_size for cell in cells}
     varying = varying_axes(cells)
     panels = embedded_cells(cells)
     match figure.kind:

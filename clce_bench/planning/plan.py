@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from clce_bench.components.registry import dataset_path, load_dataset, loss_path
-from clce_bench.data.dataset import Dataset as DatasetSource
+from clce_bench.data.dataset import Dataset
 from clce_bench.experiment.cells import Cell, cells_of, dataset_directory, union
 from clce_bench.experiment.figure_options import EMBEDDINGS
-from clce_bench.experiment.schema import Dataset, Experiment
+from clce_bench.experiment.schema import DatasetOptions, Experiment
 from clce_bench.experiment.search_trials import Choices, searched
 from clce_bench.files import canonical_json, digest, read_json, unordered, write_if_changed, write_json
 from clce_bench.planning.cell_checks import check_cell, weights_file
@@ -90,7 +90,7 @@ def plan_of(experiment: Experiment) -> Plan:
 
 
 def _check_cells(cells: list[Cell]) -> None:
-    sources: dict[str, DatasetSource] = {name: load_dataset(name) for name in {cell.dataset for cell in cells}}
+    sources: dict[str, Dataset] = {name: load_dataset(name) for name in {cell.dataset for cell in cells}}
     for cell in cells:
         check_cell(cell, sources[cell.dataset])
 
@@ -154,15 +154,15 @@ def _embeddings(jobs: dict[str, dict[str, Job]], cells: list[Cell]) -> dict[str,
     return rows | {f"embeddings_{n}": str(cell.directory / "embeddings.npz") for n, cell in enumerate(cells)}
 
 
-def _add_cells(jobs: dict[str, dict[str, Job]], experiment: Experiment, cells: list[Cell]) -> dict[str, DatasetSource]:
+def _add_cells(jobs: dict[str, dict[str, Job]], experiment: Experiment, cells: list[Cell]) -> dict[str, Dataset]:
     """Adds the jobs of cells; returns their data sets."""
-    sources: dict[str, DatasetSource] = {name: load_dataset(name) for name in {cell.dataset for cell in cells}}
+    sources: dict[str, Dataset] = {name: load_dataset(name) for name in {cell.dataset for cell in cells}}
     for cell in cells:
-        _add_cell(jobs, cell, sources[cell.dataset], experiment.datasets.get(cell.dataset, Dataset()))
+        _add_cell(jobs, cell, sources[cell.dataset], experiment.datasets.get(cell.dataset, DatasetOptions()))
     return sources
 
 
-def _add_cell(jobs: dict[str, dict[str, Job]], cell: Cell, source: DatasetSource, prepared: Dataset) -> None:
+def _add_cell(jobs: dict[str, dict[str, Job]], cell: Cell, source: Dataset, prepared: DatasetOptions) -> None:
     made: dict[str, str] = {}
     codes: dict[str, str] = {}
 
@@ -209,7 +209,7 @@ def _add_cell(jobs: dict[str, dict[str, Job]], cell: Cell, source: DatasetSource
         add("features", features, features_spec, inputs("dataset", "splits", "backbone"))
 
     key = cell_key(cell)
-    loss = () if cell.weight == 0 else (loss_path(cell.loss["name"]),)
+    loss = () if cell.contrastive_weight == 0 else (loss_path(cell.loss["name"]),)
     add("train", key, spec, inputs("dataset", "splits", "backbone", "features"), loss)
 
     if source.task == "few-shot":

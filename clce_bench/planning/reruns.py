@@ -17,9 +17,9 @@ from clce_bench.planning.changes import Change, code_changes, spec_changes
 from clce_bench.planning.plan import RESULTS, Job, Plan, cell_key
 from clce_bench.records.job_records import changed_files, damaged, read_record, record_path
 
-SUPPORT = ("dataset", "backbone", "splits", "episodes", "features")
+UPSTREAM_STAGES = ("dataset", "backbone", "splits", "episodes", "features")
 """Stages whose results are only wanted by others: they run when something that runs needs them."""
-ORDER = (*SUPPORT, "train", "tune", "evaluate", "summarize", "figures", "report", "track")
+STAGE_ORDER = (*UPSTREAM_STAGES, "train", "tune", "evaluate", "summarize", "figures", "report", "track")
 
 DUE = RESULTS / ".due"
 """An input of every job that is to run, newer than any result."""
@@ -48,16 +48,16 @@ class Reruns:
 
     def __post_init__(self) -> None:
         """Reads all records and draws the consequences."""
-        for verb in ORDER:
+        for verb in STAGE_ORDER:
             for key, job in self.plan.jobs[verb].items():
                 record = self.records[Node(verb, key)]
                 if record is not None:
                     self.changes[Node(verb, key)] = self._differences(Node(verb, key), job, record)
         for node in self.nodes:
             found = self.changes.get(node)
-            if found is None and node.verb not in SUPPORT:
+            if found is None and node.verb not in UPSTREAM_STAGES:
                 self._redo(node, "there is no result yet")
-            elif found and node.verb in SUPPORT and all(change.kind == "damage" for change in found):
+            elif found and node.verb in UPSTREAM_STAGES and all(change.kind == "damage" for change in found):
                 self._repair(node, f"{found[0].name} is damaged or gone")
             elif found:
                 self._redo(node, ", ".join(dict.fromkeys(f"{change.kind} changed" for change in found)))
@@ -65,7 +65,7 @@ class Reruns:
     @cached_property
     def nodes(self) -> list[Node]:
         """All jobs, those first that others depend on."""
-        return [Node(verb, key) for verb in ORDER for key in self.plan.jobs[verb]]
+        return [Node(verb, key) for verb in STAGE_ORDER for key in self.plan.jobs[verb]]
 
     @cached_property
     def records(self) -> dict[Node, dict[str, Any] | None]:
@@ -157,7 +157,7 @@ class Reruns:
         self.runs[node] = reason
         self._require(node)
         for dependent in self.dependents[node]:
-            if dependent.verb not in SUPPORT or dependent in self.changes:
+            if dependent.verb not in UPSTREAM_STAGES or dependent in self.changes:
                 self._redo(dependent, f"after {node.verb} {node.key}")
 
     def _repair(self, node: Node, reason: str) -> None:
@@ -168,7 +168,7 @@ class Reruns:
 
     def _require(self, node: Node) -> None:
         for needed in self.needs(node):
-            if needed.verb in SUPPORT and self.changes.get(needed) is None:
+            if needed.verb in UPSTREAM_STAGES and self.changes.get(needed) is None:
                 self._repair(needed, f"needed by {node.verb} {node.key}")
             elif needed.verb == "train" and self._lost_embeddings(needed):
                 self._redo(needed, "its embeddings.npz is gone")

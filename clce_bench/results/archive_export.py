@@ -14,7 +14,7 @@ from clce_bench.experiment.cells import Cell
 from clce_bench.files import read_json, sha256_of
 from clce_bench.planning.cell_status import evaluation_of, states_of
 from clce_bench.planning.plan import Plan, cell_key
-from clce_bench.planning.reruns import SUPPORT, Reruns
+from clce_bench.planning.reruns import UPSTREAM_STAGES, Reruns
 from clce_bench.records.environment import environment, now
 from clce_bench.results.stored_records import WEIGHTS
 
@@ -99,7 +99,7 @@ def _descriptions(plan: Plan, cells: list[Cell]) -> list[Path]:
     """Lists what describes that from which cells were made and on which they were measured: data, splits …"""
     keys = [cell_key(cell) for cell in cells]
     jobs = [plan.jobs[verb][key] for verb in ("train", "evaluate") for key in keys if key in plan.jobs[verb]]
-    paths = {Path(path) for job in jobs for name, path in job.inputs.items() if name in SUPPORT}
+    paths = {Path(path) for job in jobs for name, path in job.inputs.items() if name in UPSTREAM_STAGES}
     return sorted(path for path in paths if path.exists())
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from clce_bench.errors import UserError
 from clce_bench.execution import finished_cells
 from clce_bench.planning.plan import RESULTS, Plan
-from clce_bench.planning.reruns import SUPPORT
+from clce_bench.planning.reruns import UPSTREAM_STAGES
 from clce_bench.records.job_records import record_path
 
 FOLDERS = ("data", "splits", "episodes", "backbones", "features", "cells")
@@ -18,7 +18,7 @@ LOCKS = Path(".snakemake/locks")
 
 def folders_of(plan: Plan) -> set[Path]:
     """Lists the folders that an experiment's jobs fill, each for one result: data, splits …, cells."""
-    return {Path(job.output).parent for verb in (*SUPPORT, "train") for job in plan.jobs[verb].values()}
+    return {Path(job.output).parent for verb in (*UPSTREAM_STAGES, "train") for job in plan.jobs[verb].values()}
 
 
 def records_of(plan: Plan) -> list[Path]:

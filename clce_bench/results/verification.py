@@ -28,7 +28,7 @@ _AGAIN = "Remove it and run snakemake: it is made again when it is needed."
 
 
 @dataclass(frozen=True)
-class Finding:
+class Problem:
     """Something that is not as it should be.
 
     Attributes:
@@ -51,7 +51,7 @@ class Finding:
         return self.problem in DAMAGE
 
 
-def verify(records: Iterable[Path]) -> list[Finding]:
+def verify(records: Iterable[Path]) -> list[Problem]:
     """Computes the checksums of all files that records vouch for, on all cores.
 
     Args:
@@ -78,13 +78,13 @@ def left_out() -> dict[str, str]:
     return {path: checksum for manifest in manifests for path, checksum in read_json(manifest)["left_out"].items()}
 
 
-def _check(folder: Path, paths: list[Path], absent: dict[str, str]) -> Iterator[Finding]:
+def _check(folder: Path, paths: list[Path], absent: dict[str, str]) -> Iterator[Problem]:
     """Compares the files of a folder with the records in it."""
     named, readable = {path.name for path in paths}, True
     for path in paths:
         record, advice = read_record(path), _ADVICE.get(path.name, _AGAIN)
         if not record or "outputs_sha256" not in record:
-            yield Finding(str(path), "unreadable", "is no record of a job", advice)
+            yield Problem(str(path), "unreadable", "is no record of a job", advice)
             readable = False
             continue
         damage = [
@@ -95,7 +95,7 @@ def _check(folder: Path, paths: list[Path], absent: dict[str, str]) -> Iterator[
         yield from damage
         named |= set(record["outputs_sha256"])
         if path.name == "cell.json" and not folder.name.endswith(f"-{digest(record['job'].get('spec'))}"):
-            yield Finding(str(path), "damaged", "its spec is not the one that the folder is named after", advice)
+            yield Problem(str(path), "damaged", "its spec is not the one that the folder is named after", advice)
         if path.name == "metrics.json" and not damage:
             yield from _check_metrics(path, record)
         if path.name == "dataset.job.json" and not damage:
@@ -103,32 +103,32 @@ def _check(folder: Path, paths: list[Path], absent: dict[str, str]) -> Iterator[
     if readable and folder.relative_to(RESULTS).parts[0] in FOLDERS:
         for file in sorted(folder.iterdir()):
             if file.name not in named | {"cell.json", "metrics.json", "failure.txt", "checkpoints"}:
-                yield Finding(str(file), "unexpected", "no record names it", "Remove it, unless you put it there.")
+                yield Problem(str(file), "unexpected", "no record names it", "Remove it, unless you put it there.")
 
 
-def _compare(path: Path, expected: str, absent: dict[str, str], advice: str) -> Iterator[Finding]:
+def _compare(path: Path, expected: str, absent: dict[str, str], advice: str) -> Iterator[Problem]:
     if path.exists():
         found = sha256_of(path)
         if found != expected:
-            yield Finding(str(path), "damaged", f"SHA-256 {found[:12]}…, recorded {expected[:12]}…", advice)
+            yield Problem(str(path), "damaged", f"SHA-256 {found[:12]}…, recorded {expected[:12]}…", advice)
     elif absent.get(str(path)) == expected:
         where = "Nothing here needs it; who exported the cell has it."
-        yield Finding(str(path), "left out", "the archive that the cell came with does not have it", where)
+        yield Problem(str(path), "left out", "the archive that the cell came with does not have it", where)
     else:
-        yield Finding(str(path), "missing", "recorded, but not there", advice)
+        yield Problem(str(path), "missing", "recorded, but not there", advice)
 
 
-def _check_metrics(path: Path, record: dict[str, Any]) -> Iterator[Finding]:
+def _check_metrics(path: Path, record: dict[str, Any]) -> Iterator[Problem]:
     """Compares metrics with the single answers behind them."""
     with np.load(path.with_name("metrics.npz")) as outcomes:
         for name, value in record["metrics"].items():
             mean = float(outcomes[f"outcome.{name}"].mean()) if f"outcome.{name}" in outcomes else value
             if abs(mean - value) > 1e-5:
                 detail = f"{name} is {value:g}, but {mean:g} in metrics.npz"
-                yield Finding(str(path), "damaged", detail, _ADVICE["metrics.json"])
+                yield Problem(str(path), "damaged", detail, _ADVICE["metrics.json"])
 
 
-def _check_images(folder: Path) -> Iterator[Finding]:
+def _check_images(folder: Path) -> Iterator[Problem]:
     """Checks the image files of a large data set, which lie elsewhere; one checksum stands for all of them."""
     description = read_json(folder / "dataset.json")
     if "images.npy" in description["sha256"]:
@@ -137,12 +137,12 @@ def _check_images(folder: Path) -> Iterator[Finding]:
     gone = [path for path in files if not path.is_file()]
     name, advice = description["name"], f"Put the images back, or remove {folder}: then its cells are stale."
     if gone:
-        yield Finding(str(gone[0]), "missing", f"{len(gone)} image files of {name} are gone", advice)
+        yield Problem(str(gone[0]), "missing", f"{len(gone)} image files of {name} are gone", advice)
     elif sha256("".join(sha256_of(path) for path in files).encode()).hexdigest() != description["content"]:
-        yield Finding(str(folder), "damaged", f"image files of {name} have changed", advice)
+        yield Problem(str(folder), "damaged", f"image files of {name} have changed", advice)
 
 
-def _other_inputs(records: Iterable[Path]) -> list[Finding]:
+def _other_inputs(records: Iterable[Path]) -> list[Problem]:
     """Lists the inputs here that are not those which results were made from, with the number of results."""
     counts: dict[str, int] = defaultdict(int)
     now: dict[str, str] = {}
@@ -156,7 +156,7 @@ def _other_inputs(records: Iterable[Path]) -> list[Finding]:
             counts[path] += bool(known and now[path] != record.get("inputs_sha256", {}).get(name))
     advice = "clce-bench status says what is stale; snakemake makes that again."
     return [
-        Finding(path, "other inputs", f"{count} results were made from another version of it", advice)
+        Problem(path, "other inputs", f"{count} results were made from another version of it", advice)
         for path, count in counts.items()
         if count
     ]

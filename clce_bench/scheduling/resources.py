@@ -32,7 +32,7 @@ START_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
-class Needs:
+class JobResources:
     """What one job asks for.
 
     Attributes:
@@ -78,7 +78,7 @@ def training_needs(
     speed: float | None,
     attempt: int = 1,
     start: float = START_SECONDS,
-) -> Needs:
+) -> JobResources:
     """Says what training a cell asks for.
 
     Args:
@@ -106,7 +106,9 @@ def training_needs(
     return _scaled(memory + started * LOADER_MB, start + MARGIN * seconds, cores, gpus, attempt)
 
 
-def evaluation_needs(cost: CellCost | None, past: Past | None, attempt: int = 1, start: float = START_SECONDS) -> Needs:
+def evaluation_needs(
+    cost: CellCost | None, past: Past | None, attempt: int = 1, start: float = START_SECONDS
+) -> JobResources:
     """Says what evaluating a cell asks for: one core, as its bits must not depend on how many there are.
 
     Args:
@@ -124,7 +126,7 @@ def evaluation_needs(cost: CellCost | None, past: Past | None, attempt: int = 1,
     return _scaled(memory, start + MARGIN * evaluation_seconds(cost, past), 1, 0, attempt)
 
 
-def features_needs(flops: float | None, gpus: int, attempt: int = 1) -> Needs:
+def features_needs(flops: float | None, gpus: int, attempt: int = 1) -> JobResources:
     """Says what computing the outputs of a frozen trunk asks for.
 
     Args:
@@ -136,9 +138,9 @@ def features_needs(flops: float | None, gpus: int, attempt: int = 1) -> Needs:
     return _scaled(FEATURES_MB, 10 * 60 + MARGIN * seconds, 1, gpus, attempt)
 
 
-def _scaled(memory: float, seconds: float, cores: int, gpus: int, attempt: int) -> Needs:
+def _scaled(memory: float, seconds: float, cores: int, gpus: int, attempt: int) -> JobResources:
     more = 2 ** (attempt - 1)
-    return Needs(math.ceil(memory) * more, math.ceil(seconds / 60) * more, cores, gpus)
+    return JobResources(math.ceil(memory) * more, math.ceil(seconds / 60) * more, cores, gpus)
 
 
 def gpus_of(runtime: Runtime) -> int:
@@ -186,7 +188,7 @@ class Estimates:
     def _features(self) -> dict[str, tuple[float, int]]:
         return features_costs(self._plan, count=False)
 
-    def training(self, key: str, attempt: int = 1) -> Needs:
+    def training(self, key: str, attempt: int = 1) -> JobResources:
         """Says what the ``train`` job of this name asks for, see :func:`training_needs`.
 
         Snakemake adds up whole minutes over the cells of a batch, so that of a small cell asks for its evaluation too.
@@ -196,14 +198,14 @@ class Estimates:
         start = self._start + (MARGIN * evaluation_seconds(cost, past) if self.small else 0)
         return training_needs(cell, runtime, self._gpus, cost, past, speed_of(cell, self._gpus > 0), attempt, start)
 
-    def evaluation(self, key: str, attempt: int = 1) -> Needs:
+    def evaluation(self, key: str, attempt: int = 1) -> JobResources:
         """Says what the ``evaluate`` job of this name asks for, see :func:`evaluation_needs`."""
         cell = self._cells[key]
         needs = evaluation_needs(self._costs.get(cell.name), self._past_of(cell), attempt, self._start)
         trained = (cell.directory / "cell.json").exists()
         return needs if trained or not self.small else replace(needs, runtime=0)
 
-    def features(self, key: str, attempt: int = 1) -> Needs:
+    def features(self, key: str, attempt: int = 1) -> JobResources:
         """Says what the ``features`` job of this name asks for, see :func:`features_needs`."""
         flops, _ = self._features.get(key, (None, 0))
         return features_needs(flops, min(1, self._gpus), attempt)

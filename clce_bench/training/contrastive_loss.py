@@ -19,7 +19,7 @@ def contrastive_loss(cell: Cell) -> nn.Module | None:
     Raises:
         UserError: the loss refuses its hyper-parameters, or one of the user's own does not return a loss.
     """
-    if cell.weight == 0:
+    if cell.contrastive_weight == 0:
         return None
     name = cell.loss["name"]
     hyperparameters = {key: value for key, value in cell.loss.items() if key not in ("name", "labels")}

@@ -82,12 +82,14 @@ def _train(job: dict[str, Any], output: Path, runtime: Runtime, device: torch.de
         support_rows = rows["test"] if few_shot else ()
         inputs = ComputedInputs(cell, dataset, trunk, backbone, device, support_rows, runtime.workers)
     scale = (backbone["mean"], backbone["std"]) if cell.backbone.freeze == "none" else None
-    model = ContrastiveClassifier(tail, backbone["features"], classes, cell.weight, cell.recipe, cell.seed, scale)
+    model = ContrastiveClassifier(
+        tail, backbone["features"], classes, cell.contrastive_weight, cell.recipe, cell.seed, scale
+    )
     model.to(device)
     if "features" not in paths:
         model.to(memory_format=torch.channels_last)
     smoothing, by_image = cell.recipe.label_smoothing, cell.self_supervised
-    loss = FusedLoss(contrastive_loss(cell), cell.weight, smoothing, by_image).to(device)
+    loss = FusedLoss(contrastive_loss(cell), cell.contrastive_weight, smoothing, by_image).to(device)
     stepper = Stepper(model, loss, cell, runtime, classes)
     model = stepper.evaluated
 

@@ -47,7 +47,7 @@ def test_every_loss_gets_as_many_trials_of_its_own_settings():
     assert len(cells) == 2 * 4 * 2
     found = {}
     for cell in cells:
-        settings = (cell.recipe.learning_rate, cell.loss.get("temperature"), cell.weight)
+        settings = (cell.recipe.learning_rate, cell.loss.get("temperature"), cell.contrastive_weight)
         found.setdefault(cell.loss["name"], set()).add(settings)
     assert {loss: len(settings) for loss, settings in found.items()} == {"ce": 4, "clce": 4}
     assert all(1e-4 <= rate <= 1e-1 for settings in found.values() for rate, _, _ in settings)
@@ -117,7 +117,7 @@ def test_validation_after_the_last_epoch_chooses_and_the_test_part_is_not_read()
     for cell in plan.grids["tuned"]:
         settings = expected[cell.loss["name"]]
         assert cell.recipe.learning_rate == settings["recipe.learning_rate"]
-        assert cell.weight == settings.get("lambda", 0)
+        assert cell.contrastive_weight == settings.get("lambda", 0)
         assert cell.loss.get("temperature") == settings.get("temperature")
     assert len(plan.grids["tuned"]) == len(plan.grids["default"]) == 6
     assert set(plan.jobs["evaluate"]) == {key for key in plan.jobs["train"] if "_s100-" not in key}

@@ -75,7 +75,7 @@ def test_activations_are_at_least_what_a_real_step_keeps():
 def cells(micro_batch=None, **recipe):
     grid = {"name": "g", "dataset": "digits", "loss": "clce", "lambda": [0, 0.5, 1], "batch_size": 100}
     return {
-        cell.weight: cell
+        cell.contrastive_weight: cell
         for cell in union(cells_of(parse_experiment({"name": "t", "recipe": recipe, "grids": [grid]}, "")))
     }
 
@@ -192,7 +192,7 @@ def test_the_papers_experiments_hold_what_they_promise():
     plan = plan_of(load_experiment(ROOT / "experiments" / "clce.yaml"))
     assert len({cell.dataset for cell in plan.cells}) == 12
     assert {cell.loss["name"] for cell in plan.cells} == {"ce", "clce", "supcon", "schane"}
-    assert {cell.weight for cell in plan.grids["lambda"]} == {0, 0.1, 0.3, 0.5, 0.7, 0.9, 1}
+    assert {cell.contrastive_weight for cell in plan.grids["lambda"]} == {0, 0.1, 0.3, 0.5, 0.7, 0.9, 1}
     assert {cell.batch_size for cell in plan.grids["batch-size"]} == {2**n for n in range(6, 13)}
     assert {cell.seed for cell in plan.cells} == {0, 1, 2}
     for usual, strong in (("transfer", "transfer-strong-ce"), ("few-shot", "few-shot-strong-ce")):
@@ -227,7 +227,7 @@ def test_tcls_experiments_have_both_settings_and_the_axes_of_its_figures(name):
         "supcon-images": 3,
         "tcl-images": 3,
     }
-    assert all(cell.self_supervised and cell.weight == 1 for cell in grids["self-supervised"])
+    assert all(cell.self_supervised and cell.contrastive_weight == 1 for cell in grids["self-supervised"])
     assert values("fused", "loss") == {"ce", "supcon", "tcl"}
     assert {cell.seed for cells in grids.values() for cell in cells} == {0, 1, 2}
     if name == "tcl":
@@ -262,7 +262,7 @@ def test_where_losses_are_fused_only_the_loss_differs(name):
     if name == "tcl":
         labels = {cell.dataset: cell.augmentation.label for cell in cells}
         assert labels == {"cifar10": "autoaugment", "cifar100": "autoaugment", "fashion-mnist": "crop-flip"}
-        own = [cell.recipe for cell in grids["small-images"] if cell.weight == 0]
+        own = [cell.recipe for cell in grids["small-images"] if cell.contrastive_weight == 0]
         assert {(recipe.epochs, recipe.learning_rate, recipe.views) for recipe in own} == {(50, 0.5, 1)}
 
 

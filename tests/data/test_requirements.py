@@ -7,14 +7,14 @@ from clce_bench.analysis.summary import summary_table
 from clce_bench.cli import command_status
 from clce_bench.components.registry import DATASETS, load_dataset
 from clce_bench.data.pretraining_overlap import _IMAGENET, overlap_of, pretraining_set
-from clce_bench.data.requirements import needs_of, unprepared
+from clce_bench.data.requirements import requirements_of, unprepared
 from tests.helpers.made_up import make_up
 
 OURS = sorted(set(DATASETS) - {"tiny", "tiny-fs"})
 
 
 def needs(*names, size=32):
-    return needs_of(unprepared(((name, size) for name in names), Path("results")))
+    return requirements_of(unprepared(((name, size) for name in names), Path("results")))
 
 
 def test_files_that_data_sets_share_count_once():

@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestCentroid
 
 from clce_bench.data.episodes import EpisodeSet
-from clce_bench.evaluation.fewshot import logistic_regression, nearest_centroid, normalise
+from clce_bench.evaluation.fewshot import logistic_regression, nearest_centroid, unit_length
 
 
 def draw(rng, labels, count, way, shot, queries=5):
@@ -32,8 +32,8 @@ def made_up(seed, classes=8, each=30, size=16, views=None, signal=1.5):
 
 
 def loop(make, features, episodes, support=None):
-    unit = normalise(features)
-    views = [unit] if support is None else normalise(support)
+    unit = unit_length(features)
+    views = [unit] if support is None else unit_length(support)
     views, unit = np.asarray(views, dtype=float), unit.astype(float)  # In float32 scikit-learn stops early.
     way, shot = episodes.support.shape[1:]
     accuracies = []

@@ -9,7 +9,7 @@ from sklearn.neighbors import NearestCentroid
 
 from clce_bench.evaluation import geometry
 from clce_bench.evaluation.classification import calibration_error, in_top, nearest_class_mean, per_class
-from clce_bench.evaluation.fewshot import normalise
+from clce_bench.evaluation.fewshot import unit_length
 
 
 def clusters(seed, images=60, classes=4, size=6):
@@ -22,7 +22,7 @@ def clusters(seed, images=60, classes=4, size=6):
 @given(st.integers(0, 10**6), st.sampled_from([7, 512]))
 def test_pairs_equal_a_loop(seed, block):
     features, labels = clusters(seed)
-    unit = normalise(features)
+    unit = unit_length(features)
     histograms = np.zeros((2, 4, geometry.BINS), dtype=int)
     cosines, spread = ([], []), []
     for i in range(len(unit)):
@@ -51,7 +51,7 @@ def test_pairs_equal_a_loop(seed, block):
 def test_silhouette_equals_scikit_learns(seed):
     features, labels = clusters(seed)
     expected = silhouette_score(features, labels, metric="cosine")
-    assert geometry.silhouette(normalise(features), labels) == pytest.approx(expected, abs=1e-5)
+    assert geometry.silhouette(unit_length(features), labels) == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(50, 8), (8, 50)])
@@ -102,7 +102,7 @@ def test_calibration_error_equals_a_loop_over_bins():
 @given(st.integers(0, 10**6))
 def test_nearest_class_mean_equals_scikit_learns(seed):
     features, labels = clusters(seed)
-    expected = NearestCentroid().fit(normalise(features[:40]), labels[:40] * 3).predict(normalise(features[40:]))
+    expected = NearestCentroid().fit(unit_length(features[:40]), labels[:40] * 3).predict(unit_length(features[40:]))
     np.testing.assert_array_equal(nearest_class_mean(features[:40], labels[:40] * 3, features[40:]), expected)
 
 

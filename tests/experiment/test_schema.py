@@ -84,7 +84,7 @@ def test_default_experiment_has_what_it_promises():
     plan = plan_of(load_experiment(ROOT / "config.yaml"))
     assert len(plan.cells) >= 60
     assert {cell.seed for cell in plan.grids["headline"]} == {0, 1, 2, 3, 4}
-    assert {cell.weight for cell in plan.grids["lambda"]} == {0, 0.1, 0.3, 0.5, 0.7, 0.9, 1}
+    assert {cell.contrastive_weight for cell in plan.grids["lambda"]} == {0, 0.1, 0.3, 0.5, 0.7, 0.9, 1}
     assert len({cell.batch_size for cell in plan.grids["batch-size"]}) >= 4
     assert {cell.loss["name"] for cell in plan.grids["few-shot"]} == {"ce", "supcon", "schane", "clce", "tcl"}
 

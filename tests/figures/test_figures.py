@@ -53,7 +53,7 @@ def embed(plan):
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(10, 8))
     for cell in plan.cells:
-        features = centres[items["label"]] + rng.normal(size=(len(items), 8)) * (1.5 - cell.weight)
+        features = centres[items["label"]] + rng.normal(size=(len(items), 8)) * (1.5 - cell.contrastive_weight)
         path = cell.directory / "embeddings.npz"
         np.savez(path, rows=np.arange(len(items)), features=features.astype(np.float16))
         head = {f"projection.{layer}.weight": np.eye(8, dtype=np.float32) for layer in (0, 2)}

@@ -15,7 +15,7 @@ from clce_bench.cli import command_status
 from clce_bench.execution import worker
 from clce_bench.experiment.loading import load_experiment
 from clce_bench.planning.plan import plan_of
-from clce_bench.planning.reruns import ORDER, Reruns
+from clce_bench.planning.reruns import STAGE_ORDER, Reruns
 
 EXPERIMENT = Path("miniature.yaml")
 
@@ -63,7 +63,7 @@ def main():
 
     for verb in ("train", "evaluate"):
         Path(plan.jobs[verb][chosen(plan.jobs[verb])].output).unlink()
-    for verb in filter(plan.jobs.get, ORDER):
+    for verb in filter(plan.jobs.get, STAGE_ORDER):
         key = chosen(plan.jobs[verb])
         job = plan.jobs[verb][key]
         Path(job.output).unlink(missing_ok=True)  # As Snakemake does before it starts a job.

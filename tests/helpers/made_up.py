@@ -41,7 +41,7 @@ def fill(plan, cells):
     rng = np.random.default_rng(0)
     for cell in cells:
         cell.directory.mkdir(parents=True)
-        top1 = 0.8 + 0.01 * cell.seed + 0.02 * cell.weight + 0.001 * rng.random()
+        top1 = 0.8 + 0.01 * cell.seed + 0.02 * cell.contrastive_weight + 0.001 * rng.random()
         rows = [
             {
                 "epoch": n,
@@ -78,7 +78,7 @@ def fill(plan, cells):
         (cell.directory / "cell.json").write_text(json.dumps(record))
         if cell_key(cell) not in plan.jobs["evaluate"]:
             continue  # A trial of a search is never measured.
-        metrics = {"probe_top1": top1} if cell.weight == 1 else {"top1": top1, "probe_top1": top1}
+        metrics = {"probe_top1": top1} if cell.contrastive_weight == 1 else {"top1": top1, "probe_top1": top1}
         result = {"metrics": metrics, "started": "2026-01-01T00:00:04.000+00:00", "seconds": 0.5, "status": "done"}
         result["cell_sha256"] = record["outputs_sha256"]
         result["job"] = json.loads(plan.jobs["evaluate"][cell_key(cell)].param)

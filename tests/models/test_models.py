@@ -12,7 +12,7 @@ from torchvision.transforms.functional import pil_to_tensor
 from clce_bench.errors import UserError
 from clce_bench.experiment.recipes import Recipe
 from clce_bench.files import read_json
-from clce_bench.models.backbone import load_backbone, normalise, split_backbone
+from clce_bench.models.backbone import load_backbone, split_backbone, standardise
 from clce_bench.models.classifier import ContrastiveClassifier
 from clce_bench.models.weights import prepare_backbone
 
@@ -33,7 +33,7 @@ def test_packaged_weights_recognise_photographs(backbone):
     images, labels = photographs()
     assert len(labels) == 20
     with torch.inference_mode():
-        predicted = model.eval()(normalise(images, description["mean"], description["std"])).argmax(dim=1)
+        predicted = model.eval()(standardise(images, description["mean"], description["std"])).argmax(dim=1)
     assert (predicted == labels).sum() >= 18
 
 

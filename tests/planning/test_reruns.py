@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from clce_bench.files import read_json, write_json
-from clce_bench.planning.reruns import ORDER
+from clce_bench.planning.reruns import STAGE_ORDER
 from tests.conftest import ROOT, snakemake
 
 TAIL = {
@@ -255,7 +255,7 @@ def test_a_stage_that_is_killed_runs_again_and_alone(finished, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
     stages = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"node"')]
-    assert [stage["node"][0] for stage in stages] == [verb for verb in ORDER if verb != "tune"]
+    assert [stage["node"][0] for stage in stages] == [verb for verb in STAGE_ORDER if verb != "tune"]
     for stage in stages:
         assert stage["node"] in stage["before"]
         assert stage["killed"]

@@ -63,7 +63,7 @@ def test_the_shared_core_concerns_all_training(copy):
 
 def test_the_report_and_tracking_concern_no_training(copy):
     assert changed(copy, "report/page.py", "[:16]", "[:15]") == {"report"}
-    assert changed(copy, "tracking.py", "max_results=1000", "max_results=999") == {"track"}
+    assert changed(copy, "tracking/mlflow_store.py", "max_results=1000", "max_results=999") == {"track"}
 
 
 def test_the_template_belongs_to_the_report(copy):
@@ -82,7 +82,10 @@ def test_a_users_loss_depends_on_what_it_builds_on(copy):
 
 def test_what_describes_jobs_is_in_the_jobs_themselves(copy):
     assert not changed(
-        copy, "config.py", "count: Annotated[int, Field(ge=2)] = 1000", "count: Annotated[int, Field(ge=2)] = 99"
+        copy,
+        "experiment/schema.py",
+        "count: Annotated[int, Field(ge=2)] = 1000",
+        "count: Annotated[int, Field(ge=2)] = 99",
     )
 
 
@@ -103,7 +106,7 @@ def test_class_lists_concern_the_data_sets_that_read_them(copy):
         "imagenet": "clce_bench.data.sources.imagenet:TIEREDIMAGENET",
     }
     before = fingerprints(copy, **families)
-    path = copy / "clce_bench" / "data" / "imagenet.json"
+    path = copy / "clce_bench" / "data" / "sources" / "imagenet.json"
     path.write_text(path.read_text().replace("n01530575", "n01531178", 1))
     after = fingerprints(copy, **families)
     assert {name for name in before if before[name] != after[name]} == {families["imagenet"]}

@@ -62,7 +62,7 @@ def test_every_cell_is_a_nested_run_with_everything_known_of_it(tracked):
     experiment, plan = tracked
     client, found = runs(experiment)
     assert set(found) == {cell.name for cell in plan.cells} | {"experiment"}
-    cell = next(cell for cell in plan.cells if cell.weight > 0)
+    cell = next(cell for cell in plan.cells if cell.contrastive_weight > 0)
     run = found[cell.name]
     assert run.data.tags["mlflow.parentRunId"] == found["experiment"].info.run_id
     assert run.data.tags["clce.status"] == "done"
@@ -117,4 +117,4 @@ def test_a_cell_that_left_the_experiment_leaves_the_store(tracked):
     experiment, _ = remake(["ce"])
     track_experiment(experiment, None)
     _, found = runs(experiment)
-    assert set(found) == {cell.name for cell in plan.cells if cell.weight == 0} | {"experiment"}
+    assert set(found) == {cell.name for cell in plan.cells if cell.contrastive_weight == 0} | {"experiment"}

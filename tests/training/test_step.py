@@ -30,7 +30,7 @@ def stepper(weight=0.5, runtime=None, **recipe):
     own = cell(weight, **recipe)
     torch.manual_seed(0)
     tail = nn.Sequential(nn.Linear(10, 16), nn.LayerNorm(16), nn.Dropout(0.2), nn.ReLU())
-    model = ContrastiveClassifier(tail, 16, 4, own.weight, own.recipe, seed=0)
+    model = ContrastiveClassifier(tail, 16, 4, own.contrastive_weight, own.recipe, seed=0)
     loss = FusedLoss(create_loss("clce") if weight else None, weight, own.recipe.label_smoothing)
     return Stepper(model.train(), loss, own, runtime or Runtime(), classes=4)
 
