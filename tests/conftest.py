@@ -1,21 +1,16 @@
 import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 from filelock import FileLock
 
 from clce_bench.components.registry import DATASETS
+from tests.helpers.miniature import make_finished
 
 # Each test process has a core of its own.
 torch.set_num_threads(1)
 
 DATASETS.update({"tiny": "tests.helpers.tiny:TINY", "tiny-fs": "tests.helpers.tiny:TINY_FEW_SHOT"})
-
-ROOT = Path(__file__).parent.parent
 
 
 def pytest_collection_modifyitems(items):
@@ -29,23 +24,6 @@ def in_a_folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-BROKEN = """
-import torch
-
-class Broken(torch.nn.Module):
-    def forward(self, embeddings, labels):
-        return embeddings.sum() * float("nan")
-"""
-
-
-def snakemake(folder, *arguments, experiment="miniature.yaml", clone=ROOT):
-    command = [str(Path(sys.executable).with_name("snakemake")), "--snakefile", str(clone / "Snakefile")]
-    command += ["--configfile", experiment, "--cores", "2", *arguments]
-    # A clone's code is imported before the installed one.
-    environment = {**os.environ, "PYTHONPATH": str(clone)}
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=500, env=environment)
-
-
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """A real run of the miniature experiment, made once for all test processes: copy it, do not change it."""
@@ -54,12 +32,7 @@ def finished(tmp_path_factory):
     folder = root / "finished"
     with FileLock(root / "finished.lock"):
         if not (folder / "done").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            shutil.copy(ROOT / "tests" / "helpers" / "miniature.yaml", folder)
-            (folder / "broken_loss.py").write_text(BROKEN)
-            done = snakemake(folder)
-            assert done.returncode == 0, done.stderr[-3000:]
+            make_finished(folder)
             (folder / "done").touch()
     return folder
 

@@ -248,7 +248,7 @@ def test_theorems_hold_and_a_wrong_one_would_be_seen(monkeypatch):
 
 
 def test_the_default_experiment_names_claims_that_its_cells_can_speak_to():
-    from tests.conftest import ROOT
+    from tests.helpers.miniature import ROOT
 
     config = parse_experiment(yaml.safe_load((ROOT / "config.yaml").read_text()), "config.yaml")
     losses = {loss.name for grid in config.grids for loss in grid.loss}

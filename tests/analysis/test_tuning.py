@@ -20,11 +20,9 @@ from clce_bench.experiment.search_trials import trials_of
 from clce_bench.files import read_json
 from clce_bench.planning.plan import plan_of
 from clce_bench.results.pruning import leftovers
-from tests.conftest import ROOT
-from tests.helpers.made_up import fill, make_up
+from tests.helpers.made_up import fill, make_up, write_all
+from tests.helpers.miniature import ROOT, jobs_of, snakemake
 from tests.helpers.outcomes import make_cells, setting
-from tests.report.test_report import write_all
-from tests.workflow.test_workflow import jobs_of, snakemake
 
 RATE = {"low": 1e-4, "high": 1e-1, "log": True}
 SPACE = {

@@ -8,7 +8,7 @@ import pytest
 
 from clce_bench.cli import cli, command_status
 from clce_bench.errors import Interrupted
-from tests.conftest import ROOT
+from tests.helpers.miniature import ROOT
 
 LIGHT = [
     ["plan", "--no-cost", "--experiment", str(ROOT / "config.yaml")],

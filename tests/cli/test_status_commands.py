@@ -10,8 +10,7 @@ import pytest
 import yaml
 
 from clce_bench.files import read_json, write_json
-from tests.conftest import ROOT
-from tests.planning.test_reruns import TAIL, both, copy_of, dry_run, edit, keys_of, rewrite
+from tests.helpers.miniature import ROOT, TAIL, both, copy_of, dry_run, edit, keys_of, rewrite
 
 OLD, NEW = "hard = weighted - weights", "hard = 1.0 * weighted - weights"
 

@@ -22,9 +22,9 @@ from clce_bench.files import write_json
 from clce_bench.models import profiling
 from clce_bench.planning.plan import plan_of
 from clce_bench.report.page_tables import cost_table
-from tests.conftest import ROOT
 from tests.helpers import shrunk
 from tests.helpers.made_up import change_record, make_up
+from tests.helpers.miniature import ROOT
 
 SHRUNK = Backbone(name=shrunk.beit3_shrunk.__name__, weights="random")
 

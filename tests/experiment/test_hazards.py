@@ -41,10 +41,9 @@ from clce_bench.training.batches import epoch_batches
 from clce_bench.training.checkpoint import Checkpoints
 from clce_bench.training.contrastive_loss import contrastive_loss
 from clce_bench.training.loop import fit
-from tests.conftest import ROOT
-from tests.helpers.made_up import make_up
+from tests.helpers.made_up import make_up, write_all
+from tests.helpers.miniature import ROOT
 from tests.helpers.outcomes import make_cells, setting
-from tests.report.test_report import write_all
 from tests.training.test_step import stepper
 
 RECIPE = {"label_smoothing": 0.1, "augmentation": {"erasing": 0.25, "flip": 0.5}}

@@ -6,7 +6,7 @@ import pytest
 from clce_bench.errors import UserError
 from clce_bench.experiment.loading import load_experiment, parse_experiment
 from clce_bench.planning.plan import plan_of
-from tests.conftest import ROOT
+from tests.helpers.miniature import ROOT
 
 GRID = {"name": "main", "dataset": "digits", "loss": "clce"}
 

@@ -19,8 +19,7 @@ from clce_bench.figures.render import render
 from clce_bench.figures.tsne import maps
 from clce_bench.planning.figure_cells import embedded_cells
 from clce_bench.planning.plan import cell_key, plan_of
-from tests.helpers.made_up import change_record, make_up
-from tests.report.test_report import prepare
+from tests.helpers.made_up import change_record, make_up, prepare
 
 GRIDS = [
     {"name": "main", "dataset": "digits", "loss": ["ce", "clce", "tcl"], "lambda": 0.9, "seed": [0, 1, 2]},

@@ -1,14 +1,20 @@
 """Results of cells that were never trained, for tests of what comes after training."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from safetensors.numpy import save_file
 
+from clce_bench.analysis.summary import write_summary
+from clce_bench.data.prepare import prepare_dataset
+from clce_bench.data.splits import make_splits
 from clce_bench.experiment.loading import parse_experiment
-from clce_bench.files import digest
+from clce_bench.figures.render import render
+from clce_bench.files import digest, write_json
 from clce_bench.planning.plan import cell_key, plan_of
+from clce_bench.report.page import write_report
 
 EXPERIMENT = {
     "name": "made-up",
@@ -89,3 +95,30 @@ def fill(plan, cells):
 def change_record(cell, **changes):
     path = cell.directory / "cell.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def prepare(plan):
+    """Writes digits and their split."""
+    job = next(job for key, job in plan.jobs["train"].items() if key.startswith("digits"))
+    prepared, split = (Path(job.inputs[name]).parent for name in ("dataset", "splits"))
+    prepare_dataset(plan.jobs["dataset"][prepared.name].spec, prepared)
+    make_splits(plan.jobs["splits"][split.name].spec, prepared / "items.parquet", split)
+    return job
+
+
+def write_all(experiment, plan):
+    """Does what the stages after evaluation do."""
+    job = prepare(plan)
+    backbone = {
+        "name": "tf_efficientnet_lite0",
+        "weights": "random",
+        "parameters": 10,
+        "sha256": {"model.safetensors": "a"},
+    }
+    Path(job.inputs["backbone"]).parent.mkdir(parents=True, exist_ok=True)
+    write_json(Path(job.inputs["backbone"]), backbone)
+    write_summary(experiment, plan.folder)
+    for name, figure in plan.jobs["figures"].items():
+        render({"spec": figure.spec, "inputs": figure.inputs}, plan.folder / "figures" / f"{name}.svg")
+    write_report(experiment, plan.folder / "report.html")
+    return (plan.folder / "report.html").read_text()

@@ -7,7 +7,6 @@ import ast
 import json
 import os
 import random
-import re
 import shutil
 import subprocess
 import sys
@@ -17,60 +16,7 @@ import yaml
 
 from clce_bench.files import read_json, write_json
 from clce_bench.planning.reruns import STAGE_ORDER
-from tests.conftest import ROOT, snakemake
-
-TAIL = {
-    ("summarize", "miniature"),
-    ("figures", "lambda_curve-losses"),
-    ("report", "miniature"),
-    ("track", "miniature"),
-}
-
-
-def dry_run(folder, clone=ROOT, experiment="miniature.yaml"):
-    """Returns the jobs that the next run runs: pairs of rule and key."""
-    command = [sys.executable, "-m", "clce_bench.cli", "plan", "--no-cost", "--json", "--experiment", experiment]
-    environment = {**os.environ, "PYTHONPATH": str(clone)}
-    plan = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder, env=environment)
-    dry = snakemake(folder, "-n", experiment=experiment, clone=clone)
-    assert dry.returncode == 0, dry.stderr
-    printed = dry.stdout + dry.stderr
-    blocks = re.findall(r"^ *(?:local)?rule (\w+):\n((?: +\w+: .*\n)+)", printed, re.MULTILINE)
-    found = set()
-    for rule, details in blocks:
-        key = re.search(r"wildcards: key=(\S+)", details)
-        found.add((rule, key[1] if key else "miniature"))
-    planned = json.loads(plan.communicate()[0])["jobs"]
-    assert found - {("all", "miniature")} == {(job["rule"], job["key"]) for job in planned}
-    return found - {("all", "miniature")}
-
-
-def copy_of(folder, target, copy=os.link, **options):
-    """A copy that shares its files with the original: replace files in it, never write into them."""
-    return shutil.copytree(folder, target, copy_function=copy, **options)
-
-
-def keys_of(folder, **spec):
-    """Keys of the finished cells with these values."""
-    root = folder / "results" / "cells"
-    found = {str(path.parent.relative_to(root)): read_json(path) for path in root.rglob("cell.json")}
-    return {key for key, cell in found.items() if all(cell["job"]["spec"][name] == spec[name] for name in spec)}
-
-
-def both(keys):
-    return {(rule, key) for rule in ("train", "evaluate") for key in keys}
-
-
-def rewrite(path, change):
-    content = change(path.read_bytes())
-    path.unlink()
-    path.write_bytes(content)
-
-
-def edit(clone, file, old, new):
-    path = clone / "clce_bench" / file
-    assert old in path.read_text()
-    path.write_text(path.read_text().replace(old, new, 1))
+from tests.helpers.miniature import ROOT, TAIL, both, copy_of, dry_run, edit, keys_of, rewrite
 
 
 @pytest.fixture

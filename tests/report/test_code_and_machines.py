@@ -8,7 +8,7 @@ import pytest
 
 from clce_bench.records.environment import environment
 from clce_bench.records.fingerprints import fingerprint
-from tests.conftest import ROOT
+from tests.helpers.miniature import ROOT
 
 LOSSES = {name: f"clce_bench.losses.{name}:X" for name in ("clce", "tcl", "supcon")}
 

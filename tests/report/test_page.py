@@ -14,8 +14,7 @@ from clce_bench.analysis.verdicts import Finding, Verdict, write_verdicts
 from clce_bench.report.page import write_report
 from clce_bench.report.page_tables import ROWS, cell_table
 from tests.helpers.browser import chromium
-from tests.helpers.made_up import change_record, make_up
-from tests.report.test_report import write_all
+from tests.helpers.made_up import change_record, make_up, write_all
 
 VERDICTS = [
     Verdict(

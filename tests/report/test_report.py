@@ -7,8 +7,6 @@ import pytest
 
 from clce_bench.analysis.comparisons import grid_rows
 from clce_bench.analysis.summary import write_summary
-from clce_bench.data.prepare import prepare_dataset
-from clce_bench.data.splits import make_splits
 from clce_bench.errors import UserError
 from clce_bench.experiment.figure_options import Figure
 from clce_bench.figures.differences import draw
@@ -20,34 +18,7 @@ from clce_bench.planning.plan import cell_key
 from clce_bench.report.code_and_machines import mixtures
 from clce_bench.report.headline import close_run, cost_of_last_run, headline_rows, interval, print_headline
 from clce_bench.report.page import write_report
-from tests.helpers.made_up import change_record, make_up
-
-
-def prepare(plan):
-    """Writes digits and their split."""
-    job = next(job for key, job in plan.jobs["train"].items() if key.startswith("digits"))
-    prepared, split = (Path(job.inputs[name]).parent for name in ("dataset", "splits"))
-    prepare_dataset(plan.jobs["dataset"][prepared.name].spec, prepared)
-    make_splits(plan.jobs["splits"][split.name].spec, prepared / "items.parquet", split)
-    return job
-
-
-def write_all(experiment, plan):
-    """Does what the stages after evaluation do."""
-    job = prepare(plan)
-    backbone = {
-        "name": "tf_efficientnet_lite0",
-        "weights": "random",
-        "parameters": 10,
-        "sha256": {"model.safetensors": "a"},
-    }
-    Path(job.inputs["backbone"]).parent.mkdir(parents=True, exist_ok=True)
-    write_json(Path(job.inputs["backbone"]), backbone)
-    write_summary(experiment, plan.folder)
-    for name, figure in plan.jobs["figures"].items():
-        render({"spec": figure.spec, "inputs": figure.inputs}, plan.folder / "figures" / f"{name}.svg")
-    write_report(experiment, plan.folder / "report.html")
-    return (plan.folder / "report.html").read_text()
+from tests.helpers.made_up import change_record, make_up, write_all
 
 
 def test_report_shows_headline_figures_tables_and_cells(capsys):

@@ -27,7 +27,7 @@ from clce_bench.results.pruning import leftovers, remove
 from clce_bench.results.stored_records import all_records
 from clce_bench.results.verification import verify
 from tests.helpers.made_up import make_up
-from tests.workflow.test_workflow import jobs_of, snakemake
+from tests.helpers.miniature import jobs_of, snakemake
 
 GRID = {"name": "main", "dataset": "tiny", "loss": ["ce", "clce"], "seed": [0, 1]}
 CHANGES = {"grids": [GRID], "figures": [], "datasets": {"tiny": {"size": 8}}, "backbone": {"freeze": "none"}}

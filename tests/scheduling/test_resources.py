@@ -32,8 +32,8 @@ from clce_bench.scheduling.resources import (
     given_to_this_job,
     training_needs,
 )
-from tests.conftest import ROOT
 from tests.helpers.made_up import change_record, make_up
+from tests.helpers.miniature import ROOT
 
 CELL = plan_of(
     parse_experiment({"name": "x", "grids": [{"name": "a", "dataset": "digits", "loss": "ce"}], "figures": []}, "")

@@ -16,8 +16,8 @@ from clce_bench.experiment.recipes import Runtime
 from clce_bench.files import read_json
 from clce_bench.planning.plan import plan_of
 from clce_bench.training.train import train_cell
-from tests.conftest import ROOT
 from tests.helpers import slurm_cluster
+from tests.helpers.miniature import ROOT
 
 pytestmark = pytest.mark.skipif(
     bool(slurm_cluster.missing()), reason=f"no Slurm here, apt-get install slurm-wlm munge: {slurm_cluster.missing()}"

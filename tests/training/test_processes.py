@@ -19,7 +19,7 @@ from clce_bench.experiment.recipes import Runtime
 from clce_bench.files import read_json
 from clce_bench.training import distributed
 from clce_bench.training.train import train_cell
-from tests.conftest import ROOT
+from tests.helpers.miniature import ROOT
 from tests.training.test_training import cells
 
 

@@ -19,7 +19,7 @@ from clce_bench.experiment.recipes import Runtime
 from clce_bench.training.checkpoint import Checkpoints
 from clce_bench.training.step import Stepper
 from clce_bench.training.train import train_cell
-from tests.conftest import ROOT
+from tests.helpers.miniature import ROOT
 
 ALWAYS = Runtime(checkpoint_seconds=0)
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from tests.conftest import ROOT
-from tests.workflow.test_workflow import jobs_of, snakemake
+from tests.helpers.miniature import ROOT, jobs_of, snakemake
 
 EXAMPLE = Path("examples/my_experiment")
 

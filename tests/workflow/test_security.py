@@ -19,7 +19,7 @@ from clce_bench.execution.shell_paths import check_shell_names
 from clce_bench.experiment.loading import parse_experiment
 from clce_bench.models.weights import prepare_backbone
 from clce_bench.training.checkpoint import Checkpoints
-from tests.conftest import ROOT
+from tests.helpers.miniature import ROOT
 
 HOSTILE = "-x '$(touch ran1)' \"`touch ran2`\"; touch ran3 & | touch ran4 > ran5 \n touch ran6 {key} {{x}} %s üñ\\"
 GRID = {"name": "a", "dataset": "digits", "loss": "ce"}

@@ -11,13 +11,7 @@ import pytest
 import yaml
 
 from clce_bench.files import read_json
-from tests.conftest import BROKEN, ROOT, snakemake
-
-
-def jobs_of(output):
-    """The job counts that a dry run prints."""
-    lines = [line.split() for line in output.splitlines()]
-    return {line[0]: int(line[1]) for line in lines if len(line) == 2 and line[1].isdigit()}
+from tests.helpers.miniature import BROKEN, ROOT, jobs_of, snakemake
 
 
 @pytest.fixture(scope="module")

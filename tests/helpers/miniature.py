@@ -1,0 +1,98 @@
+"""Miniature workflows: the real DAG on a small experiment, in a folder of its own."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from clce_bench.files import read_json
+
+ROOT = Path(__file__).parents[2]
+
+BROKEN = """
+import torch
+
+class Broken(torch.nn.Module):
+    def forward(self, embeddings, labels):
+        return embeddings.sum() * float("nan")
+"""
+
+TAIL = {
+    ("summarize", "miniature"),
+    ("figures", "lambda_curve-losses"),
+    ("report", "miniature"),
+    ("track", "miniature"),
+}
+
+
+def snakemake(folder, *arguments, experiment="miniature.yaml", clone=ROOT):
+    command = [str(Path(sys.executable).with_name("snakemake")), "--snakefile", str(clone / "Snakefile")]
+    command += ["--configfile", experiment, "--cores", "2", *arguments]
+    # A clone's code is imported before the installed one.
+    environment = {**os.environ, "PYTHONPATH": str(clone)}
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=500, env=environment)
+
+
+def make_finished(folder):
+    """Runs the miniature experiment; one of its losses diverges."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    shutil.copy(Path(__file__).with_name("miniature.yaml"), folder)
+    (folder / "broken_loss.py").write_text(BROKEN)
+    done = snakemake(folder)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def jobs_of(output):
+    """The job counts that a dry run prints."""
+    lines = [line.split() for line in output.splitlines()]
+    return {line[0]: int(line[1]) for line in lines if len(line) == 2 and line[1].isdigit()}
+
+
+def dry_run(folder, clone=ROOT, experiment="miniature.yaml"):
+    """Returns the jobs that the next run runs: pairs of rule and key."""
+    command = [sys.executable, "-m", "clce_bench.cli", "plan", "--no-cost", "--json", "--experiment", experiment]
+    environment = {**os.environ, "PYTHONPATH": str(clone)}
+    plan = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder, env=environment)
+    dry = snakemake(folder, "-n", experiment=experiment, clone=clone)
+    assert dry.returncode == 0, dry.stderr
+    printed = dry.stdout + dry.stderr
+    blocks = re.findall(r"^ *(?:local)?rule (\w+):\n((?: +\w+: .*\n)+)", printed, re.MULTILINE)
+    found = set()
+    for rule, details in blocks:
+        key = re.search(r"wildcards: key=(\S+)", details)
+        found.add((rule, key[1] if key else "miniature"))
+    planned = json.loads(plan.communicate()[0])["jobs"]
+    assert found - {("all", "miniature")} == {(job["rule"], job["key"]) for job in planned}
+    return found - {("all", "miniature")}
+
+
+def copy_of(folder, target, copy=os.link, **options):
+    """A copy that shares its files with the original: replace files in it, never write into them."""
+    return shutil.copytree(folder, target, copy_function=copy, **options)
+
+
+def keys_of(folder, **spec):
+    """Keys of the finished cells with these values."""
+    root = folder / "results" / "cells"
+    found = {str(path.parent.relative_to(root)): read_json(path) for path in root.rglob("cell.json")}
+    return {key for key, cell in found.items() if all(cell["job"]["spec"][name] == spec[name] for name in spec)}
+
+
+def both(keys):
+    return {(rule, key) for rule in ("train", "evaluate") for key in keys}
+
+
+def rewrite(path, change):
+    content = change(path.read_bytes())
+    path.unlink()
+    path.write_bytes(content)
+
+
+def edit(clone, file, old, new):
+    path = clone / "clce_bench" / file
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
