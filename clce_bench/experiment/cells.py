@@ -5,21 +5,42 @@ from collections.abc import Iterator
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from clce_bench.components.hyperparameters import as_default, hyperparameters_of, is_self_supervised
 from clce_bench.components.registry import load_dataset, loss_path
 from clce_bench.errors import UserError
 from clce_bench.experiment.grid_checks import check_grids
-from clce_bench.experiment.hazards import apply_hazards
+from clce_bench.experiment.hazards import Hazard, apply_hazards
 from clce_bench.experiment.recipes import Augmentation, Recipe
 from clce_bench.experiment.schema import Backbone, DatasetOptions, Experiment, Grid, Loss, Split
 from clce_bench.experiment.search_trials import Choices, parts_of
 from clce_bench.experiment.strict_model import StrictModel
 from clce_bench.files import canonical_json, digest
 from clce_bench.labels import SELF_SUPERVISED
+
+
+class LossSpec(StrictModel):
+    """A loss with a value for each of its hyper-parameters, which are further keys."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str
+    """``ce`` has no hyper-parameters."""
+    labels: Literal["images"] | None = None
+    """``images`` where positives share an image though the loss could take classes."""
+
+    @property
+    def unused(self) -> set[str]:
+        """``labels`` where the loss has those that it is made for."""
+        return set() if self.labels else {"labels"}
+
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        """The keys beyond the declared ones."""
+        return dict(self.model_extra or {})
 
 
 class Cell(StrictModel):
@@ -32,48 +53,37 @@ class Cell(StrictModel):
     support: Augmentation | None = None
     """What may change in the support of few-shot episodes, where that differs: no loss is measured on other support."""
     backbone: Backbone
-    loss: dict[str, Any]
-    """Name and hyper-parameters; only ``name`` for ``ce``. ``labels`` is there where positives share an image though
-    the loss could take classes."""
+    loss: LossSpec
     contrastive_weight: Annotated[float, Field(alias="lambda")]
     batch_size: int
     seed: int
     recipe: Recipe
-    hazards: list[str] = []
+    hazards: list[Hazard] = []
     """Rules that this cell breaks on purpose, see :mod:`clce_bench.experiment.hazards`."""
+
+    @property
+    def unused(self) -> set[str]:
+        """What most cells do not have."""
+        return {name for name in ("support", "hazards") if not getattr(self, name)}
 
     @property
     def spec(self) -> dict[str, Any]:
         """Everything that defines the result, without what this cell does not use."""
-        spec: dict[str, Any] = self.model_dump(by_alias=True)
-        if self.backbone.freeze == "none":
-            del spec["backbone"]["cached_views"]
-        if not self.backbone.small_stem:
-            del spec["backbone"]["small_stem"]
+        unused: dict[str, Any] = {name: own.unused for name, own in self if isinstance(own, StrictModel)}
         if self.contrastive_weight == 0:
-            del spec["recipe"]["projection_size"]
-        if self.recipe.optimizer == "adamw":
-            del spec["recipe"]["momentum"]
-        # They have done their part when the cell was made.
-        del spec["recipe"]["augmentation"], spec["recipe"]["equal_compute"]
-        if not self.hazards:
-            del spec["hazards"]
-        if self.support is None:
-            del spec["support"]
-        if self.split.images_per_class is None:
-            del spec["split"]["images_per_class"]
-        return spec
+            unused["recipe"] |= {"projection_size"}
+        return self.model_dump(by_alias=True, exclude={**unused, **dict.fromkeys(self.unused, True)})
 
     @property
     def loss_name(self) -> str:
         """What results call the loss: a loss that learns without classes is another than the one that has them."""
-        return f"{self.loss['name']}{SELF_SUPERVISED if 'labels' in self.loss else ''}"
+        return f"{self.loss.name}{SELF_SUPERVISED if self.loss.labels else ''}"
 
     @property
     def self_supervised(self) -> bool:
         """Whether its loss tells positives by their image."""
         return self.contrastive_weight > 0 and (
-            "labels" in self.loss or is_self_supervised(loss_path(self.loss["name"]))
+            self.loss.labels == "images" or is_self_supervised(loss_path(self.loss.name))
         )
 
     @cached_property
@@ -104,7 +114,7 @@ class Cell(StrictModel):
             "fold": self.split.fold,
             "split_seed": self.split.seed,
             "images_per_class": float(self.split.images_per_class or "nan"),
-            **{f"loss.{key}": value for key, value in self.loss.items() if key not in ("name", "labels")},
+            **{f"loss.{key}": value for key, value in self.loss.hyperparameters.items()},
             **{f"recipe.{key}": _scalar(value) for key, value in self.spec["recipe"].items()},
             "recipe.augmentation": self.augmentation.label,
             "hazards": ", ".join(self.hazards),
@@ -149,20 +159,36 @@ def union(grids: dict[str, list[Cell]]) -> list[Cell]:
     return [cells[name] for name in sorted(cells)]
 
 
+class _Point(NamedTuple):
+    """A point of the product of a grid's axes: all that tells its cell from the others of the grid."""
+
+    dataset: str
+    backbone: Backbone
+    loss: LossSpec
+    contrastive_weight: float
+    batch_size: int
+    seed: int
+    split: dict[str, int]
+    """Values to lay over the data set's own."""
+    recipe: Recipe
+
+
 def expand(experiment: Experiment, grid: Grid) -> Iterator[Cell]:
     """Yields the cells of a grid that searches nothing."""
+    for point in _points(experiment, grid):
+        yield _cell(experiment, grid, point)
+
+
+def _points(experiment: Experiment, grid: Grid) -> Iterator[_Point]:
     axes = {"fold": grid.fold, "seed": grid.split_seed, "images_per_class": grid.images_per_class}
     splits = list(_alternatives({key: values for key, values in axes.items() if values}))
     backbones = list(_backbones(experiment, grid))
-    for dataset, loss, weight in product(grid.dataset, grid.loss, grid.contrastive_weight):
-        if weight == 0:
-            loss = Loss(name="ce")
-        for hyperparameters in _hyperparameters(experiment, loss):
-            for recipe in _recipes(experiment, grid, dataset, loss):
-                for backbone, batch_size, seed, split in product(backbones, grid.batch_size, grid.seed, splits):
-                    yield _cell(
-                        experiment, grid, dataset, backbone, hyperparameters, weight, batch_size, seed, split, recipe
-                    )
+    for dataset, asked, weight in product(grid.dataset, grid.loss, grid.contrastive_weight):
+        loss = Loss(name="ce") if weight == 0 else asked
+        losses, recipes = _losses(experiment, loss), _recipes(experiment, grid, dataset, loss)
+        for own, recipe in product(losses, recipes):
+            for backbone, size, seed, split in product(backbones, grid.batch_size, grid.seed, splits):
+                yield _Point(dataset, backbone, own, 0.0 if own.name == "ce" else weight, size, seed, split, recipe)
 
 
 def _backbones(experiment: Experiment, grid: Grid) -> Iterator[Backbone]:
@@ -173,9 +199,9 @@ def _backbones(experiment: Experiment, grid: Grid) -> Iterator[Backbone]:
             raise UserError(f"grids: {grid.name}: backbone: {_reason(error)}") from None
 
 
-def _hyperparameters(experiment: Experiment, loss: Loss) -> Iterator[dict[str, Any]]:
+def _losses(experiment: Experiment, loss: Loss) -> Iterator[LossSpec]:
     if loss.name == "ce":
-        yield {"name": "ce"}
+        yield LossSpec(name="ce")
         return
     path = loss_path(loss.name)
     defaults = hyperparameters_of(path)
@@ -185,9 +211,9 @@ def _hyperparameters(experiment: Experiment, loss: Loss) -> Iterator[dict[str, A
     if missing:
         raise UserError(f"losses.{loss.name}: {missing[0]!r} has no default in the loss; give it a value here.")
     labels = [] if is_self_supervised(path) else loss.labels or preset.labels
-    switches = [{"labels": "images"} if choice == "images" else {} for choice in labels or ["classes"]]
-    for values, switch in product(_alternatives(given), switches):
-        yield {"name": loss.name, **{key: as_default(value, defaults[key]) for key, value in values.items()}, **switch}
+    for values, choice in product(_alternatives(given), labels or ["classes"]):
+        own = {key: as_default(value, defaults[key]) for key, value in values.items()}
+        yield LossSpec(name=loss.name, labels="images" if choice == "images" else None, **own)
 
 
 def _recipes(experiment: Experiment, grid: Grid, dataset: str, loss: Loss) -> Iterator[Recipe]:
@@ -208,43 +234,20 @@ def _alternatives(values: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield dict(zip(values, chosen, strict=True))
 
 
-def _cell(
-    experiment: Experiment,
-    grid: Grid,
-    dataset: str,
-    backbone: Backbone,
-    loss: dict[str, Any],
-    weight: float,
-    batch_size: int,
-    seed: int,
-    split: dict[str, int],
-    recipe: Recipe,
-) -> Cell:
-    prepared = experiment.datasets.get(dataset, DatasetOptions())
+def _cell(experiment: Experiment, grid: Grid, point: _Point) -> Cell:
+    options = experiment.datasets.get(point.dataset, DatasetOptions())
     try:
-        own_split = Split(**{**prepared.split.model_dump(), **split})
+        split = Split(**{**options.split.model_dump(), **point.split})
     except ValidationError as error:
         raise UserError(f"grids: {_reason(error)}") from None
-    weight = 0.0 if loss["name"] == "ce" else weight
-    augmentation = recipe.augmentation or prepared.augmentation
+    recipe, weight = point.recipe, point.contrastive_weight
     if weight == 0 and not recipe.equal_compute:
         recipe = recipe.model_copy(update={"views": 1})
-    applied = apply_hazards(grid.hazards, loss["name"], weight, recipe, augmentation)
-    own_support = applied.augmentation != prepared.augmentation and load_dataset(dataset).task == "few-shot"
-    return Cell(
-        dataset=dataset,
-        size=prepared.size,
-        split=own_split,
-        augmentation=applied.augmentation,
-        support=prepared.augmentation if own_support else None,
-        backbone=backbone,
-        loss=loss,
-        contrastive_weight=weight,
-        batch_size=batch_size,
-        seed=seed,
-        recipe=applied.recipe,
-        hazards=applied.hazards,
-    )
+    augmentation = recipe.augmentation or options.augmentation
+    applied = apply_hazards(grid.hazards, point.loss.name, weight, recipe, augmentation)
+    own_support = applied.augmentation != options.augmentation and load_dataset(point.dataset).task == "few-shot"
+    changed = {"split": split, "support": options.augmentation if own_support else None}
+    return Cell(**{**point._asdict(), "size": options.size, **changed, **applied._asdict()})
 
 
 def _reason(error: ValidationError) -> str:

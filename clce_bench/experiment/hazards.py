@@ -5,19 +5,33 @@ changes. A cell that it cannot change is the honest one.
 """
 
 from collections.abc import Iterable
+from enum import StrEnum
 from typing import NamedTuple
 
 from clce_bench.errors import unknown
 from clce_bench.experiment.recipes import Augmentation, Recipe
 
-HAZARDS: dict[str, str] = {
-    "same-crop": "all views of an image in a batch are one and the same crop",
-    "leaky-split": "training images are drawn without regard to the test part, so that many are in both",
-    "test-selection": "the weights of the epoch with the best test accuracy are kept",
-    "ignored-regularisation": "mixup, cutmix, label smoothing and erasing are asked for and not done",
-    "unequal-views": "cross-entropy sees one view of an image, contrastive losses see all",
-    "per-process-negatives": "an anchor is compared within its eighth of the batch, as without gathering on 8 GPUs",
-    "scaled-supcon": "SupCon is multiplied by τ/0.07 and the other losses are not",
+
+class Hazard(StrEnum):
+    """The names of the hazards."""
+
+    SAME_CROP = "same-crop"
+    LEAKY_SPLIT = "leaky-split"
+    TEST_SELECTION = "test-selection"
+    IGNORED_REGULARISATION = "ignored-regularisation"
+    UNEQUAL_VIEWS = "unequal-views"
+    PER_PROCESS_NEGATIVES = "per-process-negatives"
+    SCALED_SUPCON = "scaled-supcon"
+
+
+HAZARDS: dict[Hazard, str] = {
+    Hazard.SAME_CROP: "all views of an image in a batch are one and the same crop",
+    Hazard.LEAKY_SPLIT: "training images are drawn without regard to the test part, so that many are in both",
+    Hazard.TEST_SELECTION: "the weights of the epoch with the best test accuracy are kept",
+    Hazard.IGNORED_REGULARISATION: "mixup, cutmix, label smoothing and erasing are asked for and not done",
+    Hazard.UNEQUAL_VIEWS: "cross-entropy sees one view of an image, contrastive losses see all",
+    Hazard.PER_PROCESS_NEGATIVES: "an anchor is compared within an eighth of the batch, as without gathering on 8 GPUs",
+    Hazard.SCALED_SUPCON: "SupCon is multiplied by τ/0.07 and the other losses are not",
 }
 """What each one does, by name."""
 
@@ -36,12 +50,12 @@ class Applied(NamedTuple):
         augmentation: likewise.
     """
 
-    hazards: list[str]
+    hazards: list[Hazard]
     recipe: Recipe
     augmentation: Augmentation
 
 
-def known_hazards(names: Iterable[str]) -> list[str]:
+def known_hazards(names: Iterable[str]) -> list[Hazard]:
     """Returns the hazards in the order of :data:`HAZARDS`, each once.
 
     Raises:
@@ -66,18 +80,18 @@ def apply_hazards(
         recipe: as the experiment says.
         augmentation: likewise.
     """
-    found = {"leaky-split", "test-selection"}
-    if "unequal-views" in asked and weight == 0 and recipe.views > 1:
-        found.add("unequal-views")
+    found = {Hazard.LEAKY_SPLIT, Hazard.TEST_SELECTION}
+    if Hazard.UNEQUAL_VIEWS in asked and weight == 0 and recipe.views > 1:
+        found.add(Hazard.UNEQUAL_VIEWS)
         recipe = recipe.model_copy(update={"views": 1})
-    if "ignored-regularisation" in asked:
+    if Hazard.IGNORED_REGULARISATION in asked:
         ignored = [key for key in _REGULARISATION if getattr(recipe, key)]
         if ignored or augmentation.erasing:
-            found.add("ignored-regularisation")
+            found.add(Hazard.IGNORED_REGULARISATION)
             recipe = recipe.model_copy(update=dict.fromkeys(ignored, 0.0))
             augmentation = augmentation.model_copy(update={"erasing": 0.0})
     if recipe.views > 1:
-        found.add("same-crop")
+        found.add(Hazard.SAME_CROP)
     if weight > 0:
-        found |= {"per-process-negatives", *(["scaled-supcon"] if loss == "supcon" else [])}
+        found |= {Hazard.PER_PROCESS_NEGATIVES, *([Hazard.SCALED_SUPCON] if loss == "supcon" else [])}
     return Applied(known_hazards(found & set(asked)), recipe, augmentation)

@@ -111,6 +111,11 @@ class Recipe(StrictModel):
     batch_norm: Literal["frozen", "batch"] = "frozen"
     """Whether batch normalisation keeps the pre-trained statistics or uses those of the batch."""
 
+    @property
+    def unused(self) -> set[str]:
+        """What has done its part once a cell is made, and the ``momentum`` that adamw does not have."""
+        return {"augmentation", "equal_compute", *(["momentum"] if self.optimizer == "adamw" else [])}
+
 
 class Runtime(StrictModel):
     """How jobs run. Nothing here is part of a cell."""

@@ -36,6 +36,11 @@ class Split(StrictModel):
         return self
 
     @property
+    def unused(self) -> set[str]:
+        """``images_per_class`` where all images train."""
+        return {"images_per_class"} if self.images_per_class is None else set()
+
+    @property
     def test_to_train(self) -> float:
         """Test images per training image, where there are no official parts."""
         return self.test / ((1 - self.test) * (1 - 1 / self.folds))
@@ -80,6 +85,15 @@ class Backbone(StrictModel):
     small_stem: bool = False
     """For a ResNet on images of about 32 pixels: a 3×3 stem of stride 1 without pooling. Only with ``weights`` that
     were trained so: a file, or ``random``."""
+
+    @property
+    def unused(self) -> set[str]:
+        """``cached_views`` where nothing is frozen, ``small_stem`` where there is none."""
+        return {
+            name
+            for name, used in (("cached_views", self.freeze != "none"), ("small_stem", self.small_stem))
+            if not used
+        }
 
     @model_validator(mode="after")
     def _stem_fits(self) -> "Backbone":

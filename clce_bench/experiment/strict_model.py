@@ -21,6 +21,11 @@ class StrictModel(BaseModel):
 
     model_config = ConfigDict(frozen=True, populate_by_name=True, allow_inf_nan=False)
 
+    @property
+    def unused(self) -> set[str]:
+        """Fields that decide nothing, given the others: what is made from it does not have them."""
+        return set()
+
     @model_validator(mode="before")
     @classmethod
     def _known_keys(cls, values: Any) -> Any:

@@ -106,7 +106,9 @@ def _changed(cell: Cell) -> int:
     """Counts the hyper-parameters that are not at the loss's defaults."""
     if cell.contrastive_weight == 0:
         return 0
-    return sum(cell.loss[key] != value for key, value in hyperparameters_of(loss_path(cell.loss["name"])).items())
+    return sum(
+        cell.loss.hyperparameters[key] != value for key, value in hyperparameters_of(loss_path(cell.loss.name)).items()
+    )
 
 
 def _lacking(figure: Figure, cells: list[Cell]) -> str:

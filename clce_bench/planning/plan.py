@@ -209,7 +209,7 @@ def _add_cell(jobs: dict[str, dict[str, Job]], cell: Cell, source: Dataset, prep
         add("features", features, features_spec, inputs("dataset", "splits", "backbone"))
 
     key = cell_key(cell)
-    loss = () if cell.contrastive_weight == 0 else (loss_path(cell.loss["name"]),)
+    loss = () if cell.contrastive_weight == 0 else (loss_path(cell.loss.name),)
     add("train", key, spec, inputs("dataset", "splits", "backbone", "features"), loss)
 
     if source.task == "few-shot":

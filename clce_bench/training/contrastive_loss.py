@@ -21,8 +21,8 @@ def contrastive_loss(cell: Cell) -> nn.Module | None:
     """
     if cell.contrastive_weight == 0:
         return None
-    name = cell.loss["name"]
-    hyperparameters = {key: value for key, value in cell.loss.items() if key not in ("name", "labels")}
+    name = cell.loss.name
+    hyperparameters = cell.loss.hyperparameters
     if distributed.processes() > 1 and "per-process-negatives" not in cell.hazards:
         hyperparameters["gather"] = True
     try:
@@ -34,7 +34,7 @@ def contrastive_loss(cell: Cell) -> nn.Module | None:
     if "per-process-negatives" in cell.hazards:
         loss = PerProcess(loss, PROCESSES // distributed.processes(), cell.recipe.views)
     if "scaled-supcon" in cell.hazards:
-        loss = Scaled(loss, cell.loss["temperature"] / BASE_TEMPERATURE)
+        loss = Scaled(loss, cell.loss.hyperparameters["temperature"] / BASE_TEMPERATURE)
     return loss
 
 

@@ -45,8 +45,8 @@ def test_every_loss_gets_as_many_trials_of_its_own_settings():
     assert len(cells) == 2 * 4 * 2
     found = {}
     for cell in cells:
-        settings = (cell.recipe.learning_rate, cell.loss.get("temperature"), cell.contrastive_weight)
-        found.setdefault(cell.loss["name"], set()).add(settings)
+        settings = (cell.recipe.learning_rate, cell.loss.hyperparameters.get("temperature"), cell.contrastive_weight)
+        found.setdefault(cell.loss.name, set()).add(settings)
     assert {loss: len(settings) for loss, settings in found.items()} == {"ce": 4, "clce": 4}
     assert all(1e-4 <= rate <= 1e-1 for settings in found.values() for rate, _, _ in settings)
     assert {temperature for _, temperature, _ in found["clce"]} <= {0.1, 0.5}
@@ -99,7 +99,7 @@ def tuned_results(**changes):
             order[loss, settings["recipe.learning_rate"]] = number
     for cell in plan.cells:
         np.savez(cell.directory / "embeddings.npz", features="unreadable")
-        number = order[cell.loss["name"], cell.recipe.learning_rate]
+        number = order[cell.loss.name, cell.recipe.learning_rate]
         history = pd.read_csv(cell.directory / "history.csv")
         history["validation"] = [0.9, 0.9, 0.5 + 0.1 * (number == 2) + 0.01 * cell.split.fold]
         history.to_csv(cell.directory / "history.csv", index=False)
@@ -113,10 +113,10 @@ def test_validation_after_the_last_epoch_chooses_and_the_test_part_is_not_read()
     plan = plan_of(experiment)
     assert not plan.deciding
     for cell in plan.grids["tuned"]:
-        settings = expected[cell.loss["name"]]
+        settings = expected[cell.loss.name]
         assert cell.recipe.learning_rate == settings["recipe.learning_rate"]
         assert cell.contrastive_weight == settings.get("lambda", 0)
-        assert cell.loss.get("temperature") == settings.get("temperature")
+        assert cell.loss.hyperparameters.get("temperature") == settings.get("temperature")
     assert len(plan.grids["tuned"]) == len(plan.grids["default"]) == 6
     assert set(plan.jobs["evaluate"]) == {key for key in plan.jobs["train"] if "_s100-" not in key}
     with (trials.folder / "tuning.csv").open() as file:

@@ -80,7 +80,11 @@ def test_a_loss_on_the_core_needs_the_cores_signature_and_inherits_what_it_does_
     with pytest.raises(UserError, match=r"per_anchor\(self, s, labels\) is not allowed. Expected: per_anchor\(self, p"):
         cell(module("def per_anchor(self, s, labels): ...", "TCL", head))
     own = cell(module("self_supervised = True", "TCL", head))
-    assert {key: own.loss[key] for key in ("temperature", "k1", "k2")} == {"temperature": 0.1, "k1": 5000, "k2": 1}
+    assert {key: own.loss.hyperparameters[key] for key in ("temperature", "k1", "k2")} == {
+        "temperature": 0.1,
+        "k1": 5000,
+        "k2": 1,
+    }
     assert own.self_supervised
 
 

@@ -191,14 +191,14 @@ def test_the_papers_experiments_can_be_planned_without_data(name, count, capsys)
 def test_the_papers_experiments_hold_what_they_promise():
     plan = plan_of(load_experiment(ROOT / "experiments" / "clce.yaml"))
     assert len({cell.dataset for cell in plan.cells}) == 12
-    assert {cell.loss["name"] for cell in plan.cells} == {"ce", "clce", "supcon", "schane"}
+    assert {cell.loss.name for cell in plan.cells} == {"ce", "clce", "supcon", "schane"}
     assert {cell.contrastive_weight for cell in plan.grids["lambda"]} == {0, 0.1, 0.3, 0.5, 0.7, 0.9, 1}
     assert {cell.batch_size for cell in plan.grids["batch-size"]} == {2**n for n in range(6, 13)}
     assert {cell.seed for cell in plan.cells} == {0, 1, 2}
     for usual, strong in (("transfer", "transfer-strong-ce"), ("few-shot", "few-shot-strong-ce")):
         one, other = ({cell.name: cell for cell in plan.grids[name]} for name in (usual, strong))
-        assert all(one[name].loss["name"] != "ce" for name in one.keys() & other.keys())
-        baselines = [[cell for cell in found.values() if cell.loss["name"] == "ce"] for found in (one, other)]
+        assert all(one[name].loss.name != "ce" for name in one.keys() & other.keys())
+        baselines = [[cell for cell in found.values() if cell.loss.name == "ce"] for found in (one, other)]
         assert {cell.recipe.mixup for cell in baselines[0]} == {0}
         assert {(cell.recipe.mixup, cell.recipe.views, cell.augmentation.erasing) for cell in baselines[1]} == {
             (0.8, 2, 0.25)

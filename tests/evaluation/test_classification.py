@@ -76,7 +76,7 @@ def test_cells_without_a_result_are_left_out_and_said():
     _, plan = make_up()
     main = plan.grids["main"]
     missing, diverged, stale = (
-        next(c for c in main if (c.loss["name"], c.seed) == key) for key in (("clce", 1), ("tcl", 2), ("ce", 0))
+        next(c for c in main if (c.loss.name, c.seed) == key) for key in (("clce", 1), ("tcl", 2), ("ce", 0))
     )
     (missing.directory / "cell.json").unlink()
     (missing.directory / "metrics.json").unlink()

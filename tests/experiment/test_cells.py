@@ -33,7 +33,7 @@ def test_cross_entropy_is_every_loss_at_lambda_zero():
 def test_cross_entropy_has_the_views_of_the_others_unless_told_not_to():
     def views(**recipe):
         cells = union(cells_of(experiment({"loss": ["ce", "clce"], "recipe": {"views": 3, **recipe}})))
-        return {cell.loss["name"]: cell.recipe.views for cell in cells}
+        return {cell.loss.name: cell.recipe.views for cell in cells}
 
     assert views() == views(equal_compute=True) == {"ce": 3, "clce": 3}
     assert views(equal_compute=False) == {"ce": 1, "clce": 3}
@@ -98,7 +98,7 @@ def test_recipe_layers_override_from_general_to_special():
             )
         )
     )
-    found = {(cell.loss["name"], cell.recipe.epochs, cell.recipe.warmup) for cell in cells}
+    found = {(cell.loss.name, cell.recipe.epochs, cell.recipe.warmup) for cell in cells}
     assert found == {(loss, n, w) for loss, n in (("ce", 3), ("clce", 4), ("tcl", 5)) for w in (0.0, 0.2)}
     assert {cell.recipe.learning_rate for cell in cells} == {0.1}
 
@@ -128,3 +128,21 @@ def test_seeds_depend_on_every_named_axis():
     seeds = {seed_for(purpose, seed=seed, dataset=name) for purpose in "ab" for seed in (0, 1) for name in "xy"}
     assert len(seeds) == 8
     assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_a_cell_leaves_out_what_it_does_not_use():
+    def spec(grid=None, **keys):
+        (cell,) = union(cells_of(experiment({"loss": "clce", **(grid or {})}, **keys)))
+        return cell.spec
+
+    assert "cached_views" not in spec()["backbone"]
+    assert spec(backbone={"freeze": "blocks", "cached_views": 4})["backbone"]["cached_views"] == 4
+    assert spec(backbone={"weights": "random", "small_stem": True})["backbone"]["small_stem"] is True
+    assert spec({"lambda": 1.0})["recipe"]["projection_size"] == 128
+    assert "projection_size" not in spec({"lambda": 0.0})["recipe"]
+    assert {"momentum", "augmentation"}.isdisjoint(spec(recipe={"momentum": 0.5, "augmentation": "simclr"})["recipe"])
+    assert spec(recipe={"optimizer": "sgd", "momentum": 0.5})["recipe"]["momentum"] == 0.5
+    assert spec(losses={"clce": {"labels": "images"}})["loss"]["labels"] == "images"
+    assert "labels" not in spec()["loss"]
+    assert {"hazards", "support"}.isdisjoint(spec())
+    assert spec({"hazards": "leaky-split"})["hazards"] == ["leaky-split"]

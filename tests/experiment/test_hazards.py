@@ -52,7 +52,7 @@ GRID = {"name": "main", "dataset": "digits", "loss": ["ce", "supcon", "clce"], "
 
 def cells(hazards=(), **grid):
     values = {"name": "test", "losses": {"ce": {"recipe": RECIPE}}, "grids": [{**GRID, "hazards": [*hazards], **grid}]}
-    return {cell.loss["name"]: cell for cell in union(cells_of(parse_experiment(values, "test.yaml")))}
+    return {cell.loss.name: cell for cell in union(cells_of(parse_experiment(values, "test.yaml")))}
 
 
 def test_no_cell_has_a_hazard_that_nobody_asked_for():

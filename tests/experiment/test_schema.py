@@ -4,6 +4,7 @@ import sys
 import pytest
 
 from clce_bench.errors import UserError
+from clce_bench.experiment.cells import LossSpec
 from clce_bench.experiment.loading import load_experiment, parse_experiment
 from clce_bench.planning.plan import plan_of
 from tests.helpers.miniature import ROOT
@@ -86,7 +87,7 @@ def test_default_experiment_has_what_it_promises():
     assert {cell.seed for cell in plan.grids["headline"]} == {0, 1, 2, 3, 4}
     assert {cell.contrastive_weight for cell in plan.grids["lambda"]} == {0, 0.1, 0.3, 0.5, 0.7, 0.9, 1}
     assert len({cell.batch_size for cell in plan.grids["batch-size"]}) >= 4
-    assert {cell.loss["name"] for cell in plan.grids["few-shot"]} == {"ce", "supcon", "schane", "clce", "tcl"}
+    assert {cell.loss.name for cell in plan.grids["few-shot"]} == {"ce", "supcon", "schane", "clce", "tcl"}
 
 
 def test_exit_status_is_2_and_nothing_is_written(tmp_path):
@@ -109,8 +110,8 @@ def test_a_loss_of_the_users_own_is_checked_without_importing_it(tmp_path, monke
     monkeypatch.syspath_prepend(tmp_path)
     grid = {**GRID, "loss": {"name": "mine:Mine", "margin": [0.1, 0.2]}}
     plan = plan_of(parse_experiment({"name": "test", "grids": [grid]}, ""))
-    assert [cell.loss for cell in plan.cells if cell.loss["margin"] == 0.1] == [
-        {"name": "mine:Mine", "margin": 0.1, "scale": 2}
+    assert [cell.loss for cell in plan.cells if cell.loss.hyperparameters["margin"] == 0.1] == [
+        LossSpec(name="mine:Mine", margin=0.1, scale=2)
     ]
     with pytest.raises(UserError, match="'margin' has no default in the loss"):
         plan_of(parse_experiment({"name": "test", "grids": [{**GRID, "loss": "mine:Mine"}]}, ""))

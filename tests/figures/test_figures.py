@@ -137,14 +137,14 @@ def test_gradients_are_those_of_tcl_at_its_defaults_and_the_caption_says_so(draw
     inputs = plan.jobs["figures"]["gradient_magnitudes-k1"].inputs
     shown = [Path(path).parent.name for name, path in inputs.items() if name.startswith("embeddings_")]
     cells = {cell.name: cell for cell in plan.cells}
-    (tcl,) = (cells[name] for name in shown if cells[name].loss["name"] == "tcl")
-    assert (tcl.loss["k1"], tcl.loss["k2"]) == (5000, 1)
+    (tcl,) = (cells[name] for name in shown if cells[name].loss.name == "tcl")
+    assert (tcl.loss.hyperparameters["k1"], tcl.loss.hyperparameters["k2"]) == (5000, 1)
     assert "TCL, λ = 0.9, temperature 0.1, k1 5000, k2 1, seed 0" in found["gradient_magnitudes-k1"][2]
     # Whichever names come first, and whatever else is swept.
     members = plan.grids["k1"]
     assert [embedded_cells(order) for order in (members, members[::-1])] == [embedded_cells(members)] * 2
-    others = [cell for cell in members if cell.loss.get("k1") != 5000]
-    assert [cell.loss.get("k1") for cell in embedded_cells(others)] == [None, None, 10]
+    others = [cell for cell in members if cell.loss.hyperparameters.get("k1") != 5000]
+    assert [cell.loss.hyperparameters.get("k1") for cell in embedded_cells(others)] == [None, None, 10]
 
 
 def test_cosine_distributions_are_densities_of_all_pairs(drawn):

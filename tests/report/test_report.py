@@ -51,7 +51,7 @@ def test_report_warns_of_gaps():
 
 def test_report_says_what_stands_behind_the_numbers_and_which_tables_mix_it():
     experiment, plan = make_up(figures=[])
-    clce, other, tcl = (next(c for c in plan.grids["main"] if c.loss["name"] == loss) for loss in ("clce", "ce", "tcl"))
+    clce, other, tcl = (next(c for c in plan.grids["main"] if c.loss.name == loss) for loss in ("clce", "ce", "tcl"))
     machine = read_json(clce.directory / "cell.json")["environment"]
     change_record(clce, environment=machine | {"packages": {"torch": "2.15.0"}, "git_commit": "f" * 40})
     change_record(other, environment=machine | {"gpu": "A GPU"})
@@ -79,7 +79,7 @@ def test_other_code_behind_one_loss_is_a_mixture():
     write_summary(experiment, plan.folder)
     summary = pd.read_parquet(plan.folder / "summary.parquet")
     assert mixtures(summary, ["main", "lambda"]) == []
-    changed = summary["cell"] == next(cell.name for cell in plan.grids["main"] if cell.loss["name"] == "clce")
+    changed = summary["cell"] == next(cell.name for cell in plan.grids["main"] if cell.loss.name == "clce")
     summary.loc[changed, "code"] = "other"
     (warning,) = mixtures(summary, ["main"])
     assert re.fullmatch(

@@ -152,8 +152,8 @@ def test_a_recipe_of_its_own_changes_no_support(prepared, backbone, tmp_path):
     description, found = read_json(inputs["backbone"]), {}
     for cell in (own, other):
         spec = {name: cell.spec[name] for name in ("augmentation", "support", "backbone") if name in cell.spec}
-        compute_features(spec, inputs, tmp_path / cell.loss["name"])
-        stored = StoredInputs(tmp_path / cell.loss["name"], torch.device("cpu"))
+        compute_features(spec, inputs, tmp_path / cell.loss.name)
+        stored = StoredInputs(tmp_path / cell.loss.name, torch.device("cpu"))
         data = PreparedDataset(dataset.parent)
         computed = ComputedInputs(cell, data, trunk, description, torch.device("cpu"), np.flatnonzero(parts == "test"))
         batches = [(rows, np.full(len(rows), 1)) for rows in (test, pool)]
