@@ -1,10 +1,11 @@
-from clce_bench.errors import UserError
+from pathlib import Path
+
 from clce_bench.execution import finished_cells, worker
-from clce_bench.execution.shell_paths import check_shell_names
 from clce_bench.experiment.loading import parse_experiment
 from clce_bench.planning.plan import plan_of
-from clce_bench.planning.reruns import Reruns
-from clce_bench.scheduling.resources import Estimates, given_to_this_job
+from clce_bench.scheduling import batching, commands
+from clce_bench.scheduling.job_inputs import begin, inputs_of_jobs
+from clce_bench.scheduling.resources import Estimates
 
 # An experiment file given with --configfile replaces the default one: the two are never merged.
 if not workflow.overwrite_configfiles:
@@ -16,6 +17,7 @@ if not workflow.overwrite_configfiles:
 container: "containers/clce-bench.sif"
 
 
+include: "workflow/rules/internals.smk"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
@@ -47,7 +49,7 @@ rule all:
 
 
 onstart:
-    check_names()
+    check_names(EXPERIMENT_FILE)
     PLAN.mark_start(workflow.cores)
     worker.allow()
 

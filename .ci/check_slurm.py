@@ -28,7 +28,13 @@ with tempfile.TemporaryDirectory() as folder, slurm_cluster.cluster(Path(folder)
     place.mkdir()
     # What the cells cost decides how they are batched.
     subprocess.run([BIN / "clce-bench", "plan", "--experiment", EXPERIMENT], cwd=place, check=True, capture_output=True)
-    command = [sys.executable, ROOT / "tests" / "impatient_snakemake.py", "--configfile", EXPERIMENT, *OPTIONS]
+    command = [
+        sys.executable,
+        ROOT / "tests" / "helpers" / "impatient_snakemake.py",
+        "--configfile",
+        EXPERIMENT,
+        *OPTIONS,
+    ]
     subprocess.run(command, cwd=place, env=cluster.environment, check=True)
     cells = union(cells_of(load_experiment(EXPERIMENT)))
     assert read_json(place / "results/experiments/smoke/tracked.json")["written"] == len(cells)

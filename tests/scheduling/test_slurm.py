@@ -55,7 +55,12 @@ def cluster(tmp_path_factory):
 
 def workflow(cluster, folder, *arguments, **environment):
     """Starts the workflow from a folder that looks like a user's, on the cluster."""
-    command = [sys.executable, str(ROOT / "tests" / "impatient_snakemake.py"), "--snakefile", str(ROOT / "Snakefile")]
+    command = [
+        sys.executable,
+        str(ROOT / "tests" / "helpers" / "impatient_snakemake.py"),
+        "--snakefile",
+        str(ROOT / "Snakefile"),
+    ]
     command += ["--profile", str(ROOT / "profiles" / "slurm"), *OPTIONS, *arguments]
     log = (folder / "snakemake.log").open("a")
     return subprocess.Popen(command, cwd=folder, env={**cluster.environment, **environment}, stdout=log, stderr=log)

@@ -7,7 +7,7 @@ rule evaluate:
     log:
         "results/logs/evaluate/{key}.log",
     group:
-        EVALUATIONS
+        GROUPS.evaluations
     conda:
         "../envs/clce_bench.yaml"
     resources:
@@ -22,17 +22,17 @@ rule evaluate:
 
 rule tune:
     input:
-        unpack(own_inputs_of("tune")),
+        unpack(inputs_of("tune", OWN)),
     output:
         choices=f"{FOLDER}/tuning.json",
         trials=f"{FOLDER}/tuning.csv",
         studies=f"{FOLDER}/tuning.db",
     log:
-        f"results/logs/tune/{PLAN.experiment.name}.log",
+        f"results/logs/tune/{OWN}.log",
     conda:
         "../envs/clce_bench.yaml"
     params:
-        job=own_job("tune"),
+        job=job_of("tune", OWN),
     shell:
         "clce-bench tune --experiment $(dirname {output.choices:q})/experiment.json --output {output.choices:q} "
         "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
@@ -40,7 +40,7 @@ rule tune:
 
 rule summarize:
     input:
-        unpack(own_inputs_of("summarize")),
+        unpack(inputs_of("summarize", OWN)),
     output:
         csv=f"{FOLDER}/summary.csv",
         parquet=f"{FOLDER}/summary.parquet",
@@ -51,11 +51,11 @@ rule summarize:
         verdicts=f"{FOLDER}/verdicts.json",
         tables=directory(f"{FOLDER}/tables"),
     log:
-        f"results/logs/summarize/{PLAN.experiment.name}.log",
+        f"results/logs/summarize/{OWN}.log",
     conda:
         "../envs/clce_bench.yaml"
     params:
-        job=own_job("summarize"),
+        job=job_of("summarize", OWN),
     shell:
         f"clce-bench summarize --experiment {FOLDER}/experiment.json "
         '--output "$(dirname {output.csv:q})" '

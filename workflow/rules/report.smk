@@ -1,3 +1,13 @@
+def labels_of_figure(wildcards):
+    """Says in Snakemake's own report what a figure is and whose cells it shows."""
+    options = PLAN.jobs["figures"][wildcards.key].spec
+    return {
+        "figure": options["kind"].replace("_", " "),
+        "grid": ", ".join(options["grid"]),
+        "name": options["name"],
+    }
+
+
 rule figures:
     input:
         unpack(inputs_of("figures")),
@@ -15,7 +25,7 @@ rule figures:
         rst=f"{FOLDER}/figures/{{key}}.rst",
         cells=f"{FOLDER}/figures/{{key}}.cells.txt",
     log:
-        f"results/logs/figures/{PLAN.experiment.name}-{{key}}.log",
+        f"results/logs/figures/{OWN}-{{key}}.log",
     conda:
         "../envs/clce_bench.yaml"
     params:
@@ -26,7 +36,7 @@ rule figures:
 
 rule report:
     input:
-        unpack(own_inputs_of("report")),
+        unpack(inputs_of("report", OWN)),
     output:
         page=report(
             f"{FOLDER}/report.html",
@@ -35,11 +45,11 @@ rule report:
             labels={"page": "report"},
         ),
     log:
-        f"results/logs/report/{PLAN.experiment.name}.log",
+        f"results/logs/report/{OWN}.log",
     conda:
         "../envs/clce_bench.yaml"
     params:
-        job=own_job("report"),
+        job=job_of("report", OWN),
     shell:
         f"clce-bench report --experiment {FOLDER}/experiment.json "
         "--output {output.page:q} "
@@ -48,16 +58,16 @@ rule report:
 
 rule track:
     input:
-        unpack(own_inputs_of("track")),
+        unpack(inputs_of("track", OWN)),
     output:
         tracked=f"{FOLDER}/tracked.json",
         runs=f"{FOLDER}/runs.html",
     log:
-        f"results/logs/track/{PLAN.experiment.name}.log",
+        f"results/logs/track/{OWN}.log",
     conda:
         "../envs/clce_bench.yaml"
     params:
-        job=own_job("track"),
+        job=job_of("track", OWN),
     shell:
         f"clce-bench track --experiment {FOLDER}/experiment.json "
         "--output {output.tracked:q} "

@@ -49,7 +49,7 @@ rule train:
     log:
         "results/logs/train/{key}.log",
     group:
-        CELLS
+        GROUPS.cells
     conda:
         "../envs/clce_bench.yaml"
     threads: 1

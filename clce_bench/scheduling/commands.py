@@ -1,0 +1,64 @@
+"""What the jobs of a workflow are told around their commands, from how Snakemake was started."""
+
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from clce_bench.errors import UserError
+from clce_bench.experiment.recipes import Runtime
+
+DEFAULT_EXPERIMENT = "config.yaml"
+
+
+@contextmanager
+def ending_with_a_message() -> Iterator[None]:
+    """Ends the process as ``clce-bench`` ends when the input is bad: one message, status 2."""
+    try:
+        yield
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def experiment_file(configfiles: Sequence[object]) -> str:
+    """Names the experiment file: the last one given with ``--configfile``, else the default one."""
+    return str(configfiles[-1]) if configfiles else DEFAULT_EXPERIMENT
+
+
+def shell_prefix(runtime: Runtime, source: str, contained: bool) -> str:
+    """Returns what every job's command begins with: which ``clce-bench`` is meant, and how to run.
+
+    Jobs call the ``clce-bench`` beside the Python that reads the workflow, whether its environment is active or not.
+    In a container or a conda environment they run the code that lies here, for that is what results are marked with.
+    How they run is told by a variable: as a parameter of a rule it would run them again when it changes.
+
+    Args:
+        runtime: of the experiment.
+        source: the folder of the Snakefile.
+        contained: whether jobs run in a container or a conda environment.
+
+    Returns:
+        Text for ``snakemake.shell.shell.prefix``, which formats it: literal braces are doubled.
+    """
+    prefix = f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
+    if contained:
+        prefix = f'export PYTHONPATH={shlex.quote(source)}; clce-bench() {{ python -m clce_bench.cli "$@"; }}'
+    variable = f"export CLCE_BENCH_RUNTIME={shlex.quote(runtime.model_dump_json())}"
+    return f"{prefix}; {variable}; ".replace("{", "{{").replace("}", "}}")
+
+
+def command_line() -> str:
+    """Returns the command for what follows a run: the Python that reads the workflow, also where jobs run elsewhere."""
+    return f"{shlex.quote(sys.executable)} -m clce_bench.cli"
+
+
+def paths_in_commands(experiment: str, snakefile: str) -> dict[str, str]:
+    """Lists the paths that an executor puts into the commands of jobs, by what they are."""
+    return {
+        "the experiment file": experiment,
+        "the working directory": str(Path.cwd()),
+        "the Snakefile": snakefile,
+        "Python": sys.executable,
+    }

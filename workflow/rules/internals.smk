@@ -1,0 +1,49 @@
+# All that reads or changes Snakemake's own objects, which have no stable interface. Settings leave this file as plain values;
+# what follows from them is worked out in clce_bench/scheduling, which never imports Snakemake.
+import sys
+
+from snakemake.settings.types import DeploymentMethod
+
+from clce_bench.execution import finished_cells, worker
+from clce_bench.execution.shell_paths import check_shell_names
+from clce_bench.scheduling.commands import ending_with_a_message, paths_in_commands
+from clce_bench.scheduling.resources import given_to_this_job
+
+CONFIGFILES = workflow.overwrite_configfiles or []
+# A job that Snakemake starts elsewhere reads the workflow again; what is to run was settled before, and is left alone.
+SETTLED = not workflow.is_main_process
+ON_CLUSTER = workflow.remote_exec
+SOURCE = workflow.basedir
+SMALL_CELLS = workflow.group_settings.group_components.get("small_cells", 1)
+CONTAINED = bool(
+    workflow.deployment_settings.deployment_method
+    & {DeploymentMethod.CONDA, DeploymentMethod.APPTAINER}
+)
+# Where a profile says that training has no GPU, what it needs is worked out for cores.
+GPU = workflow.resource_settings.overwrite_resources.get("train", {}).get("gpu")
+GPUS = GPU and GPU.value
+
+# One on a cluster imports torch once for all cells of its batch.
+if ON_CLUSTER:
+    worker.allow()
+    finished_cells.keep_all()
+
+
+def as_one_batch(inputs):
+    """Tells Snakemake, in a job of a cluster, what it was told on the head node and does not pass on; returns the inputs.
+
+    A batch goes on past a cell that fails, runs in one process, not in one per cell, and keeps to what it was given. It is
+    input functions that call this: when the workflow is read, Snakemake has no settings of its execution yet.
+    """
+    if ON_CLUSTER:
+        workflow.execution_settings.keep_going = True
+        workflow.group_settings.group_components = {GROUPS.cells: sys.maxsize}
+        workflow.global_resources.update(given_to_this_job())
+    return inputs
+
+
+def check_names(experiment):
+    """Refuses to submit anything to a cluster from a place whose name would run as a command there."""
+    if not workflow.local_exec:
+        with ending_with_a_message():
+            check_shell_names(paths_in_commands(experiment, workflow.main_snakefile))
