@@ -6,7 +6,6 @@ from pathlib import Path
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from clce_bench.analysis.claim_judgement import verdict_on
 from clce_bench.analysis.comparisons import (
     chosen_metrics,
     compare,
@@ -49,7 +48,7 @@ def write_answers(experiment: Experiment, summary: pd.DataFrame, output: Path) -
                     table.insert(0, "grid", grid.name)
                     table.insert(1, "metric", metric)
                     comparisons[name].append(table)
-        verdicts = [verdict_on(claim, summary) for claim in experiment.claims]
+        verdicts = [claim.judge(summary) for claim in experiment.claims]
         figures = {
             figure.name: _figure_table(figure, summary) for figure in experiment.figures if figure.kind in TABLED
         }

@@ -1,6 +1,6 @@
 """Losses side by side: means with intervals, differences to cross-entropy and between any two settings."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations
 from typing import Any
 
@@ -22,6 +22,27 @@ _OTHER = ["units", "bootstrap_low", "bootstrap_high", "pooled_low", "pooled_high
 def grid_rows(summary: pd.DataFrame, grid: str) -> pd.DataFrame:
     """Returns the rows of the cells that belong to a grid."""
     return summary[[grid in names.split() for names in summary["grids"]]]
+
+
+def matching(rows: pd.DataFrame, place: Mapping[str, Any]) -> pd.DataFrame:
+    """Returns the cells that have these values; NaN equals NaN.
+
+    Args:
+        rows: cells, from the summary.
+        place: values by axis.
+    """
+    for axis, value in place.items():
+        rows = rows[rows[axis].isna() if pd.isna(value) else rows[axis] == value]
+    return rows
+
+
+def hyperparameter_columns(names: Iterable[Any]) -> list[str]:
+    """Picks the columns of hyper-parameters, ``loss.…`` and ``recipe.…``, among others.
+
+    Args:
+        names: of columns; a table stands for its own.
+    """
+    return [name for name in map(str, names) if name.startswith(("loss.", "recipe."))]
 
 
 def metrics_of(rows: pd.DataFrame, accuracy: bool = True) -> list[str]:
@@ -166,8 +187,7 @@ def settings_of(rows: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFra
 def varying_columns(rows: pd.DataFrame) -> list[str]:
     """Lists the hyper-parameters that vary among cells of the same axes."""
     groups = rows.groupby(AXES, dropna=False)
-    columns = [name for name in rows.columns if name.startswith(("loss.", "recipe."))]
-    return [name for name in columns if (groups[name].nunique(dropna=False) > 1).any()]
+    return [name for name in hyperparameter_columns(rows) if (groups[name].nunique(dropna=False) > 1).any()]
 
 
 def distinct_label(setting: dict[str, Any], rows: pd.DataFrame) -> str:
@@ -175,9 +195,9 @@ def distinct_label(setting: dict[str, Any], rows: pd.DataFrame) -> str:
     label = loss_label(setting["loss"])
     if setting["loss"] != "ce" and rows.loc[rows["loss"] != "ce", "lambda"].nunique() > 1:
         label += f", λ = {setting['lambda']:g}"
-    for name, value in setting.items():
-        if name.startswith(("loss.", "recipe.")) and not pd.isna(value):
-            label += f", {name.partition('.')[2]} = {value}"
+    for name in hyperparameter_columns(setting):
+        if not pd.isna(setting[name]):
+            label += f", {name.partition('.')[2]} = {setting[name]}"
     return f"{label}, hazards: {setting['hazards']}" if setting["hazards"] else label
 
 
@@ -208,9 +228,7 @@ def _components(difference: Contrast) -> dict[str, float]:
 
 def baseline_of(rows: pd.DataFrame, setting: dict[str, Any], metric: str, reference: str = "ce") -> pd.DataFrame | None:
     """Finds the reference's cells that a setting is compared with; ``None`` if there are none or several kinds."""
-    same = rows[rows["loss"] == reference]
-    for axis in (*DATA, "backbone", "batch_size", *(() if reference == "ce" else ("lambda",))):
-        same = same[same[axis].isna() if pd.isna(setting[axis]) else same[axis] == setting[axis]]
-    same = same.dropna(subset=[metric])
+    shared = [*DATA, "backbone", "batch_size", *([] if reference == "ce" else ["lambda"])]
+    same = matching(rows, {"loss": reference, **{axis: setting[axis] for axis in shared}}).dropna(subset=[metric])
     # Several settings of the reference (a sweep of its learning rate) leave no one baseline.
     return None if same.empty or same.duplicated(RUN).any() else same

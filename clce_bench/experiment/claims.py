@@ -2,11 +2,12 @@
 
 from functools import cache
 from importlib.resources import files
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator
 
+from clce_bench.components.registry import CLAIMS, load
 from clce_bench.errors import unknown
 from clce_bench.experiment.strict_model import Name, StrictModel, as_list
 
@@ -16,7 +17,7 @@ Selector = dict[str, Annotated[list[Any], BeforeValidator(as_list)]]
 
 
 class Claim(StrictModel):
-    """A statement of a paper that cells can speak to."""
+    """A statement of a paper; each ``kind`` has a class with further keys, found by the registry."""
 
     id: Name
     statement: str
@@ -24,50 +25,43 @@ class Claim(StrictModel):
     paper: str
     place: str
     """Where in the paper; what was not seen is said here."""
-    kind: Literal["difference", "largest_gain", "steadier", "interior", "theorem"] = "difference"
-    """``difference``: ``first`` is above ``second`` wherever both are. ``largest_gain``: its largest value over the
-    data sets is ``value``. ``steadier``: ``first`` changes less than ``second`` along ``over``. ``interior``: along
-    ``over``, ``first`` is best neither at the one end nor at the other. ``theorem``: ``theorem`` holds."""
-    first: Selector = {}
-    second: Selector = {}
-    where: Selector = {}
-    """Holds for both sides."""
-    grids: Annotated[list[str], BeforeValidator(as_list)] = []
-    """Grids whose cells speak to it; all without hazards when not given."""
-    metric: Annotated[list[str], BeforeValidator(as_list)] = []
-    """Names in ``metrics.json``; each that both sides have is a comparison of its own."""
-    over: str = ""
-    value: float | None = None
-    """In points."""
-    tolerance: Annotated[float, Field(ge=0)] = 0.0
-    """How many points ``first`` may lie below ``second``, or the largest gain away from ``value``."""
-    theorem: Literal["", "tcl-positive-gradient", "tcl-negative-gradient"] = ""
+    kind: str = "difference"
 
-    @field_validator("first", "second", "where")
-    @classmethod
-    def _known_axes(cls, selector: Selector) -> Selector:
-        for axis in selector:
-            _check_axis(axis)
-        return selector
+    @property
+    def grid_names(self) -> list[str]:
+        """Grids whose cells are asked for by name."""
+        return list(getattr(self, "grids", []))
 
-    @model_validator(mode="after")
-    def _complete(self) -> "Claim":
-        needed = {
-            "difference": ("first", "second", "metric"),
-            "largest_gain": ("first", "second", "metric", "value"),
-            "steadier": ("first", "second", "metric", "over"),
-            "interior": ("first", "metric", "over"),
-            "theorem": ("theorem",),
-        }[self.kind]
-        for key in needed:
-            if getattr(self, key) in ("", None, {}, []):
-                raise ValueError(f"{key}: this key is required for kind {self.kind!r}.")
-        if self.over:
-            _check_axis(self.over)
-        return self
+    def judge(self, summary: Any) -> Any:
+        """Judges the claim: a :class:`clce_bench.analysis.verdicts.Verdict`.
+
+        Args:
+            summary: a row per cell.
+        """
+        raise NotImplementedError
 
 
-def _check_axis(axis: str) -> None:
+def parse_claim(values: Any) -> Claim:
+    """Reads a claim as its kind does.
+
+    Raises:
+        ValueError: there is no such kind, or it has other keys.
+    """
+    if not isinstance(values, dict):
+        return Claim.model_validate(values)
+    kind = str(values.get("kind", "difference"))
+    if kind not in CLAIMS:
+        raise ValueError(unknown("a kind of claim", kind, CLAIMS, f"Kinds: {', '.join(sorted(CLAIMS))}"))
+    claim: Claim = load(CLAIMS[kind]).model_validate(values)
+    return claim
+
+
+def check_axis(axis: str) -> None:
+    """Checks that cells can be told apart by an axis.
+
+    Raises:
+        ValueError: there is no such axis.
+    """
     if axis not in CLAIM_AXES and not axis.startswith(("loss.", "recipe.")):
         listing = f"Allowed: {', '.join(CLAIM_AXES)}, loss.NAME, recipe.NAME"
         raise ValueError(unknown("an axis", axis, CLAIM_AXES, listing))

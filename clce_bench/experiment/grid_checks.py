@@ -11,7 +11,7 @@ def check_grids(experiment: Experiment) -> None:
         UserError: they are not.
     """
     grids = {grid.name: grid for grid in experiment.grids}
-    together = [(f"claims: {claim.id}: grids", claim.grids) for claim in experiment.claims]
+    together = [(f"claims: {claim.id}: grids", claim.grid_names) for claim in experiment.claims]
     together += [(f"figures: {one.name}: grid", one.grid) for one in experiment.figures if one.kind != "audit"]
     for key, members in together:
         if any(grids[name].hazards != grids[members[0]].hazards for name in members):

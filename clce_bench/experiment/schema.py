@@ -2,12 +2,20 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    field_validator,
+    model_validator,
+)
 
 from clce_bench.components.hyperparameters import check_loss
 from clce_bench.components.registry import canonical_dataset, dataset_path
 from clce_bench.errors import UserError, unknown
-from clce_bench.experiment.claims import Claim, expand_claims
+from clce_bench.experiment.claims import Claim, expand_claims, parse_claim
 from clce_bench.experiment.figure_options import Figure
 from clce_bench.experiment.hazards import known_hazards
 from clce_bench.experiment.recipes import Augmentation, NamedAugmentation, Recipe, RecipeValues, Runtime, expand_preset
@@ -212,7 +220,9 @@ class Experiment(StrictModel):
     headline: str = ""
     """The grid of the headline table; the first one when not given."""
     figures: list[Figure] = []
-    claims: Annotated[list[Claim], BeforeValidator(expand_claims)] = []
+    claims: Annotated[
+        list[Annotated[SerializeAsAny[Claim], BeforeValidator(parse_claim)]], BeforeValidator(expand_claims)
+    ] = []
     """Statements of papers that the report answers."""
     tracking: Tracking = Tracking()
 
@@ -237,7 +247,7 @@ class Experiment(StrictModel):
             raise ValueError(f"grids: two grids share a name: {', '.join(names)}.")
         used = [("headline", self.headline)]
         used += [(f"figures: {figure.name}: grid", name) for figure in self.figures for name in figure.grid]
-        used += [(f"claims: {claim.id}: grids", name) for claim in self.claims for name in claim.grids]
+        used += [(f"claims: {claim.id}: grids", name) for claim in self.claims for name in claim.grid_names]
         for key, name in used:
             if name and name not in names:
                 raise ValueError(f"{key}: {unknown('a grid', name, names)}")

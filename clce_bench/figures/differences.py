@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from clce_bench.analysis.comparisons import AXES, DATA, compare
+from clce_bench.analysis.comparisons import AXES, DATA, compare, hyperparameter_columns
 from clce_bench.figures.source import Drawing, Source
 from clce_bench.figures.style import data_names, loss_style, sentence_figure
 from clce_bench.labels import axis_label, data_label, metric_label, setting_label, value_label
@@ -18,7 +18,7 @@ def draw(source: Source) -> Drawing:
     if not tables:
         return sentence_figure("No loss has a cross-entropy run at the same seed and batch size.")
     data = pd.concat([table.assign(metric=metric) for metric, table in tables.items()], ignore_index=True)
-    varying = [name for name in data.columns if name.startswith(("loss.", "recipe."))]
+    varying = hyperparameter_columns(data)
     settings = data[[*AXES, *varying]].drop_duplicates().reset_index(drop=True)
     styles = loss_style(list(settings["loss"].unique()))
     height = 1.3 + 0.35 * len(settings)

@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from clce_bench.components.registry import dataset_path, load_dataset, loss_path
+from clce_bench.components.registry import CLAIMS, dataset_path, load_dataset, loss_path
 from clce_bench.data.dataset import Dataset
 from clce_bench.experiment.cells import Cell, cells_of, dataset_directory, union
 from clce_bench.experiment.figure_options import EMBEDDINGS
@@ -128,7 +128,8 @@ def _add_own_jobs(
     settings = experiment.model_dump(by_alias=True, exclude={"runtime", "tracking"})
     words = {key: settings.pop(key) for key in ("description", "figures")}
     published = digest((files("clce_bench") / "data_files" / "published.yaml").read_text(encoding="utf-8"))
-    summary = add("summarize", {"experiment": digest(unordered(settings)), "published": published}, {})
+    kinds = tuple(sorted({CLAIMS[claim.kind] for claim in experiment.claims}))
+    summary = add("summarize", {"experiment": digest(unordered(settings)), "published": published}, {}, kinds)
     drawn = {}
     for figure in experiment.figures:
         inputs = {"summary": summary}

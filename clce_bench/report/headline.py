@@ -9,7 +9,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from clce_bench.analysis.comparisons import compare, grid_rows, metrics_of
+from clce_bench.analysis.comparisons import compare, grid_rows, hyperparameter_columns, metrics_of
 from clce_bench.errors import UserError
 from clce_bench.experiment.cells import Cell
 from clce_bench.experiment.schema import Experiment
@@ -107,7 +107,7 @@ def table_rows(table: pd.DataFrame, metric: str) -> list[dict[str, str]]:
     """
     label = metric_label(metric)
     fixed = {"batch_size": "batch size", "lambda": "λ"}
-    varying = [name for name in table.columns if name.startswith(("loss.", "recipe."))]
+    varying = hyperparameter_columns(table)
     rows = []
     for record in table.to_dict("records"):
         row = {"loss": loss_label(record["loss"])}

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from clce_bench.analysis.comparisons import AXES, metrics_of
+from clce_bench.analysis.comparisons import AXES, hyperparameter_columns, metrics_of
 from clce_bench.analysis.result_tables import comparison_table
 from clce_bench.costs.throughput import Actual
 from clce_bench.experiment.figure_options import TABLED, Figure
@@ -87,12 +87,12 @@ def tables_of(grid: str, comparisons: pd.DataFrame) -> list[Table]:
 def _columns(rows: pd.DataFrame, metric: str) -> list[str]:
     """Leaves out the hyper-parameters that do not vary in this grid."""
     own = rows[rows["metric"] == metric]
-    names = [str(name) for name in rows]
-    return [name for name in names if not name.startswith(("loss.", "recipe.")) or own[name].notna().any()]
+    optional = hyperparameter_columns(rows)
+    return [str(name) for name in rows if name not in optional or own[name].notna().any()]
 
 
 def _others(rows: pd.DataFrame, metrics: list[str]) -> list[dict[str, Any]]:
-    varying = [name for name in _columns(rows, metrics[0]) if name.startswith(("loss.", "recipe."))]
+    varying = hyperparameter_columns(_columns(rows, metrics[0]))
     table = []
     for _, members in rows[rows["metric"].isin(metrics)].groupby([*AXES, *varying], dropna=False):
         first = members.iloc[0]

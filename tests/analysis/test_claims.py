@@ -11,11 +11,11 @@ import yaml
 from scipy import stats
 
 from clce_bench.analysis import gradient_theorems
-from clce_bench.analysis.claim_judgement import verdict_on
 from clce_bench.analysis.gradient_theorems import tcl_gradients
 from clce_bench.analysis.verdicts import read_verdicts, write_verdicts
+from clce_bench.components.registry import CLAIMS, load
 from clce_bench.errors import UserError
-from clce_bench.experiment.claims import Claim, packaged_claims
+from clce_bench.experiment.claims import packaged_claims, parse_claim
 from clce_bench.experiment.loading import parse_experiment
 from clce_bench.experiment.schema import Experiment
 from clce_bench.losses import create_loss
@@ -34,7 +34,9 @@ CE, CLCE, SUPCON = setting(loss="ce"), setting(loss="clce"), setting(loss="supco
 
 
 def verdict(summary, **changes):
-    return verdict_on(Claim.model_validate({**ABOVE, **changes}), summary)
+    given = {**ABOVE, **changes}
+    keys = load(CLAIMS[given.get("kind", "difference")]).model_fields
+    return parse_claim({key: value for key, value in given.items() if key in keys}).judge(summary)
 
 
 @pytest.mark.parametrize(("gain", "expected"), [(0.10, "reproduced"), (-0.10, "contradicted"), (0.0, "inconclusive")])
@@ -197,16 +199,34 @@ def test_claims_of_the_papers_are_complete_and_named_in_experiments():
         (["clce-above-cee"], "Did you mean 'clce-above-ce'"),
         ([{"id": "clce-above-ce", "grids": "mian"}], "Did you mean 'main'"),
         ([{**ABOVE, "first": {"los": "ce"}}], "'los' is not an axis. Did you mean 'loss'"),
-        ([{**ABOVE, "second": {}}], "second: this key is required for kind 'difference'"),
+        ([{**ABOVE, "second": {}}], "claims[0].second: {} is not allowed"),
         ([{**ABOVE, "kind": "steadier"}], "over: this key is required"),
         ([{**ABOVE, "direction": "up"}], "'direction' is not a key"),
         ([{**ABOVE, "tolerance": -1}], "claims[0].tolerance"),
+        ([{**ABOVE, "kind": "steadyer"}], "Did you mean 'steadier'"),
     ],
 )
 def test_mistakes_in_claims_are_explained(claims, message):
     with pytest.raises(UserError) as caught:
         experiment(claims)
     assert message in str(caught.value)
+
+
+EXAMPLES = {claim.get("kind", "difference"): claim for claim in packaged_claims().values()}
+
+
+@pytest.mark.parametrize("kind", sorted(CLAIMS))
+def test_every_kind_of_claim_is_read_written_and_judged(kind, tmp_path):
+    claim = parse_claim(EXAMPLES[kind])
+    assert (type(claim), claim.kind) == (load(CLAIMS[kind]), kind)
+    assert type(claim).__doc__
+    assert parse_claim(json.loads(claim.model_dump_json())) == claim
+    with pytest.raises(UserError, match=r"claims\[0\].*'secnod' is not a key"):
+        experiment([{**EXAMPLES[kind], "secnod": {"loss": "ce"}}])
+    found = claim.judge(make_cells(tmp_path, {setting(loss="hcl"): 0.5}))
+    assert (found.claim, found.statement, found.paper) == (claim.id, claim.statement, claim.paper)
+    assert (found.verdict == "not tested") == (kind != "theorem")
+    assert found.reason
 
 
 @pytest.mark.parametrize(("name", "k1", "k2"), [("tcl", 50.0, 2.0), ("tcl", 3.0, 1.0), ("supcon", 0.0, 1.0)])
@@ -253,5 +273,5 @@ def test_the_default_experiment_names_claims_that_its_cells_can_speak_to():
     config = parse_experiment(yaml.safe_load((ROOT / "config.yaml").read_text()), "config.yaml")
     losses = {loss.name for grid in config.grids for loss in grid.loss}
     for claim in config.claims:
-        for side in (claim.first, claim.second):
+        for side in getattr(claim, "sides", []):
             assert set(side.get("loss", [])) <= losses

@@ -13,7 +13,6 @@ from jinja2 import Environment
 from scipy import stats
 from torch import nn
 
-from clce_bench.analysis.claim_judgement import verdict_on
 from clce_bench.analysis.comparisons import compare
 from clce_bench.analysis.hazard_effects import audit_of, audit_text
 from clce_bench.analysis.paired_outcomes import contrast
@@ -24,7 +23,7 @@ from clce_bench.data.prepared import rows_by_part
 from clce_bench.data.splits import divide, make_splits
 from clce_bench.errors import UserError
 from clce_bench.experiment.cells import Cell, cells_of, union
-from clce_bench.experiment.claims import Claim
+from clce_bench.experiment.claims import parse_claim
 from clce_bench.experiment.figure_options import Figure
 from clce_bench.experiment.hazards import HAZARDS, PROCESSES
 from clce_bench.experiment.loading import load_experiment, parse_experiment
@@ -286,7 +285,7 @@ def test_a_claim_without_grids_is_not_judged_by_hazards(audited):
     claim |= {"first": {"loss": "clce"}, "second": {"loss": "ce"}}
     values = {"name": "test", "grids": [GRID], "claims": [claim]}
     (parsed,) = parse_experiment(values, "test.yaml").claims
-    found = verdict_on(parsed, audited)
+    found = parsed.judge(audited)
     assert len(found.findings) == 1
     assert found.effect == pytest.approx(2, abs=1)
     assert not any(name.startswith("broken") for name in found.cells)
@@ -348,9 +347,9 @@ def test_a_difference_to_a_broken_baseline_names_its_hazards(tmp_path):
     assert [row["hazards in difference"] for row in table_rows(table, "metric.top1")] == list(expected.values())
     claim = {"id": "x", "statement": "x", "paper": "x", "place": "x", "metric": "top1", "grids": ["main"]}
     claim |= {"first": {"loss": "clce"}, "second": {"loss": "ce"}}
-    found = verdict_on(Claim.model_validate(claim), rows)
+    found = parse_claim(claim).judge(rows)
     assert found.reason == "The interval of the only comparison lies above 0. With hazards: unequal-views."
-    honest = verdict_on(Claim.model_validate(claim), rows.assign(hazards=""))
+    honest = parse_claim(claim).judge(rows.assign(hazards=""))
     assert honest.reason == "The interval of the only comparison lies above 0."
 
 

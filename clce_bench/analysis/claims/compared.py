@@ -1,0 +1,123 @@
+"""What kinds of claims share that cells judge: selecting cells, comparing them, a verdict on the comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BeforeValidator, Field, field_validator
+
+from clce_bench.experiment.claims import Claim, Selector, check_axis
+from clce_bench.experiment.strict_model import as_list
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from clce_bench.analysis.paired_outcomes import Contrast
+    from clce_bench.analysis.verdicts import Finding, Verdict
+
+
+class ComparedClaim(Claim):
+    """A claim that is judged by comparisons of cells."""
+
+    first: Annotated[Selector, Field(min_length=1)]
+    where: Selector = {}
+    """Holds for both sides."""
+    grids: Annotated[list[str], BeforeValidator(as_list)] = []
+    """Grids whose cells speak to it; all without hazards when not given."""
+    metric: Annotated[list[str], BeforeValidator(as_list), Field(min_length=1)]
+    """Names in ``metrics.json``; each that both sides have is a comparison of its own."""
+
+    @field_validator("first", "second", "where", check_fields=False)
+    @classmethod
+    def _known_axes(cls, selector: Selector) -> Selector:
+        for axis in selector:
+            check_axis(axis)
+        return selector
+
+    @property
+    def sides(self) -> list[Selector]:
+        """The selectors of what is compared."""
+        return [self.first]
+
+    def judge(self, summary: pd.DataFrame) -> Verdict:
+        """Judges the claim by the cells of an experiment.
+
+        Args:
+            summary: a row per cell.
+        """
+        from clce_bench.analysis.claim_judgement import finding, hazards_in, not_tested, select
+
+        rows = select(summary, self.where)
+        if self.grids:
+            rows = rows[[not set(self.grids).isdisjoint(names.split()) for names in rows["grids"]]]
+        else:
+            rows = rows[rows["hazards"] == ""]
+        sides = [select(rows, selector) for selector in self.sides]
+        for side, selector in zip(sides, self.sides, strict=True):
+            if side.empty:
+                axes = {**self.where, **selector}.items()
+                wanted = ", ".join(f"{axis} {' or '.join(map(str, values))}" for axis, values in axes)
+                return not_tested(self, f"No cell of this experiment has {wanted}.")
+        found = [finding(label, result, self.bound) for label, result in self.compare(*sides) if result.runs]
+        if not found:
+            return not_tested(self, f"No results yet, or none that can be compared{self.along}.")
+        verdict = self.decide(found)
+        hazards = hazards_in(rows[rows["cell"].isin(verdict.cells)])
+        return replace(verdict, reason=f"{verdict.reason} With hazards: {hazards}.") if hazards else verdict
+
+    @property
+    def bound(self) -> float:
+        """What the effect must exceed, in points."""
+        return 0.0
+
+    @property
+    def along(self) -> str:
+        """Says in messages along what settings are compared, if along anything."""
+        return ""
+
+    def compare(self, *sides: pd.DataFrame) -> Iterator[tuple[str, Contrast]]:
+        """Yields each comparison that speaks to the claim, with a label; positive is what the claim expects.
+
+        Args:
+            sides: the cells of each side, in the order of :attr:`sides`.
+        """
+        raise NotImplementedError
+
+    def decide(self, found: list[Finding]) -> Verdict:
+        """Turns the comparisons, at least one, into a verdict."""
+        from clce_bench.analysis.claim_judgement import all_above
+
+        return all_above(self, found, self.bound)
+
+    def metrics(self, *sides: pd.DataFrame) -> list[str]:
+        """Lists the claim's metrics that all sides have, as columns of the summary."""
+        names = [f"metric.{name}" for name in self.metric]
+        return [name for name in names if all(name in side and side[name].notna().any() for side in sides)]
+
+
+class AlongAxis(ComparedClaim):
+    """A claim about how results change along an axis."""
+
+    over: str
+    """The axis."""
+
+    @field_validator("over")
+    @classmethod
+    def _known_axis(cls, axis: str) -> str:
+        check_axis(axis)
+        return axis
+
+    @property
+    def along(self) -> str:
+        """Says along which axis."""
+        return f" along {self.over}"
+
+    def places(self, rows: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+        """Yields cells that share all axes of a place but this one."""
+        from clce_bench.analysis.claim_judgement import PLACE
+
+        shared = [axis for axis in PLACE if axis != self.over]
+        for values, members in rows.groupby(shared, dropna=False):
+            yield dict(zip(shared, values, strict=True)), members

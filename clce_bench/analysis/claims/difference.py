@@ -1,0 +1,53 @@
+"""The claim that one side is above another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from clce_bench.analysis.claims.compared import ComparedClaim
+from clce_bench.experiment.claims import Selector
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from clce_bench.analysis.paired_outcomes import Contrast
+
+
+class Difference(ComparedClaim):
+    """``first`` is above ``second`` wherever both are."""
+
+    kind: Literal["difference"] = "difference"
+    second: Annotated[Selector, Field(min_length=1)]
+    tolerance: Annotated[float, Field(ge=0)] = 0.0
+    """How many points ``first`` may lie below ``second``."""
+
+    @property
+    def sides(self) -> list[Selector]:
+        """Both selectors."""
+        return [self.first, self.second]
+
+    @property
+    def bound(self) -> float:
+        """What the effect must exceed, in points."""
+        return -self.tolerance
+
+    def compare(self, *sides: pd.DataFrame) -> Iterator[tuple[str, Contrast]]:
+        """Yields first minus second for each setting of both at one place, and each metric."""
+        from clce_bench.analysis.claim_judgement import PLACE, where
+        from clce_bench.analysis.comparisons import distinct_label, matching, settings_of
+        from clce_bench.analysis.paired_outcomes import contrast
+        from clce_bench.labels import metric_label
+
+        first, second = sides
+        # Two contrastive losses are compared at equal λ; cross-entropy has none.
+        shared = PLACE if (second["lambda"] > 0).all() else [axis for axis in PLACE if axis != "lambda"]
+        for setting, one in settings_of(first):
+            place = {axis: setting[axis] for axis in shared}
+            for rival, other in settings_of(matching(second, place)):
+                for metric in self.metrics(one, other):
+                    names = f"{distinct_label(setting, first)} − {distinct_label(rival, second)}"
+                    label = f"{where(setting)}: {names}, {metric_label(metric)}"
+                    yield label, contrast([(1, one), (-1, other)], metric)
