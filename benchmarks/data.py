@@ -32,7 +32,7 @@ from clce_bench.data.episodes import draw_episodes
 from clce_bench.data.fetch import data_folder
 from clce_bench.data.prepare import prepare_dataset
 from clce_bench.data.prepared import PreparedDataset
-from clce_bench.data.resizing import resized
+from clce_bench.data.resizing import squares
 from clce_bench.data.sources.digits import DIGITS
 from clce_bench.data.sources.fashion_mnist import FILES
 from clce_bench.errors import UserError
@@ -156,10 +156,10 @@ def measure(folder: Path) -> tuple[list[str], list[str]]:
     ids = [str(number) for number in range(len(pixels))]
 
     def read(size: int) -> Images:
-        return Images(resized(pixels, len(pixels), size), ids, ["one"] * len(ids), ids)
+        return Images(squares(pixels, len(pixels), size), ids, ["one"] * len(ids), ids)
 
     global GENERATED
-    GENERATED = replace(DIGITS, name="generated", images="generated", read=read)
+    GENERATED = replace(DIGITS, name="generated", images="generated", read=read, class_count=0, image_count=0)
     DATASETS["generated"] = f"{__name__}:GENERATED"
 
     rows, speeds = [], []

@@ -44,7 +44,14 @@ def plan(path: Path, as_json: bool, cost: bool, measure: bool) -> None:
 
     Example: clce-bench plan --experiment experiments/clce.yaml
     """
-    from clce_bench.cli.plan_output import list_cells, print_costs, print_json, print_needs, print_runs
+    from clce_bench.cli.plan_output import (
+        list_cells,
+        print_costs,
+        print_imbalances,
+        print_json,
+        print_needs,
+        print_runs,
+    )
     from clce_bench.experiment.loading import load_experiment
     from clce_bench.planning.cell_status import states_of
     from clce_bench.planning.plan import plan_of
@@ -63,6 +70,7 @@ def plan(path: Path, as_json: bool, cost: bool, measure: bool) -> None:
     if cost:
         print_costs(reruns)
     print_needs(found)
+    print_imbalances(found)
     print_runs(reruns)
 
 

@@ -9,10 +9,13 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from clce_bench.components.registry import load_dataset
 from clce_bench.costs.cell_cost import costs_of, features_costs
 from clce_bench.costs.throughput import hours
+from clce_bench.data.class_sizes import imbalance_warning
 from clce_bench.data.fetch import readable
 from clce_bench.data.requirements import requirements_of, unprepared
+from clce_bench.files import read_json
 from clce_bench.planning.cell_status import State, states_of
 from clce_bench.planning.plan import RESULTS, Plan, cell_key
 from clce_bench.planning.reruns import STAGE_ORDER, Node, Reruns
@@ -100,6 +103,19 @@ def print_needs(plan: Plan) -> None:
     wanted = ((cell.dataset, cell.size) for cell in plan.cells)
     if needs := str(requirements_of(unprepared(wanted, RESULTS))):
         wide_console().print(needs)
+
+
+def print_imbalances(plan: Plan) -> None:
+    """Warns of data sets whose classes differ much in size, as far as their sizes are known before a run."""
+    warnings = set()
+    for job in plan.jobs["dataset"].values():
+        prepared, dataset = Path(job.output), load_dataset(job.spec["dataset"])
+        sizes = dataset.class_sizes
+        if not sizes and prepared.exists():
+            sizes = read_json(prepared).get("class_sizes")
+        warnings.add(imbalance_warning(dataset.name, sizes))
+    for warning in sorted(filter(None, warnings)):
+        wide_console().print(f"Warning: {warning}")
 
 
 def _operations(flops: float) -> str:

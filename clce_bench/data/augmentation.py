@@ -12,8 +12,8 @@ from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.functional import pil_to_tensor
 
-from clce_bench.data.decode import resized
 from clce_bench.data.prepared import PreparedDataset
+from clce_bench.data.resizing import square
 from clce_bench.experiment.recipes import Augmentation
 from clce_bench.seeds import seed_for
 
@@ -107,7 +107,7 @@ class Views:
     def _one(self, row: int, view: int) -> Tensor:
         image = self.dataset.image(row)
         if view == CLEAN:
-            return torch.as_tensor(pil_to_tensor(resized(image, self.size)))
+            return torch.as_tensor(pil_to_tensor(square(image, self.size)))
         seed = seed_for("view", dataset=self.name, image=row, view=view)
         # Not torch.manual_seed: it seeds every kind of device, which takes as long as the transforms.
         torch.default_generator.manual_seed(seed)

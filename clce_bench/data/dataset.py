@@ -1,9 +1,9 @@
 """What a data set is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,24 @@ class File:
     unpacked: str = ""
 
 
+class ImageFile(NamedTuple):
+    """An image file with its labels.
+
+    Attributes:
+        path: where it lies.
+        id: a unique name.
+        label: the name of its class.
+        part: its official part, ``train``, ``validation`` or ``test``, in a data set that has parts.
+        group: what it shares with its near-copies; its ``id`` when not given.
+    """
+
+    path: Path
+    id: str
+    label: str
+    part: str | None = None
+    group: str = ""
+
+
 @dataclass(frozen=True)
 class Images:
     """Images with their labels.
@@ -45,6 +63,18 @@ class Images:
     classes: list[str]
     groups: list[str]
     parts: list[str] | None = None
+
+    @classmethod
+    def of_files(cls, files: Iterable[ImageFile]) -> "Images":
+        """Describes image files, of which all or none have a part."""
+        listed = list(files)
+        return cls(
+            pixels=[file.path for file in listed],
+            ids=[file.id for file in listed],
+            classes=[file.label for file in listed],
+            groups=[file.group or file.id for file in listed],
+            parts=[file.part for file in listed if file.part] or None,
+        )
 
 
 @dataclass(frozen=True)
@@ -65,6 +95,7 @@ class Dataset:
         page: where a person reads about the data set and gets what cannot be downloaded.
         class_count: how many classes there are; 0 when that depends on the user's files.
         image_count: how many images there are, of all parts; 0 likewise.
+        class_sizes: images of the smallest and of the largest class, where that is known before they are read.
         large: the images stay files; otherwise they are decoded once into an array.
         state: changes when the images may have changed; empty when only the code decides about them.
     """
@@ -82,5 +113,6 @@ class Dataset:
     page: str = ""
     class_count: int = 0
     image_count: int = 0
+    class_sizes: tuple[int, int] | None = None
     large: bool = False
     state: str = ""

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import track
 
 from clce_bench.components.registry import load_dataset
+from clce_bench.data.class_sizes import check_class_sizes
 from clce_bench.data.dataset import Dataset, Images
 from clce_bench.data.decode import DamagedImage, Decoded, decode
 from clce_bench.errors import UserError
@@ -31,14 +32,18 @@ def prepare_dataset(spec: dict[str, Any], output: Path) -> None:
         output: the folder to fill.
 
     Raises:
-        UserError: an image cannot be used and is not to be skipped.
+        UserError: an image cannot be used and is not to be skipped, a class is left with too few, or these are not
+            all images of the data set.
     """
     dataset: Dataset = load_dataset(spec["dataset"])
     images = dataset.read(spec["size"])
+    _check_counts(dataset, images)
     with staged(output, last="dataset.json") as folder:
         array = None if dataset.large else folder / "images.npy"
         contents, skipped = _store(images, spec, array)
         items = _table(images, contents, set(skipped))
+        if skipped:
+            _check_left(dataset, images, items)
         if dataset.large:
             items["file"] = [str(path) for row, path in enumerate(images.pixels) if row not in skipped]
         items.to_parquet(folder / "items.parquet", index=False)
@@ -48,6 +53,7 @@ def prepare_dataset(spec: dict[str, Any], output: Path) -> None:
             "images": len(items),
             "groups": items["group"].nunique(),
             "classes": sorted(items["class"].unique()),
+            "class_sizes": [int(size) for size in items["class"].value_counts().agg(["min", "max"])],
             "source": dataset.source,
             "licence": dataset.licence,
             "citation": dataset.citation,
@@ -56,6 +62,26 @@ def prepare_dataset(spec: dict[str, Any], output: Path) -> None:
             "sha256": {path.name: sha256_of(path) for path in sorted(folder.iterdir())},
         }
         write_json(folder / "dataset.json", description)
+
+
+def _check_counts(dataset: Dataset, images: Images) -> None:
+    """Compares what was read with what the data set is known to have: a part of it is another data set."""
+    for what, known, found in (
+        ("images", dataset.image_count, len(images.ids)),
+        ("classes", dataset.class_count, len(set(images.classes))),
+    ):
+        if known and found != known:
+            files = f" Look into the files that it was read from ({dataset.page})." if dataset.page else ""
+            raise UserError(f"{dataset.name}: {found:,} {what} were found instead of {known:,}.{files}")
+
+
+def _check_left(dataset: Dataset, images: Images, items: pd.DataFrame) -> None:
+    """Checks the classes after damaged images were left out."""
+    lost = sorted(set(images.classes) - set(items["class"]))
+    if lost:
+        raise UserError(f"{dataset.name}: no image of the class {lost[0]!r} can be used.")
+    if dataset.task == "classification":
+        check_class_sizes(dataset.name, items["class"].tolist(), items["part"].tolist())
 
 
 def _store(images: Images, spec: dict[str, Any], array: Path | None) -> tuple[list[str], dict[int, str]]:

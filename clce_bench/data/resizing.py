@@ -1,4 +1,4 @@
-"""Small images, brought to a size."""
+"""Images, scaled to squares."""
 
 from collections.abc import Iterable
 
@@ -7,8 +7,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 
-def resized(images: Iterable[NDArray[np.uint8]], count: int, size: int) -> NDArray[np.uint8]:
-    """Scales images with bilinear interpolation, and repeats the grey of those without colours.
+def square(image: Image.Image, size: int) -> Image.Image:
+    """Scales an image to a square with bilinear interpolation; its proportions change."""
+    return image if image.size == (size, size) else image.resize((size, size), Image.Resampling.BILINEAR)
+
+
+def squares(images: Iterable[NDArray[np.uint8]], count: int, size: int) -> NDArray[np.uint8]:
+    """Scales the arrays of small images, and repeats the grey of those without colours.
 
     Args:
         images: uint8, each (height, width) or (height, width, 3).
@@ -20,5 +25,5 @@ def resized(images: Iterable[NDArray[np.uint8]], count: int, size: int) -> NDArr
     """
     pixels = np.empty((count, size, size, 3), dtype=np.uint8)
     for row, image in zip(pixels, images, strict=True):
-        row[...] = np.asarray(Image.fromarray(image).convert("RGB").resize((size, size), Image.Resampling.BILINEAR))
+        row[...] = np.asarray(square(Image.fromarray(image).convert("RGB"), size))
     return pixels

@@ -14,6 +14,7 @@ from clce_bench import __version__
 from clce_bench.analysis.verdicts import Verdict, read_verdicts
 from clce_bench.components.registry import load_dataset
 from clce_bench.costs.throughput import estimated_against_actual
+from clce_bench.data.class_sizes import imbalance_warning
 from clce_bench.data.pretraining_overlap import overlap_of
 from clce_bench.errors import UserError
 from clce_bench.experiment.schema import Experiment
@@ -51,7 +52,7 @@ def write_report(experiment: Experiment, output: Path) -> None:
         version=__version__,
         written=now()[:16].replace("T", " "),
         hazards=hazards_of(experiment.grids),
-        warnings=warnings_of(summary, [grid.name for grid in experiment.grids]),
+        warnings=[*warnings_of(summary, [grid.name for grid in experiment.grids]), *_imbalances(plan)],
         verdicts=_verdicts(output.with_name("verdicts.json"), summary, output.parent),
         headline=Table("Headline", headline_rows(experiment, summary)),
         figures=_figures(experiment, output.parent),
@@ -134,6 +135,12 @@ def _datasets(plan: Plan) -> list[dict[str, Any]]:
             {"name": name, "source": source, "splits": splits, "overlap": overlap, "skipped": sorted(set(skipped))}
         )
     return described
+
+
+def _imbalances(plan: Plan) -> list[str]:
+    described = [read_json(path) for path in _inputs(plan, "dataset")]
+    warnings = [imbalance_warning(one["name"], one.get("class_sizes")) for one in described]
+    return sorted(set(filter(None, warnings)))
 
 
 def _inputs(plan: Plan, kind: str) -> list[Path]:

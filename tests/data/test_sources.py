@@ -12,6 +12,7 @@ from PIL import Image
 
 from clce_bench.components.registry import DATASETS, load_dataset
 from clce_bench.data import debian_packages
+from clce_bench.data.dataset import Dataset
 from clce_bench.data.prepare import prepare_dataset
 from clce_bench.data.prepared import PreparedDataset, rows_by_part
 from clce_bench.data.sources import caltech256, cifar, cub, flowers102, imagenet, inaturalist, pets, places365
@@ -30,6 +31,13 @@ LISTS = {
 }
 
 
+def without_counts(monkeypatch, module):
+    """Lets a module's data sets have as many images as their tiny archives do."""
+    for name, value in list(vars(module).items()):
+        if isinstance(value, Dataset):
+            monkeypatch.setattr(module, name, replace(value, class_count=0, image_count=0))
+
+
 @pytest.fixture
 def publish(monkeypatch):
     """Serves archives in place of the originals, with their own checksums."""
@@ -37,6 +45,7 @@ def publish(monkeypatch):
 
         def put(module, archives, **constants):
             server.files |= archives
+            without_counts(monkeypatch, module)
 
             def here(file):
                 content = archives[file.name]
@@ -222,6 +231,7 @@ def archives_of_imagenet(monkeypatch):
     """Puts ImageNet's archives, which need an account, where a person would."""
 
     def put(wnids):
+        without_counts(monkeypatch, imagenet)
         folder = Path("data/imagenet")
         folder.mkdir(parents=True)
         for name, content in originals.imagenet(wnids).items():
@@ -419,7 +429,8 @@ def test_imagenets_few_shot_sets_are_prepared_and_split_by_class(publish, archiv
         assert [items["class"].iloc[some].nunique() for some in rows.values()] == counted
 
 
-def test_openclipart_is_prepared_and_split(without_debian):
+def test_openclipart_is_prepared_and_split(without_debian, monkeypatch):
+    without_counts(monkeypatch, clipart)
     originals.openclipart(Path("data/openclipart/png"))
     items, rows = prepare_and_split("openclipart")
     assert sum(len(some) for some in rows.values()) == len(items) == 41
@@ -471,3 +482,22 @@ def test_every_data_set_says_what_a_user_must_know(name):
         assert file.checksum == "" or file.checksum.partition(":")[0] in ("md5", "sha256")
         assert len(file.checksum.partition(":")[2]) in (0, 32, 64)
     assert dataset.page or not dataset.files
+
+
+@pytest.mark.parametrize(
+    ("name", "counts", "expected"),
+    [
+        ("caltech256", (257, 0), "caltech256: 3 classes were found instead of 257"),
+        ("cub-200-2011", (0, 11_788), "cub-200-2011: 8 images were found instead of 11,788"),
+        ("cifar10", (10, 60_000), "cifar10: 24 images were found instead of 60,000"),
+        ("fashion-mnist", (10, 12), "fashion-mnist: 3 classes were found instead of 10"),
+    ],
+)
+def test_a_part_of_a_known_data_set_is_not_taken_for_it(offer, monkeypatch, name, counts, expected):
+    offer(name)
+    path, _, constant = DATASETS[name].partition(":")
+    known = replace(load_dataset(name), class_count=counts[0], image_count=counts[1])
+    monkeypatch.setattr(f"{path}.{constant}", known)
+    with pytest.raises(UserError, match=expected):
+        prepare_dataset({"dataset": name, "size": 32}, Path("prepared"))
+    assert not Path("prepared/dataset.json").exists()

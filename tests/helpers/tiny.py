@@ -16,5 +16,5 @@ def read_tiny(size: int) -> Images:
     return Images(images.pixels[rows], chosen, classes[rows].tolist(), chosen)
 
 
-TINY = replace(DIGITS, name="tiny", images="tiny", read=read_tiny, train_images=144)
+TINY = replace(DIGITS, name="tiny", images="tiny", read=read_tiny, train_images=144, image_count=240)
 TINY_FEW_SHOT = replace(TINY, name="tiny-fs", task="few-shot")

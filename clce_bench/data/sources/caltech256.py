@@ -5,7 +5,7 @@ papers' 257 classes have it. torchvision's class counts the ``.jpg`` files of a 
 here the files are listed.
 """
 
-from clce_bench.data.dataset import Dataset, File, Images
+from clce_bench.data.dataset import Dataset, File, ImageFile, Images
 from clce_bench.data.fetch import obtain_unpacked
 
 NAME = "caltech256"
@@ -31,8 +31,7 @@ def read_caltech256(size: int) -> Images:
     """
     folder = obtain_unpacked(NAME, FILE, PAGE)
     paths = sorted(folder.glob("*/*.jpg"))
-    ids = [f"{path.parent.name}/{path.stem}" for path in paths]
-    return Images(pixels=paths, ids=ids, classes=[path.parent.name for path in paths], groups=ids)
+    return Images.of_files(ImageFile(path, f"{path.parent.name}/{path.stem}", path.parent.name) for path in paths)
 
 
 CALTECH256 = Dataset(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from clce_bench.data.dataset import Dataset, File, Images
 from clce_bench.data.fetch import obtain_unpacked
 from clce_bench.data.pickles import load_pickle
-from clce_bench.data.resizing import resized
+from clce_bench.data.resizing import squares
 from clce_bench.data.sources.text_lists import parts_of_classes
 from clce_bench.errors import UserError
 
@@ -126,7 +126,7 @@ def _images(batches: list[_Batch], parts: Iterable[str], names: list[str], size:
     part_of = [part for batch, part in zip(batches, parts, strict=True) for _ in batch.labels]
     ids = [f"{part}-{index:05d}" for index, part in enumerate(part_of)]
     return Images(
-        pixels=resized((np.ascontiguousarray(image) for batch in batches for image in batch.pixels), len(ids), size),
+        pixels=squares((np.ascontiguousarray(image) for batch in batches for image in batch.pixels), len(ids), size),
         ids=ids,
         classes=[names[label] for label in labels],
         groups=ids,

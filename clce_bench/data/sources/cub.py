@@ -1,6 +1,6 @@
 """CUB-200-2011: photographs of 200 bird species. torchvision has no class for it."""
 
-from clce_bench.data.dataset import Dataset, File, Images
+from clce_bench.data.dataset import Dataset, File, ImageFile, Images
 from clce_bench.data.fetch import obtain_unpacked
 from clce_bench.data.sources.text_lists import read_pairs
 
@@ -29,14 +29,14 @@ def read_cub(size: int) -> Images:
     names = dict(read_pairs(folder / "classes.txt"))
     label_of = dict(read_pairs(folder / "image_class_labels.txt"))
     training = dict(read_pairs(folder / "train_test_split.txt"))
-    images = read_pairs(folder / "images.txt")
-    ids = [path.removesuffix(".jpg") for _, path in images]
-    return Images(
-        pixels=[folder / "images" / path for _, path in images],
-        ids=ids,
-        classes=[names[label_of[number]] for number, _ in images],
-        groups=ids,
-        parts=["train" if training[number] == "1" else "test" for number, _ in images],
+    return Images.of_files(
+        ImageFile(
+            path=folder / "images" / name,
+            id=name.removesuffix(".jpg"),
+            label=names[label_of[number]],
+            part="train" if training[number] == "1" else "test",
+        )
+        for number, name in read_pairs(folder / "images.txt")
     )
 
 

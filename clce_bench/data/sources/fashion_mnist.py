@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from clce_bench.data.dataset import Dataset, File, Images
 from clce_bench.data.debian_packages import from_debian
 from clce_bench.data.fetch import data_folder, obtain
-from clce_bench.data.resizing import resized
+from clce_bench.data.resizing import squares
 from clce_bench.errors import UserError
 
 NAME = "fashion-mnist"
@@ -42,21 +42,22 @@ def read_fashion_mnist(size: int) -> Images:
         UserError: the files cannot be had, or are not those of Fashion-MNIST.
     """
     folder = _folder()
-    pixels, labels = [], []
-    for part in ("train", "t10k"):
-        pixels.append(read_idx(folder / f"{part}-images-idx3-ubyte.gz", dimensions=3))
-        labels.append(read_idx(folder / f"{part}-labels-idx1-ubyte.gz", dimensions=1))
+    pixels, labels = (
+        [read_idx(folder / f"{part}-{kind}-ubyte.gz", dimensions) for part in ("train", "t10k")]
+        for kind, dimensions in (("images-idx3", 3), ("labels-idx1", 1))
+    )
+    parts = ["train"] * len(labels[0]) + ["test"] * len(labels[1])
     ids = [
         f"{part}-{index:05d}"
         for part, some in zip(("train", "test"), labels, strict=True)
         for index in range(len(some))
     ]
     return Images(
-        pixels=resized((image for some in pixels for image in some), len(ids), size),
+        pixels=squares(np.concatenate(pixels), len(ids), size),
         ids=ids,
-        classes=[CLASSES[label] for some in labels for label in some],
+        classes=[CLASSES[label] for label in np.concatenate(labels)],
         groups=ids,
-        parts=["train"] * len(labels[0]) + ["test"] * len(labels[1]),
+        parts=parts,
     )
 
 

@@ -5,7 +5,7 @@ torchvision's parser is right, but keeps paths and labels in private attributes;
 
 import numpy as np
 
-from clce_bench.data.dataset import Dataset, File, Images
+from clce_bench.data.dataset import Dataset, File, ImageFile, Images
 from clce_bench.data.fetch import obtain, obtain_unpacked
 
 NAME = "flowers102"
@@ -40,18 +40,11 @@ def read_flowers102(size: int) -> Images:
     photographs = obtain_unpacked(NAME, ARCHIVE, PAGE)
     labels = np.atleast_1d(loadmat(folder / "imagelabels.mat", squeeze_me=True)["labels"])
     members = loadmat(folder / "setid.mat", squeeze_me=True)
-    numbers, parts = [], []
-    for key, part in (("trnid", "train"), ("valid", "validation"), ("tstid", "test")):
-        some = np.atleast_1d(members[key]).tolist()
-        numbers += some
-        parts += [part] * len(some)
-    ids = [f"image_{number:05d}" for number in numbers]
-    return Images(
-        pixels=[photographs / f"{name}.jpg" for name in ids],
-        ids=ids,
-        classes=[Flowers102.classes[labels[number - 1] - 1] for number in numbers],
-        groups=ids,
-        parts=parts,
+    return Images.of_files(
+        ImageFile(photographs / f"{name}.jpg", name, Flowers102.classes[labels[number - 1] - 1], part)
+        for key, part in (("trnid", "train"), ("valid", "validation"), ("tstid", "test"))
+        for number in np.atleast_1d(members[key]).tolist()
+        for name in [f"image_{number:05d}"]
     )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from clce_bench.data.archives import unpack
-from clce_bench.data.dataset import Dataset, File, Images
+from clce_bench.data.dataset import Dataset, File, ImageFile, Images
 from clce_bench.data.fetch import check_placed, data_folder, exclusive, obtain, obtain_unpacked
 from clce_bench.data.sources.text_lists import parts_of_classes
 from clce_bench.errors import UserError
@@ -65,19 +65,11 @@ def read_imagenet(size: int, wanted: Collection[str] | None = None) -> Images:
     labelled = _class_folders(data_folder() / "imagenet" / VALIDATION.unpacked)
     check_placed("imagenet", [TRAIN] if labelled else [TRAIN, VALIDATION, DEVKIT], PAGE)
     training = {path: path.parent.name for path in _training()}
-    both = [
-        (path, label, part)
+    return Images.of_files(
+        ImageFile(path, f"{part}/{label}/{path.stem}", label, part)
         for part, photographs in (("train", training), ("test", _validation()))
         for path, label in photographs.items()
         if wanted is None or label in wanted
-    ]
-    ids = [f"{part}/{label}/{path.stem}" for path, label, part in both]
-    return Images(
-        pixels=[path for path, _, _ in both],
-        ids=ids,
-        classes=[label for _, label, _ in both],
-        groups=ids,
-        parts=[part for _, _, part in both],
     )
 
 
@@ -134,10 +126,9 @@ def read_miniimagenet(size: int) -> Images:
 
 
 def _few_shot(paths: Sequence[Path], part_of: Mapping[str, str]) -> Images:
-    chosen = [path for path in paths if path.parent.name in part_of]
-    classes = [path.parent.name for path in chosen]
-    ids = [path.stem for path in chosen]
-    return Images(list(chosen), ids, classes, groups=ids, parts=[part_of[label] for label in classes])
+    return Images.of_files(
+        ImageFile(path, path.stem, label, part_of[label]) for path in paths if (label := path.parent.name) in part_of
+    )
 
 
 def _lists() -> Any:

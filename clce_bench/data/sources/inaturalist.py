@@ -7,7 +7,7 @@ does not fetch. The labels of the test images were never published, so the offic
 import json
 from pathlib import Path
 
-from clce_bench.data.dataset import Dataset, File, Images
+from clce_bench.data.dataset import Dataset, File, ImageFile, Images
 from clce_bench.data.fetch import obtain_unpacked
 from clce_bench.errors import UserError
 
@@ -42,16 +42,16 @@ def read_inaturalist(size: int) -> Images:
     """
     lists = obtain_unpacked(NAME, ANNOTATIONS, PAGE)
     photographs = obtain_unpacked(NAME, IMAGES, PAGE)
-    files: list[str] = []
-    classes: list[str] = []
-    parts: list[str] = []
-    for part, name in (("train", "train2017.json"), ("test", "val2017.json")):
-        some = _annotations(lists / name)
-        files += [file for file, _ in some]
-        classes += [label for _, label in some]
-        parts += [part] * len(some)
-    ids = [file.removeprefix("train_val_images/").removesuffix(".jpg") for file in files]
-    return Images([photographs.parent / file for file in files], ids, classes, groups=ids, parts=parts)
+    return Images.of_files(
+        ImageFile(
+            path=photographs.parent / file,
+            id=file.removeprefix("train_val_images/").removesuffix(".jpg"),
+            label=label,
+            part=part,
+        )
+        for part, name in (("train", "train2017.json"), ("test", "val2017.json"))
+        for file, label in _annotations(lists / name)
+    )
 
 
 def _annotations(path: Path) -> list[tuple[str, str]]:

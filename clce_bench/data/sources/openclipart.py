@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from dataclasses import replace
 from pathlib import Path
 
-from clce_bench.data.dataset import Dataset, File, Images
+from clce_bench.data.dataset import Dataset, File, ImageFile, Images
 from clce_bench.data.debian_packages import from_debian
 from clce_bench.data.fetch import data_folder
 from clce_bench.errors import UserError
@@ -50,12 +50,10 @@ def read_openclipart(size: int) -> Images:
     found = [paths[0] for paths in copies.values() if len({_topic(path, folder) for path in paths}) == 1]
     group_of = {path: f"{_topic(path, folder)}/{_SERIES.sub('', path.stem)}" for path in sorted(found)}
     names = Counter(group.rpartition("/")[0] for group in set(group_of.values()))
-    kept = {path: group for path, group in group_of.items() if names[_topic(path, folder)] >= SMALLEST_CLASS}
-    return Images(
-        pixels=list(kept),
-        ids=[path.relative_to(folder).with_suffix("").as_posix() for path in kept],
-        classes=[_topic(path, folder) for path in kept],
-        groups=list(kept.values()),
+    return Images.of_files(
+        ImageFile(path, path.relative_to(folder).with_suffix("").as_posix(), topic, group=group)
+        for path, group in group_of.items()
+        if names[topic := _topic(path, folder)] >= SMALLEST_CLASS
     )
 
 

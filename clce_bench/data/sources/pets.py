@@ -3,7 +3,7 @@
 torchvision's parser is right, but keeps paths and labels in private attributes.
 """
 
-from clce_bench.data.dataset import Dataset, File, Images
+from clce_bench.data.dataset import Dataset, File, ImageFile, Images
 from clce_bench.data.fetch import obtain_unpacked
 from clce_bench.data.sources.text_lists import read_pairs
 
@@ -38,14 +38,10 @@ def read_pets(size: int) -> Images:
     """
     photographs = obtain_unpacked(NAME, IMAGES, PAGE)
     lists = obtain_unpacked(NAME, ANNOTATIONS, PAGE)
-    training, testing = ([name for name, _ in read_pairs(lists / f"{part}.txt")] for part in ("trainval", "test"))
-    ids = training + testing
-    return Images(
-        pixels=[photographs / f"{name}.jpg" for name in ids],
-        ids=ids,
-        classes=[name.rpartition("_")[0] for name in ids],
-        groups=ids,
-        parts=["train"] * len(training) + ["test"] * len(testing),
+    return Images.of_files(
+        ImageFile(photographs / f"{name}.jpg", name, name.rpartition("_")[0], part)
+        for part, file in (("train", "trainval.txt"), ("test", "test.txt"))
+        for name, _ in read_pairs(lists / file)
     )
 
 

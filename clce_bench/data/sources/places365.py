@@ -4,7 +4,7 @@ The labels of the test images are not public, so the official validation part is
 is right but makes one data set of each part, and renames what it unpacks; the lists are read here instead.
 """
 
-from clce_bench.data.dataset import Dataset, File, Images
+from clce_bench.data.dataset import Dataset, File, ImageFile, Images
 from clce_bench.data.fetch import obtain_unpacked
 from clce_bench.data.sources.text_lists import read_pairs
 
@@ -46,18 +46,15 @@ def read_places365(size: int) -> Images:
     """
     lists = obtain_unpacked(NAME, LISTS, PAGE)
     names = {number: name.removeprefix("/") for name, number in read_pairs(lists / "categories_places365.txt")}
-    training = read_pairs(lists / "places365_train_standard.txt")
-    testing = read_pairs(lists / "places365_val.txt")
-    photographs, held_out = obtain_unpacked(NAME, TRAIN, PAGE), obtain_unpacked(NAME, VALIDATION, PAGE)
-    paths = [photographs / path.removeprefix("/") for path, _ in training]
-    paths += [held_out / path for path, _ in testing]
-    ids = [path.removeprefix("/").removesuffix(".jpg") for path, _ in training + testing]
-    return Images(
-        pixels=paths,
-        ids=ids,
-        classes=[names[number] for _, number in training + testing],
-        groups=ids,
-        parts=["train"] * len(training) + ["test"] * len(testing),
+    parts = (
+        ("train", "places365_train_standard.txt", obtain_unpacked(NAME, TRAIN, PAGE)),
+        ("test", "places365_val.txt", obtain_unpacked(NAME, VALIDATION, PAGE)),
+    )
+    return Images.of_files(
+        ImageFile(folder / name, name.removesuffix(".jpg"), names[number], part)
+        for part, file, folder in parts
+        for path, number in read_pairs(lists / file)
+        for name in [path.removeprefix("/")]
     )
 
 
