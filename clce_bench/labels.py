@@ -17,7 +17,15 @@ _METRICS = {
     "top5": "test top-5",
     "probe_top1": "linear-probe test top-1",
     "ncm_top1": "nearest-class-mean test top-1",
+    "balanced_top1": "test mean accuracy per class",
+    "balanced_probe_top1": "linear-probe test mean accuracy per class",
+    "balanced_ncm_top1": "nearest-class-mean test mean accuracy per class",
+    "train_top1": "training top-1",
+    "nll": "negative log-likelihood (nats)",
+    "nll_scaled": "negative log-likelihood (nats), one temperature",
     "ece": "expected calibration error",
+    "ece_scaled": "expected calibration error, one temperature",
+    "temperature": "temperature that the validation part prefers",
     "alignment": "alignment",
     "uniformity": "uniformity",
     "cosine_positive": "mean cosine of positives",
@@ -78,13 +86,14 @@ def is_accuracy(metric: str) -> bool:
 
 
 def is_main(metric: str) -> bool:
-    """Says whether a metric is what papers' tables show: top-1, linear probe, few-shot by the nearest centroid.
+    """Says whether a metric is what tables and figures show first: top-1, also as the mean over classes, linear probe,
+    few-shot accuracy by the nearest centroid.
 
     Args:
         metric: its name, or the column of the summary.
     """
     name = metric.removeprefix("metric.")
-    return name in ("top1", "probe_top1") or (name.startswith("fewshot_") and name.endswith("shot"))
+    return name in ("top1", "balanced_top1", "probe_top1") or (name.startswith("fewshot_") and name.endswith("shot"))
 
 
 def metric_label(metric: str, unit: str = "%") -> str:

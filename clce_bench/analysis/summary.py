@@ -43,7 +43,8 @@ def summary_table(plan: Plan) -> pd.DataFrame:
     Returns:
         One row per cell: ``cell``, ``grids`` (names joined by blanks), the axes, ``overlap`` (of the data set with
         the backbone's pre-training), ``loss.…`` and ``recipe.…``,
-        ``status``, ``reason``, ``metric.…``, ``validation`` (accuracy at the end), times, memory; and where it comes
+        ``status``, ``reason``, ``metric.…``, ``validation`` (accuracy at the end), ``probe_strength``,
+        times, memory; and where it comes
         from: ``device``, ``platform``, ``host``, ``versions`` (Python and packages), ``torch``, ``git_commit``,
         ``code`` and ``evaluate_code`` (fingerprints), ``accepted`` (why changed code does not matter, if it was said).
     """
@@ -85,6 +86,9 @@ def _outcome(cell: Cell, state: State) -> dict[str, Any]:
         outcome |= _origin(record, evaluation or {})
         if evaluation:
             outcome["evaluate_seconds"] = evaluation["seconds"]
+            outcome["probe_strength"] = (evaluation.get("probe") or {}).get("C")
+            absent = [f"no {name}: {reason}" for name, reason in evaluation.get("absent", {}).items()]
+            outcome["reason"] = "; ".join(filter(None, [outcome["reason"], *absent]))
             outcome |= {f"metric.{name}": value for name, value in evaluation["metrics"].items()}
     return outcome
 

@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,30 +13,16 @@ from clce_bench.data.episodes import EpisodeSet, load_episodes
 from clce_bench.data.prepared import rows_by_part
 from clce_bench.data.pretraining_overlap import overlap_of
 from clce_bench.errors import UserError
-from clce_bench.evaluation import classification, geometry
+from clce_bench.evaluation import geometry
 from clce_bench.evaluation.fewshot import logistic_regression, nearest_centroid, unit_length
-from clce_bench.evaluation.probe import linear_probe
+from clce_bench.evaluation.known_classes import classify, stored_images
+from clce_bench.evaluation.measured import NOT_FINITE, Measured, at_most
 from clce_bench.files import read_json, sha256_of, staged, write_json
 from clce_bench.records.environment import now
 from clce_bench.records.job_records import check_inputs, content_of, modules_of
-from clce_bench.seeds import seed_for
 
 GEOMETRY_IMAGES = 10_000
 """Test images, at most, whose pairs are looked at; of larger sets a random part, the same for all cells."""
-PROBE_IMAGES = 200_000
-"""Training images, at most, to which the linear probe is fitted; of larger sets a random part, as above."""
-
-
-class Measured(NamedTuple):
-    """What is known of a cell.
-
-    Attributes:
-        metrics: scalars by name.
-        arrays: what lies behind them, by name; docs/statistics.md lists them.
-    """
-
-    metrics: dict[str, float]
-    arrays: dict[str, NDArray[Any]]
 
 
 def evaluate_cell(job: dict[str, Any], output: Path) -> None:
@@ -61,6 +47,8 @@ def evaluate_cell(job: dict[str, Any], output: Path) -> None:
     result = {
         "status": record["status"],
         "metrics": measured.metrics,
+        "absent": measured.absent,
+        "probe": {"C": measured.probe.strength} if measured.probe else None,
         "overlap": overlap_of(spec["backbone"]["name"], spec["backbone"]["weights"], spec["dataset"])._asdict(),
         "cell_sha256": record["outputs_sha256"],
         "job": job,
@@ -89,53 +77,18 @@ def measure(stored: dict[str, NDArray[Any]], paths: dict[str, Path], fold: int) 
     features = stored["features"].astype(np.float32)
     test = features[np.isin(rows, parts["test"])]
     names, labels = np.unique(items["class"].to_numpy(dtype=str)[parts["test"]], return_inverse=True)
+    if not all(np.isfinite(stored[name]).all() for name in ("features", "support") if name in stored):
+        return Measured({}, {"classes": names}, {"all metrics": NOT_FINITE})
     if "episodes" in paths:
         tasks = few_shot(stored, features, load_episodes(paths["episodes"].parent / "episodes.npz"))
     else:
-        tasks = classify(stored, features, items, parts, labels)
-    shape = embedding_geometry(test, labels)
-    return Measured({**tasks.metrics, **shape.metrics}, {"classes": names, **tasks.arrays, **shape.arrays})
-
-
-def classify(
-    stored: dict[str, NDArray[Any]],
-    features: NDArray[np.float32],
-    items: pd.DataFrame,
-    parts: dict[str, NDArray[np.int64]],
-    test_labels: NDArray[np.int64],
-) -> Measured:
-    """Measures classifiers of classes that occur in training.
-
-    Args:
-        stored: as for :func:`measure`.
-        features: of all stored images.
-        items: the data set's table of images.
-        parts: rows of ``train``, ``validation`` and ``test``.
-        test_labels: classes of the test images, numbered from 0.
-    """
-    rows, labels = stored["rows"], items["label"].to_numpy()
-    train, validation, test = (np.flatnonzero(np.isin(rows, parts[part])) for part in ("train", "validation", "test"))
-    metrics: dict[str, float] = {}
-    correct: dict[str, NDArray[np.bool_]] = {}
-    if "logits" in stored:
-        logits = stored["logits"][test]
-        truth = np.searchsorted(np.unique(labels[parts["train"]]), labels[parts["test"]])
-        correct["top1"] = classification.in_top(logits, truth, 1)
-        if logits.shape[1] > 5:
-            correct["top5"] = classification.in_top(logits, truth, 5)
-        metrics["ece"] = classification.calibration_error(logits, truth)
-    fitted = train[_at_most(PROBE_IMAGES, len(train), "probe")]
-    probe = linear_probe(features, labels[rows], fitted, validation)
-    correct["probe_top1"] = probe.predict(features[test]) == labels[parts["test"]]
-    means = classification.nearest_class_mean(features[train], labels[parts["train"]], features[test])
-    correct["ncm_top1"] = means == labels[parts["test"]]
-    groups = np.unique(items["group"].to_numpy(dtype=str)[parts["test"]], return_inverse=True)[1]
-    arrays: dict[str, NDArray[Any]] = {}
-    for name, outcomes in correct.items():
-        arrays |= {f"outcome.{name}": outcomes, f"unit.{name}": groups}
-        if name != "top5":
-            arrays[f"class_{name}"] = classification.per_class(outcomes, test_labels)
-    return Measured({**{name: float(found.mean()) for name, found in correct.items()}, **metrics}, arrays)
+        tasks = classify(features, stored.get("logits"), stored_images(rows, items, parts))
+    with np.errstate(invalid="ignore", divide="ignore"):  # What collapsed features make of it is told below.
+        shape = embedding_geometry(test, labels)
+    measured = tasks._replace(
+        metrics={**tasks.metrics, **shape.metrics}, arrays={"classes": names, **tasks.arrays, **shape.arrays}
+    )
+    return measured.without_non_finite()
 
 
 def few_shot(stored: dict[str, NDArray[Any]], features: NDArray[np.float32], tasks: dict[int, EpisodeSet]) -> Measured:
@@ -168,7 +121,7 @@ def embedding_geometry(features: NDArray[np.float32], labels: NDArray[np.int64])
         labels: their classes, numbered from 0.
     """
     classes = int(labels.max()) + 1
-    chosen = _at_most(GEOMETRY_IMAGES, len(features), "geometry")
+    chosen = at_most(GEOMETRY_IMAGES, len(features), "geometry")
     features, labels = features[chosen], labels[chosen]
     unit = unit_length(features)
     pairs = geometry.pairs(unit, labels, classes)
@@ -184,10 +137,3 @@ def embedding_geometry(features: NDArray[np.float32], labels: NDArray[np.int64])
     }
     arrays = {"cosine_edges": geometry.EDGES, "cosine_positive": pairs.positive, "cosine_negative": pairs.negative}
     return Measured(metrics, arrays)
-
-
-def _at_most(most: int, images: int, purpose: str) -> NDArray[np.int64]:
-    """Chooses so many of the images, in their order: the same ones wherever there are as many images."""
-    if images <= most:
-        return np.arange(images)
-    return np.sort(np.random.default_rng(seed_for(purpose, images=images)).choice(images, most, replace=False))

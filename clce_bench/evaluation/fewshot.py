@@ -82,17 +82,28 @@ def logistic_regression(
     accuracies = np.empty(count)
     for chunk in _chunks(count):
         samples = pool[rows[chunk]]
-        coefficients, intercepts = _fit(samples, targets, np.float32(strength))
+        coefficients, intercepts = fit(samples, targets, strength)
         weights = samples.transpose(0, 2, 1) @ coefficients
         queries = unit[episodes.query[chunk].reshape(len(samples), -1)]
         accuracies[chunk] = _accuracy(queries @ weights + intercepts, episodes)
     return accuracies
 
 
-def _fit(
-    samples: NDArray[np.float32], targets: NDArray[np.float32], strength: np.float32
+def fit(
+    samples: NDArray[np.float32], targets: NDArray[np.float32], inverse_strength: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Returns the weights as combinations of the samples, (episodes, n, way), and intercepts (episodes, 1, way)."""
+    """Fits each episode's classifier.
+
+    Args:
+        samples: the support, (episodes, n, d).
+        targets: its classes, one-hot, the same for all episodes, (n, way).
+        inverse_strength: scikit-learn's ``C``, > 0.
+
+    Returns:
+        The weights as combinations of the samples, (episodes, n, way), and intercepts (episodes, 1, way).
+    """
+    # For two classes scikit-learn has one vector of weights, the difference of our two: its penalty is twice as large.
+    strength = np.float32(inverse_strength / 2 if targets.shape[1] == 2 else inverse_strength)
     kernel = samples @ samples.transpose(0, 2, 1)
     ridge = _inverse(kernel / 2 + np.eye(kernel.shape[1], dtype=np.float32) / strength)
     # The free intercept makes the coefficients of each class sum to zero.

@@ -73,7 +73,7 @@ def silhouette(unit: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
         labels: the class of each image, any integers.
 
     Returns:
-        A value in [−1, 1]; images that are alone in their class count as 0.
+        A value in [−1, 1]; images that are alone in their class, and equal ones, count as 0.
     """
     _, labels, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     sums = np.zeros((len(sizes), unit.shape[1]))
@@ -84,8 +84,9 @@ def silhouette(unit: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
     distances /= sizes
     distances[rows, labels] = np.inf
     nearest = distances.min(axis=1)
-    values = (nearest - inside) / np.maximum(nearest, inside)
-    return float(np.where(sizes[labels] > 1, values, 0.0).mean())
+    farther = np.maximum(nearest, inside)
+    counted = (sizes[labels] > 1) & (farther > 0)
+    return float(np.divide(nearest - inside, farther, out=np.zeros(len(unit)), where=counted).mean())
 
 
 def principal_variances(features: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -1,5 +1,6 @@
 """Whether the files below ``results/`` are what their records say."""
 
+import math
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -123,8 +124,10 @@ def _check_metrics(path: Path, record: dict[str, Any]) -> Iterator[Problem]:
     with np.load(path.with_name("metrics.npz")) as outcomes:
         for name, value in record["metrics"].items():
             mean = float(outcomes[f"outcome.{name}"].mean()) if f"outcome.{name}" in outcomes else value
-            if abs(mean - value) > 1e-5:
+            if not math.isfinite(value) or abs(mean - value) > 1e-5:
                 detail = f"{name} is {value:g}, but {mean:g} in metrics.npz"
+                if not math.isfinite(value):
+                    detail = f"{name} is no finite number"
                 yield Problem(str(path), "damaged", detail, _ADVICE["metrics.json"])
 
 

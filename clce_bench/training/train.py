@@ -107,9 +107,11 @@ def _train(job: dict[str, Any], output: Path, runtime: Runtime, device: torch.de
         return
     embedded = np.unique(np.concatenate(list(rows.values())))
     features, logits = embed(model, inputs, embedded)
-    if not np.isfinite(features).all():
-        training.diverged = "the features were not finite after the last epoch"
-    arrays: dict[str, NDArray[Any]] = {"rows": embedded, "features": features.astype(np.float16)}
+    with np.errstate(over="ignore"):
+        stored = features.astype(np.float16)
+    if not np.isfinite(stored).all():
+        training.diverged = "the features were not finite, or too large to be stored, after the last epoch"
+    arrays: dict[str, NDArray[Any]] = {"rows": embedded, "features": stored}
     if logits is not None:
         arrays["logits"] = logits
     if few_shot:

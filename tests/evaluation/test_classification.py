@@ -1,12 +1,18 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy import stats
+from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.model_selection import GroupKFold, cross_val_score
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from clce_bench.analysis.comparisons import compare, grid_rows, metrics_of
 from clce_bench.analysis.summary import summary_table, write_summary
+from clce_bench.evaluation.classification import calibration_error, fit_temperature, in_top, log_losses
 from clce_bench.evaluation.probe import INVERSE_STRENGTHS, linear_probe
 from clce_bench.figures.render import render
 from clce_bench.files import read_json, write_json
@@ -14,19 +20,94 @@ from clce_bench.report.headline import table_rows
 from tests.helpers.made_up import change_record, make_up
 
 
-def test_probe_takes_the_strength_that_validation_prefers():
+def made_up_features(count, classes, size=20, signal=0.8):
     rng = np.random.default_rng(1)
-    labels = rng.integers(0, 5, 300)
-    features = (rng.normal(size=(300, 20)) + 0.8 * np.eye(20)[labels]).astype("float32")
-    train, validation = np.arange(150), np.arange(150, 220)
-    probe = linear_probe(features, labels, train, validation)
-    scaler = StandardScaler().fit(features[train])
-    scores = []
+    labels = rng.integers(0, classes, count)
+    features = rng.normal(size=(count, size)) + signal * np.eye(size)[labels]
+    return (features * np.linspace(0.5, 5, size) + 3).astype("float32"), labels
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_probe_is_scikit_learns_at_the_strength_that_cross_validation_prefers(classes):
+    features, labels = made_up_features(300, classes)
+    groups = np.array([f"{row // 2}" for row in range(300)])
+    probe = linear_probe(features, labels, groups)
+    likelihoods = {}
     for strength in INVERSE_STRENGTHS:
-        model = LogisticRegression(C=strength, max_iter=2000).fit(scaler.transform(features[train]), labels[train])
-        scores.append(model.score(scaler.transform(features[validation]), labels[validation]))
-    assert probe.score(features[validation], labels[validation]) == pytest.approx(max(scores), abs=0.02)
-    assert probe[-1].C in INVERSE_STRENGTHS
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, tol=1e-6, max_iter=5000))
+        folds = GroupKFold(3, shuffle=True, random_state=0)
+        scores = cross_val_score(model, features, labels, groups=groups, cv=folds, scoring="neg_log_loss")
+        likelihoods[strength] = scores.mean()
+    best = max(likelihoods, key=likelihoods.get)
+    # Other folds may prefer a neighbour; not more.
+    assert abs(INVERSE_STRENGTHS.index(probe.strength) - INVERSE_STRENGTHS.index(best)) <= 1
+    assert INVERSE_STRENGTHS[0] < probe.strength < INVERSE_STRENGTHS[-1]
+    fresh, _ = made_up_features(500, classes)
+    reference = make_pipeline(StandardScaler(), LogisticRegression(C=probe.strength, tol=1e-8, max_iter=5000))
+    expected = reference.fit(features, labels).predict_proba(fresh)
+    np.testing.assert_allclose(softmax(probe.scores(fresh), axis=1), expected, atol=0.02)
+    assert (probe.predict(fresh) == reference.predict(fresh)).mean() > 0.98
+
+
+def test_probe_never_judges_a_near_copy_of_what_it_was_fitted_to():
+    # Features that tell each pair of near-copies and nothing else: seen ones would ask for no regularisation at all.
+    rng = np.random.default_rng(0)
+    labels, groups = np.tile([0, 1], 60).repeat(2), np.arange(120).repeat(2)
+    features = rng.normal(size=(120, 200)).astype("float32").repeat(2, axis=0)
+    assert linear_probe(features, labels, groups).strength <= INVERSE_STRENGTHS[1]
+    assert linear_probe(features, labels, np.arange(240)).strength > INVERSE_STRENGTHS[3]
+
+
+def test_probe_of_a_class_with_a_single_image_or_of_equal_features():
+    features, labels = made_up_features(60, 3)
+    labels[0] = 7
+    probe = linear_probe(features, labels, np.arange(60))
+    assert probe.labels.tolist() == [0, 1, 2, 7]
+    constant = linear_probe(np.ones((60, 5), dtype="float32"), np.repeat([0, 1, 1], 20), np.arange(60))
+    assert constant.predict(np.ones((2, 5), dtype="float32")).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_top_k_of_ties_is_what_a_stable_order_gives(k):
+    rng = np.random.default_rng(0)
+    scores, truth = rng.integers(0, 3, (200, 6)).astype("float32"), rng.integers(0, 6, 200)
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    np.testing.assert_array_equal(in_top(scores, truth, k), (order == truth[:, None]).any(axis=1))
+    same = np.zeros((600, 6), dtype="float32")
+    assert in_top(same, np.arange(600) % 6, k).mean() == pytest.approx(k / 6)
+
+
+@pytest.mark.parametrize("row", [[np.nan, 1, 0], [1, np.nan, 0], [np.nan] * 3])
+def test_nan_is_never_right(row):
+    assert not in_top(np.array([row], dtype="float32"), np.array([0]), 2).any()
+
+
+def test_likelihood_and_temperature_against_torch_and_scikit_learn():
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 5, 400)
+    logits = (3 * (np.eye(5)[truth] + rng.normal(size=(400, 5)))).astype("float32")
+    losses = torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(truth), reduction="none")
+    np.testing.assert_allclose(log_losses(logits, truth), losses.numpy(), rtol=1e-4, atol=1e-5)
+    grid = np.exp(np.linspace(np.log(0.05), np.log(50), 4000))
+    by_hand = [log_loss(truth, softmax(logits / temperature, axis=1)) for temperature in grid]
+    found = fit_temperature(logits, truth)
+    assert found == pytest.approx(grid[int(np.argmin(by_hand))], rel=0.01)
+    assert found > 1.5
+    assert calibration_error(logits / np.float32(found), truth) < calibration_error(logits, truth)
+
+
+def test_calibration_error_against_a_loop():
+    rng = np.random.default_rng(2)
+    truth, logits = rng.integers(0, 4, 300), rng.normal(size=(300, 4)).astype("float32")
+    probabilities = softmax(logits.astype(float), axis=1)
+    expected = 0.0
+    for low in np.arange(15) / 15:
+        confidence = probabilities.max(axis=1)
+        inside = (confidence >= low) & (confidence < low + 1 / 15)
+        if inside.any():
+            right = (probabilities.argmax(axis=1) == truth)[inside].mean()
+            expected += inside.mean() * abs(right - confidence[inside].mean())
+    assert calibration_error(logits, truth) == pytest.approx(expected)
 
 
 def test_summary_and_comparison_pair_seeds():

@@ -3,12 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import silhouette_score, top_k_accuracy_score
+from scipy.special import softmax
+from sklearn.metrics import balanced_accuracy_score, log_loss, silhouette_score, top_k_accuracy_score
 
-from clce_bench.evaluation import evaluate
+from clce_bench.evaluation import evaluate, known_classes
 from clce_bench.evaluation.evaluate import evaluate_cell
 from clce_bench.evaluation.fewshot import logistic_regression, nearest_centroid
-from clce_bench.evaluation.probe import linear_probe
+from clce_bench.evaluation.probe import INVERSE_STRENGTHS, linear_probe
 from clce_bench.files import read_json, sha256_of, write_json
 from tests.evaluation.test_fewshot import draw
 
@@ -16,7 +17,7 @@ CLASSES, EACH, SIZE = 8, 20, 12
 SPEC = {"split": {"fold": 0}, "dataset": "digits", "backbone": {"name": "resnet18", "weights": "random"}}
 
 
-def write_cell(folder, logits=True, episodes=False):
+def write_cell(folder, logits=True, episodes=False, spoil=None):
     """A data set of 160 images, half of them for training; embeddings are stored for all but the first."""
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(CLASSES), EACH)
@@ -41,6 +42,8 @@ def write_cell(folder, logits=True, episodes=False):
         drawn = [test[rows] for rows in drawn]
         np.savez(folder / "episodes.npz", support_2=drawn[0], query_2=drawn[1])
         inputs["episodes"] = "episodes.json"
+    if spoil:
+        spoil(arrays)
     np.savez(folder / "embeddings.npz", **arrays)
     record = {"status": "done", "job": {"spec": SPEC}}
     record["outputs_sha256"] = {"embeddings.npz": sha256_of(folder / "embeddings.npz")}
@@ -57,11 +60,24 @@ def test_classification(tmp_path):
     assert metrics["top1"] == pytest.approx((scores.argmax(axis=1) == truth).mean())
     assert metrics["top5"] == pytest.approx(top_k_accuracy_score(truth, scores, k=5))
     assert 0 < metrics["ece"] < 1
-    for name in ("top1", "top5", "probe_top1", "ncm_top1"):
+    for name in ("top1", "top5", "probe_top1", "ncm_top1", "nll", "nll_scaled"):
         assert arrays[f"outcome.{name}"].mean() == pytest.approx(metrics[name])
         assert len(arrays[f"outcome.{name}"]) == len(arrays[f"unit.{name}"]) == len(test)
         assert len(np.unique(arrays[f"unit.{name}"])) == len(test) // 2
     assert arrays["classes"].tolist() == [f"class {label}" for label in range(CLASSES)]
+    assert metrics["balanced_top1"] == pytest.approx(balanced_accuracy_score(truth, scores.argmax(axis=1)))
+    for name in ("balanced_top1", "balanced_probe_top1", "balanced_ncm_top1"):
+        assert len(arrays[f"outcome.{name}"]) == len(np.unique(arrays[f"unit.{name}"])) == CLASSES
+        assert arrays[f"outcome.{name}"].mean() == pytest.approx(metrics[name])
+    assert metrics["nll"] == pytest.approx(log_loss(truth, softmax(scores, axis=1)), abs=1e-5)
+    scaled = softmax(scores / metrics["temperature"], axis=1)
+    assert metrics["nll_scaled"] == pytest.approx(log_loss(truth, scaled), abs=1e-5)
+    # Row 0 of the data set, which validates, is not stored: images count by their row.
+    part = pd.read_parquet(tmp_path / "splits.parquet")
+    rows = np.flatnonzero((part["part"] == "train-pool") & (part["fold"] == 1))
+    assert metrics["train_top1"] == pytest.approx((given["logits"][rows - 1].argmax(1) == labels[rows]).mean())
+    assert read_json(tmp_path / "metrics.json")["probe"]["C"] in INVERSE_STRENGTHS
+    assert read_json(tmp_path / "metrics.json")["absent"] == {}
     own = scores.argmax(axis=1) == truth
     np.testing.assert_allclose(arrays["class_top1"], [own[truth == label].mean() for label in range(CLASSES)])
     assert metrics["silhouette"] == pytest.approx(
@@ -77,8 +93,11 @@ def test_classification(tmp_path):
 
 
 def test_without_a_classifier_only_features_are_measured(tmp_path):
-    metrics, arrays, *_ = write_cell(tmp_path, logits=False)
-    assert {"top1", "top5", "ece"}.isdisjoint(metrics)
+    metrics, arrays, given, labels, test = write_cell(tmp_path, logits=False)
+    assert {"top1", "top5", "ece", "nll", "train_top1", "balanced_top1"}.isdisjoint(metrics)
+    features = given["features"][test - 1].astype("float32")
+    predicted = arrays["probe_labels"][(features @ arrays["probe_weights"] + arrays["probe_biases"]).argmax(axis=1)]
+    np.testing.assert_array_equal(predicted == labels[test], arrays["outcome.probe_top1"])
     assert metrics["probe_top1"] > 0.5
     assert metrics["ncm_top1"] > 0.5
     assert "class_ncm_top1" in arrays
@@ -114,19 +133,19 @@ def test_geometry_of_many_images_looks_at_the_same_part_for_all_cells(tmp_path, 
 def test_the_probe_of_many_images_is_fitted_to_the_same_part_for_all_cells(tmp_path, monkeypatch):
     fitted = []
 
-    def probe(features, labels, train, validation):
-        fitted.append(train)
-        return linear_probe(features, labels, train, validation)
+    def probe(features, labels, groups):
+        fitted.append(features)
+        return linear_probe(features, labels, groups)
 
-    monkeypatch.setattr(evaluate, "linear_probe", probe)
+    monkeypatch.setattr(known_classes, "linear_probe", probe)
     for most in (1000, 12, 12):
-        monkeypatch.setattr(evaluate, "PROBE_IMAGES", most)
+        monkeypatch.setattr(known_classes, "PROBE_IMAGES", most)
         folder = tmp_path / str(len(fitted))
         folder.mkdir()
         write_cell(folder)
     every, part, again = fitted
-    assert len(every) > len(part) == len(set(part)) == 12
-    assert set(part) < set(every)
+    assert len(every) > len(part) == len(np.unique(part, axis=0)) == 12
+    assert set(map(bytes, part)) < set(map(bytes, every))
     np.testing.assert_array_equal(part, again)
 
 
@@ -136,3 +155,48 @@ def test_a_diverged_cell_has_no_metrics(tmp_path):
     assert read_json(tmp_path / "metrics.json")["metrics"] == {}
     with np.load(tmp_path / "metrics.npz") as arrays:
         assert arrays.files == []
+
+
+def constant(arrays):
+    arrays["features"][:] = 1
+
+
+def zero(arrays):
+    arrays["features"][:] = 0
+
+
+def overflowing(arrays):
+    arrays["features"][3, 2] = np.inf
+
+
+def undefined(arrays):
+    arrays["features"][:] = np.nan
+
+
+def unlikely(arrays):
+    arrays["logits"][::5] = np.nan
+
+
+@pytest.mark.parametrize("spoil", [constant, zero, overflowing, undefined, unlikely])
+def test_what_cannot_be_measured_is_absent_and_says_why(tmp_path, spoil):
+    metrics, *_ = write_cell(tmp_path, spoil=spoil)
+    absent = read_json(tmp_path / "metrics.json")["absent"]
+    assert all(np.isfinite(value) for value in metrics.values())
+    assert absent
+    assert set(absent).isdisjoint(metrics)
+    assert all("collapsed or overflowed" in reason for reason in absent.values())
+    if spoil in (constant, zero):
+        assert "isoscore" in absent
+        assert metrics["probe_top1"] == pytest.approx(1 / CLASSES)
+    elif spoil is unlikely:
+        assert {"top1", "nll", "ece"} <= set(absent)
+        assert metrics["probe_top1"] > 0.5
+    else:
+        assert metrics == {}
+
+
+@pytest.mark.parametrize("spoil", [zero, overflowing])
+def test_few_shot_on_spoilt_features_ends_too(tmp_path, spoil):
+    metrics, *_ = write_cell(tmp_path, episodes=True, spoil=spoil)
+    assert all(np.isfinite(value) for value in metrics.values())
+    assert read_json(tmp_path / "metrics.json")["absent"]

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestCentroid
 
 from clce_bench.data.episodes import EpisodeSet
+from clce_bench.evaluation import fewshot
 from clce_bench.evaluation.fewshot import logistic_regression, nearest_centroid, unit_length
 
 
@@ -81,3 +83,16 @@ def test_the_number_of_episodes_at_a_time_does_not_matter():
         single = [classify(features, EpisodeSet(*(rows[[k]] for rows in episodes)), support)[0] for k in range(120)]
         np.testing.assert_allclose(whole, single, atol=1 / 25 + 1e-9)
         assert np.mean(whole == single) > 0.95
+
+
+@pytest.mark.parametrize("strength", [0.05, 1.0, 30.0])
+@pytest.mark.parametrize("way", [2, 3])
+def test_scores_have_scikit_learns_margins(way, strength):
+    rng, labels, features, _ = made_up(3)
+    episodes = draw(rng, labels, 1, way, 6)
+    samples = unit_length(features[episodes.support[0].ravel()])
+    truth = np.repeat(np.arange(way), 6)
+    model = LogisticRegression(C=strength, tol=1e-10, max_iter=10_000).fit(samples.astype(float), truth)
+    coefficients, intercepts = fewshot.fit(samples[None], np.eye(way, dtype="float32")[truth], strength)
+    logits = samples @ (samples.T @ coefficients[0]) + intercepts[0]
+    np.testing.assert_allclose(softmax(logits, axis=1), model.predict_proba(samples.astype(float)), atol=1e-3)

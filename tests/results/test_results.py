@@ -153,6 +153,14 @@ def test_what_is_missing_unreadable_or_unexpected_is_told_apart(capsys):
     assert "11 records checked, 3 damaged files" in printed
 
 
+@pytest.mark.parametrize("name", ["top1", "isoscore"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_metric_that_is_no_finite_number_is_damage(name, value):
+    path = finished().cells[0].directory / "metrics.json"
+    path.write_text(json.dumps(read_json(path) | {"metrics": {name: value}}))
+    assert problems() == {("metrics.json", "damaged")}
+
+
 def test_a_changed_spec_and_other_inputs_are_found():
     plan = finished()
     record = read_json(plan.cells[0].directory / "cell.json")
