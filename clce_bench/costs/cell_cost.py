@@ -155,6 +155,8 @@ def features_costs(plan: Plan, count: bool = True) -> dict[str, tuple[float, int
         if profile:
             source = load_dataset(cell.dataset)
             pool = source.train_images * cell.split.folds // (cell.split.folds - 1)
+            if cell.split.cross_fitting:  # Every image trains when another part tests.
+                pool = source.image_count or pool
             images = (source.image_count or pool) + cell.backbone.cached_views * pool
             found[key] = images * profile.trunk, images * profile.stored
     return found

@@ -28,16 +28,17 @@ def make_episodes(spec: dict[str, Any], items: Path, splits: Path, output: Path)
     """Writes ``episodes.npz`` (``support_K`` and ``query_K`` for each number K of shots) and ``episodes.json``.
 
     Args:
-        spec: ``dataset``, ``size``, ``split``, ``episodes`` (``count``, ``way``, ``shots``, ``queries``, ``seed``).
+        spec: ``dataset``, ``size``, ``split``, ``episodes`` (``count``, ``way``, ``shots``, ``queries``, ``seed``), and
+            ``class_fold`` where classes take turns in being novel.
         items: the data set's ``items.parquet``.
-        splits: its ``splits.parquet``; episodes are drawn from the classes of the test part.
+        splits: its ``splits.parquet``; episodes are drawn from the classes of the part that tests.
         output: the folder to fill.
 
     Raises:
         UserError: the test part has too few classes, or a class has too few images.
     """
-    frame = pd.read_parquet(items).assign(part=pd.read_parquet(splits)["part"])
-    rows = np.flatnonzero(frame["part"] == "test")
+    frame, turn = pd.read_parquet(items), {key: spec[key] for key in ("class_fold",) if key in spec}
+    rows = np.flatnonzero(pd.read_parquet(splits)["test_fold"] == turn.get("class_fold", 0))
     novel = frame.iloc[rows]
     # A group of near-copies that reaches into several classes counts for the first one, so that no episode has two.
     owned = (novel["label"] == novel.groupby("group")["label"].transform("min")).to_numpy()
@@ -47,7 +48,8 @@ def make_episodes(spec: dict[str, Any], items: Path, splits: Path, output: Path)
     arrays: dict[str, NDArray[np.int64]] = {}
     queries: dict[str, int] = {}
     for shot in options["shots"]:
-        seed = seed_for("episodes", dataset=spec["dataset"], seed=options["seed"], way=options["way"], shot=shot)
+        axes = {"dataset": spec["dataset"], "seed": options["seed"], "way": options["way"], "shot": shot}
+        seed = seed_for("episodes", **axes, **turn)
         # PCG64 by name: the default may become another one.
         rng = np.random.Generator(np.random.PCG64(seed))
         drawn = draw_episodes(labels, groups, options["count"], options["way"], shot, options["queries"], rng)

@@ -2,7 +2,7 @@
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,9 +13,34 @@ from clce_bench.data.decode import DamagedImage, open_image
 from clce_bench.errors import UserError
 from clce_bench.files import read_json
 
-TRAINING = ("train-pool", "train-pool and test")
+TRAINING = POOL, LEAKED = ("train-pool", "train-pool and test")
 """Parts of a split that train or validate; the second one exists in leaky splits only (docs/audit.md)."""
-TESTING = ("test", "train-pool and test")
+
+
+class Division(NamedTuple):
+    """What each image is for, arrays of (images,).
+
+    Attributes:
+        part: ``train-pool``, ``validation``, ``test`` or ``unused``; in a leaky split also ``train-pool and test``.
+            Where parts test in turn, the pool trains and validates while another part tests, and ``test`` are images
+            that ``images_per_class`` leaves nothing but testing.
+        fold: the fold of the pool with which an image validates; −1 for images that never validate or train.
+        test_fold: the part with which it tests, 0 where there is one test part; −1 for images that never test.
+    """
+
+    part: NDArray[Any]
+    fold: NDArray[np.int64]
+    test_fold: NDArray[np.int64]
+
+    def rows(self, fold: int, test_fold: int = 0) -> dict[str, NDArray[np.int64]]:
+        """Returns the rows of ``train``, ``validation`` and ``test`` where this fold validates and this part tests."""
+        tested, validating = self.test_fold == test_fold, self.fold == fold
+        pool = ((self.part == POOL) & ~tested) | (self.part == LEAKED)
+        return {
+            "train": np.flatnonzero(pool & ~validating),
+            "validation": np.flatnonzero(pool & validating | (self.part == "validation")),
+            "test": np.flatnonzero(tested),
+        }
 
 
 class PreparedDataset:
@@ -69,27 +94,37 @@ class PreparedDataset:
         return classes
 
 
-def rows_by_part(splits: Path, fold: int) -> dict[str, NDArray[np.int64]]:
+def read_division(splits: Path) -> Division:
+    """Reads what each image is for.
+
+    Args:
+        splits: the ``splits.json``; ``splits.parquet`` lies beside it.
+    """
+    frame = pd.read_parquet(splits.with_name("splits.parquet"), columns=list(Division._fields))
+    return Division(*(frame[name].to_numpy() for name in Division._fields))
+
+
+def rows_by_part(splits: Path, fold: int, test_fold: int = 0) -> dict[str, NDArray[np.int64]]:
     """Reads which images a cell trains on, validates with and is tested on.
 
     Args:
         splits: the ``splits.json``; ``splits.parquet`` lies beside it.
         fold: the fold that validates; 0 where there is an official validation part.
+        test_fold: the part that tests, :attr:`clce_bench.experiment.schema.Split.testing`; 0 where there is only one.
 
     Returns:
         Rows of ``train``, ``validation`` and ``test``.
 
     Raises:
-        UserError: there is no such fold.
+        UserError: there is no such fold or part.
     """
-    frame = pd.read_parquet(splits.with_name("splits.parquet"))
-    part, folds = frame["part"].to_numpy(), frame["fold"].to_numpy()
-    if fold > max(folds.max(), 0):
-        reason = f"there are folds 0 to {folds.max()}" if folds.max() >= 0 else "the official validation part validates"
+    division = read_division(splits)
+    last = division.fold.max()
+    if fold > max(last, 0):
+        reason = f"there are folds 0 to {last}" if last >= 0 else "the official validation part validates"
         raise UserError(f"split.fold: {fold} is not allowed: {reason}.")
-    pool, validating = np.isin(part, TRAINING), folds == fold
-    return {
-        "train": np.flatnonzero(pool & ~validating),
-        "validation": np.flatnonzero(validating | (part == "validation")),
-        "test": np.flatnonzero(np.isin(part, TESTING)),
-    }
+    if test_fold > division.test_fold.max():
+        raise UserError(
+            f"split.test_fold: {test_fold} is not allowed: there are parts 0 to {division.test_fold.max()}."
+        )
+    return division.rows(fold, test_fold)

@@ -17,6 +17,7 @@ from clce_bench.evaluation import geometry
 from clce_bench.evaluation.fewshot import logistic_regression, nearest_centroid, unit_length
 from clce_bench.evaluation.known_classes import classify, stored_images
 from clce_bench.evaluation.measured import NOT_FINITE, Measured, at_most
+from clce_bench.experiment.schema import Split
 from clce_bench.files import read_json, sha256_of, staged, write_json
 from clce_bench.records.environment import now
 from clce_bench.records.job_records import check_inputs, content_of, modules_of
@@ -43,7 +44,7 @@ def evaluate_cell(job: dict[str, Any], output: Path) -> None:
         if sha256_of(embeddings) != record["outputs_sha256"]["embeddings.npz"]:
             raise UserError(f"{embeddings}: it is not what training wrote. Remove it: the cell is then trained again.")
         with threadpool_limits(limits=1), np.load(embeddings) as stored:
-            measured = measure(dict(stored), paths, spec["split"]["fold"])
+            measured = measure(dict(stored), paths, Split.model_validate(spec["split"]))
     result = {
         "status": record["status"],
         "metrics": measured.metrics,
@@ -63,17 +64,17 @@ def evaluate_cell(job: dict[str, Any], output: Path) -> None:
         write_json(folder / output.name, {**result, "outputs_sha256": outputs})
 
 
-def measure(stored: dict[str, NDArray[Any]], paths: dict[str, Path], fold: int) -> Measured:
+def measure(stored: dict[str, NDArray[Any]], paths: dict[str, Path], split: Split) -> Measured:
     """Measures a cell.
 
     Args:
         stored: the cell's embeddings: ``rows`` (images), ``features`` and perhaps ``logits`` in their order; for a
             few-shot cell ``support_rows`` and ``support`` too.
         paths: ``dataset``, ``splits`` and, for a few-shot cell, ``episodes``.
-        fold: the fold that validated.
+        split: says which fold validated, and which part tests.
     """
     items = pd.read_parquet(paths["dataset"].parent / "items.parquet")
-    parts, rows = rows_by_part(paths["splits"], fold), stored["rows"]
+    parts, rows = rows_by_part(paths["splits"], split.fold, split.testing), stored["rows"]
     features = stored["features"].astype(np.float32)
     test = features[np.isin(rows, parts["test"])]
     names, labels = np.unique(items["class"].to_numpy(dtype=str)[parts["test"]], return_inverse=True)
@@ -85,9 +86,8 @@ def measure(stored: dict[str, NDArray[Any]], paths: dict[str, Path], fold: int) 
         tasks = classify(features, stored.get("logits"), stored_images(rows, items, parts))
     with np.errstate(invalid="ignore", divide="ignore"):  # What collapsed features make of it is told below.
         shape = embedding_geometry(test, labels)
-    measured = tasks._replace(
-        metrics={**tasks.metrics, **shape.metrics}, arrays={"classes": names, **tasks.arrays, **shape.arrays}
-    )
+    arrays = {"classes": names, "test_rows": parts["test"], **tasks.arrays, **shape.arrays}
+    measured = tasks._replace(metrics={**tasks.metrics, **shape.metrics}, arrays=arrays)
     return measured.without_non_finite()
 
 

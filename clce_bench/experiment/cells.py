@@ -91,10 +91,12 @@ class Cell(StrictModel):
         """Name of the cell's directory: readable axes and a hash of the rest."""
         loss = re.sub(r"[^A-Za-z0-9.]+", ".", self.loss_name)
         few = f"_n{self.split.images_per_class}" if self.split.images_per_class else ""
-        broken = f"_hazards-{'+'.join(self.hazards)}" if self.hazards else ""
-        return (
-            f"{loss}_bs{self.batch_size}_lam{self.contrastive_weight:g}{few}{broken}_s{self.seed}-{digest(self.spec)}"
+        part = (
+            f"_{'test' if self.split.test_folds else 'class'}{self.split.testing}" if self.split.cross_fitting else ""
         )
+        broken = f"_hazards-{'+'.join(self.hazards)}" if self.hazards else ""
+        axes = f"bs{self.batch_size}_lam{self.contrastive_weight:g}{few}{part}{broken}_s{self.seed}"
+        return f"{loss}_{axes}-{digest(self.spec)}"
 
     @cached_property
     def directory(self) -> Path:
@@ -112,6 +114,10 @@ class Cell(StrictModel):
             "batch_size": self.batch_size,
             "seed": self.seed,
             "fold": self.split.fold,
+            "test_fold": self.split.test_fold,
+            "test_folds": self.split.test_folds or 1,
+            "class_fold": self.split.class_fold,
+            "class_folds": self.split.class_folds or 1,
             "split_seed": self.split.seed,
             "images_per_class": float(self.split.images_per_class or "nan"),
             **{f"loss.{key}": value for key, value in self.loss.hyperparameters.items()},
@@ -180,7 +186,8 @@ def expand(experiment: Experiment, grid: Grid) -> Iterator[Cell]:
 
 
 def _points(experiment: Experiment, grid: Grid) -> Iterator[_Point]:
-    axes = {"fold": grid.fold, "seed": grid.split_seed, "images_per_class": grid.images_per_class}
+    axes = {name: getattr(grid, name) for name in ("fold", "test_fold", "class_fold", "images_per_class")}
+    axes["seed"] = grid.split_seed
     splits = list(_alternatives({key: values for key, values in axes.items() if values}))
     backbones = list(_backbones(experiment, grid))
     for dataset, asked, weight in product(grid.dataset, grid.loss, grid.contrastive_weight):
@@ -236,18 +243,24 @@ def _alternatives(values: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _cell(experiment: Experiment, grid: Grid, point: _Point) -> Cell:
     options = experiment.datasets.get(point.dataset, DatasetOptions())
-    try:
-        split = Split(**{**options.split.model_dump(), **point.split})
-    except ValidationError as error:
-        raise UserError(f"grids: {_reason(error)}") from None
     recipe, weight = point.recipe, point.contrastive_weight
     if weight == 0 and not recipe.equal_compute:
         recipe = recipe.model_copy(update={"views": 1})
     augmentation = recipe.augmentation or options.augmentation
     applied = apply_hazards(grid.hazards, point.loss.name, weight, recipe, augmentation)
     own_support = applied.augmentation != options.augmentation and load_dataset(point.dataset).task == "few-shot"
-    changed = {"split": split, "support": options.augmentation if own_support else None}
+    changed = {"split": _split(grid, options, point), "support": options.augmentation if own_support else None}
     return Cell(**{**point._asdict(), "size": options.size, **changed, **applied._asdict()})
+
+
+def _split(grid: Grid, options: DatasetOptions, point: _Point) -> Split:
+    try:
+        split = Split(**{**options.split.model_dump(), **point.split})
+    except ValidationError as error:
+        raise UserError(f"grids: {grid.name}: {point.dataset}: {_reason(error)}") from None
+    # Seeds differ in their images too, unless the file says which images all of them have.
+    subset = point.seed if split.subset_seed is None else split.subset_seed
+    return split.model_copy(update={"subset_seed": subset if split.images_per_class else None})
 
 
 def _reason(error: ValidationError) -> str:

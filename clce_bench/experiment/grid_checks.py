@@ -1,7 +1,12 @@
 """What grids must be to one another: checked when the experiment is read, before anything runs."""
 
+from clce_bench.components.registry import load_dataset
 from clce_bench.errors import UserError, unknown
-from clce_bench.experiment.schema import Experiment, Grid
+from clce_bench.experiment.hazards import Hazard
+from clce_bench.experiment.schema import ROLES, DatasetOptions, Experiment, Grid, Split
+
+SINGLE = ("dataset", "contrastive_weight", "batch_size", "backbone", "split_seed", "images_per_class", *ROLES[1:])
+"""Axes of which a grid that searches has one value."""
 
 
 def check_grids(experiment: Experiment) -> None:
@@ -20,10 +25,24 @@ def check_grids(experiment: Experiment) -> None:
         if figure.kind == "audit" and grids[figure.grid[0]].hazards:
             raise UserError(f"figures: {figure.name}: grid: the first grid of an audit must have no hazards.")
     for grid in experiment.grids:
+        for dataset in grid.dataset:
+            _check_split(grid, dataset, experiment.datasets.get(dataset, DatasetOptions()).split)
         if grid.tuning:
             _check_search(grid)
         elif grid.tuned_by:
             _check_tuned(grid, grids)
+
+
+def _check_split(grid: Grid, dataset: str, split: Split) -> None:
+    if not split.cross_fitting:
+        return
+    given = "test_folds" if split.test_folds else "class_folds"
+    few_shot = load_dataset(dataset).task == "few-shot"
+    allowed, what = ("class_folds", "classes") if few_shot else ("test_folds", "images")
+    if given != allowed:
+        raise UserError(f"datasets.{dataset}.split.{given}: not allowed. Allowed: {allowed}: {what} are divided here.")
+    if Hazard.LEAKY_SPLIT in grid.hazards:
+        raise UserError(f"grids: {grid.name}: hazards: leaky-split is not allowed with {given}: every image is tested.")
 
 
 def _check_search(grid: Grid) -> None:
@@ -33,7 +52,7 @@ def _check_search(grid: Grid) -> None:
         raise UserError(f"{key}: {other}: a grid that searches has none.")
     if len(set(losses)) < len(losses):
         raise UserError(f"{key}: loss: a grid that searches has each loss once.")
-    for axis in ("dataset", "contrastive_weight", "batch_size", "backbone", "split_seed", "images_per_class"):
+    for axis in SINGLE:
         if len(getattr(grid, axis)) > 1:
             name = "lambda" if axis == "contrastive_weight" else axis
             raise UserError(f"{key}: {name}: a grid that searches has one; settings are chosen for it.")

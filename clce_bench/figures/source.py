@@ -85,7 +85,9 @@ class Source:
         found = []
         classes = pd.read_parquet(self.inputs["dataset"].parent / "items.parquet")["class"].to_numpy(dtype=str)
         paths = [path for name, path in self.inputs.items() if name.startswith("embeddings_")]
-        test = rows_by_part(self.inputs["splits"], fold=0)["test"]  # The test part is the same for all folds.
+        # The test part is the same for all folds, and all cells have the same.
+        shown = self.rows[self.rows["cell"] == paths[0].parent.name].iloc[0]
+        test = rows_by_part(self.inputs["splits"], 0, int(max(shown["test_fold"], shown["class_fold"])))["test"]
         for path in paths:
             row = self.rows[self.rows["cell"] == path.parent.name]
             with np.load(path) as arrays:

@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from clce_bench.data.augmentation import CLEAN, SUPPORT_VIEWS, Views
-from clce_bench.data.prepared import TRAINING, PreparedDataset
+from clce_bench.data.prepared import TRAINING, PreparedDataset, read_division
 from clce_bench.experiment.recipes import Augmentation
 from clce_bench.files import read_json, sha256_of, staged, write_json
 from clce_bench.models.backbone import load_backbone, split_backbone, standardise
@@ -44,19 +43,22 @@ def compute_features(spec: dict[str, Any], inputs: dict[str, Path], output: Path
 
     Args:
         spec: ``augmentation``, ``backbone`` with ``freeze`` and ``cached_views``, and perhaps ``support``, the
-            augmentation of images that may be a few-shot episode's support.
+            augmentation of images that may be a few-shot episode's support, with ``class_fold`` where classes take
+            turns in that.
         inputs: the JSON files of ``dataset``, ``splits`` and ``backbone``.
         output: the folder to fill.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
     """
     dataset = PreparedDataset(inputs["dataset"].parent)
-    part = pd.read_parquet(inputs["splits"].with_name("splits.parquet"))["part"].to_numpy()
+    part, _, tests = read_division(inputs["splits"])
     description = read_json(inputs["backbone"])
     model = load_backbone(inputs["backbone"].parent, dataset.description["size"])
     trunk, _ = split_backbone(model, spec["backbone"]["freeze"])
     count = spec["backbone"]["cached_views"]
     used, pool = part != "unused", np.isin(part, TRAINING)
-    support = part == "test" if read_json(inputs["splits"])["task"] == "few-shot" else np.zeros_like(pool)
+    # Which classes are novel matters only where their support is augmented in another way than training images are.
+    novel = tests == spec["class_fold"] if "class_fold" in spec else tests >= 0
+    support = novel if read_json(inputs["splits"])["task"] == "few-shot" else np.zeros_like(pool)
     own = Augmentation(**spec["support"]) if "support" in spec else None
     views = Views(dataset, Augmentation(**spec["augmentation"]), own, np.flatnonzero(support))
     index = np.full((1 + count, len(part)), -1, dtype=np.int32)

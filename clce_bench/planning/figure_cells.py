@@ -63,9 +63,11 @@ def axis_of(figure: Figure, cells: list[Cell]) -> str:
 
 
 def varying_axes(cells: list[Cell]) -> list[str]:
-    """Lists what varies among the cells beside loss, seed, fold and data set."""
+    """Lists what varies among the cells beside loss, data set and the runs of a setting: seed and folds."""
     found = [cell.axes for cell in cells]
-    names = sorted({name for axes in found for name in axes} - {"loss", "seed", "fold", "dataset"})
+    names = sorted(
+        {name for axes in found for name in axes} - {"loss", "seed", "fold", "test_fold", "class_fold", "dataset"}
+    )
     # Each loss and data set by itself: a temperature of its own is no sweep, and cross-entropy's λ of 0 no second λ.
     groups = {(axes["loss"], axes["dataset"]) for axes in found}
     return [name for name in names if any(_values(found, name, *group) > 1 for group in groups)]

@@ -12,7 +12,7 @@ from clce_bench.components.registry import CLAIMS, dataset_path, load_dataset, l
 from clce_bench.data.dataset import Dataset
 from clce_bench.experiment.cells import Cell, cells_of, dataset_directory, union
 from clce_bench.experiment.figure_options import EMBEDDINGS
-from clce_bench.experiment.schema import DatasetOptions, Experiment
+from clce_bench.experiment.schema import ROLES, DatasetOptions, Experiment
 from clce_bench.experiment.search_trials import Choices, searched
 from clce_bench.files import canonical_json, digest, read_json, unordered, write_if_changed, write_json
 from clce_bench.planning.cell_checks import check_cell, weights_file
@@ -188,14 +188,16 @@ def _add_cell(jobs: dict[str, dict[str, Job]], cell: Cell, source: Dataset, prep
         data_spec["state"] = codes["images"] = source.state
     add("dataset", data, data_spec, {}, (images,))
 
-    # One split serves all folds; which of them validates is the cell's business.
+    # One split serves all folds and test parts; which of them validates and tests is the cell's business.
     spec = cell.spec
-    division = {key: value for key, value in spec["split"].items() if key != "fold"}
+    division = {key: value for key, value in spec["split"].items() if key not in ROLES}
     split_spec = {"dataset": cell.dataset, "size": cell.size, "split": division}
     if "leaky-split" in cell.hazards:
         split_spec["hazards"] = ["leaky-split"]
     split = f"{dataset_directory(cell.dataset)}-{cell.size}px-{digest(split_spec)}"
     add("splits", split, split_spec, inputs("dataset"), (dataset_path(cell.dataset),))
+
+    novel = {key: spec["split"][key] for key in ("class_fold",) if key in spec["split"]}
 
     own = spec["backbone"]
     backbone_spec = {key: own[key] for key in ("name", "weights", "small_stem") if key in own}
@@ -205,7 +207,7 @@ def _add_cell(jobs: dict[str, dict[str, Job]], cell: Cell, source: Dataset, prep
 
     if cell.backbone.freeze != "none":
         features_spec = {"augmentation": spec["augmentation"], "backbone": own}
-        features_spec |= {"support": spec["support"]} if cell.support else {}
+        features_spec |= {"support": spec["support"], **novel} if cell.support else {}
         features = f"{split}/{cell.backbone.name}-{digest(features_spec)}"
         add("features", features, features_spec, inputs("dataset", "splits", "backbone"))
 
@@ -214,7 +216,7 @@ def _add_cell(jobs: dict[str, dict[str, Job]], cell: Cell, source: Dataset, prep
     add("train", key, spec, inputs("dataset", "splits", "backbone", "features"), loss)
 
     if source.task == "few-shot":
-        episodes_spec = {**split_spec, "episodes": prepared.episodes.model_dump()}
+        episodes_spec = {**split_spec, **novel, "episodes": prepared.episodes.model_dump()}
         episodes = f"{dataset_directory(cell.dataset)}-{cell.size}px-{digest(episodes_spec)}"
         add("episodes", episodes, episodes_spec, inputs("dataset", "splits"))
     add("evaluate", key, {}, {"cell": made["train"], **inputs("dataset", "splits", "episodes")})

@@ -64,7 +64,7 @@ def _train(job: dict[str, Any], output: Path, runtime: Runtime, device: torch.de
     process = {"process": distributed.rank()} if distributed.rank() else {}
     torch.manual_seed(seed_for("training", dataset=cell.dataset, seed=cell.seed, **process))
     dataset = PreparedDataset(paths["dataset"].parent)
-    rows = rows_by_part(paths["splits"], cell.split.fold)
+    rows = rows_by_part(paths["splits"], cell.split.fold, cell.split.testing)
     if cell.batch_size > len(rows["train"]):
         allowed = f"Allowed: at most {len(rows['train'])}, the training images of {cell.dataset}"
         raise UserError(f"batch_size: {cell.batch_size} is not allowed. {allowed}.")

@@ -10,17 +10,18 @@ from hypothesis import strategies as st
 from clce_bench.components.registry import load_dataset
 from clce_bench.data.augmentation import CLEAN, Views
 from clce_bench.data.dataset import Dataset, Images
+from clce_bench.data.dealing import divide_classes, divide_images
 from clce_bench.data.episodes import draw_episodes, load_episodes, make_episodes
 from clce_bench.data.prepare import merge_identical, prepare_dataset
 from clce_bench.data.prepared import PreparedDataset, rows_by_part
 from clce_bench.data.sources.openmoji import base_sequence
-from clce_bench.data.splits import PARTS, divide, divide_classes, divide_images, make_splits
+from clce_bench.data.splits import PARTS, divide, make_splits
 from clce_bench.errors import UserError
 from clce_bench.experiment.recipes import Augmentation
-from clce_bench.experiment.schema import Split
+from clce_bench.experiment.schema import ROLES, Split
 from clce_bench.files import read_json, sha256_of
 
-SPLIT = Split().model_dump(exclude={"fold"})
+SPLIT = Split().model_dump(exclude={*ROLES})
 
 
 @pytest.fixture(scope="module")
@@ -121,13 +122,13 @@ def made_up(task="classification", name="made-up"):
 def test_official_parts_stay_and_validation_comes_from_training():
     labels = np.tile(np.arange(4), 50)
     official = ["train"] * 160 + ["test"] * 40
-    parts, folds = divide(items_of(labels, official), made_up(), Split())
+    parts, folds, _ = divide(items_of(labels, official), made_up(), Split())
     assert parts.tolist() == ["train-pool"] * 160 + ["test"] * 40
     assert (folds[160:] == -1).all()
     assert np.bincount(folds[:160]).tolist() == [32] * 5
     assert all(np.bincount(labels[:160][folds[:160] == fold]).tolist() == [8] * 4 for fold in range(5))
     # Another seed divides the training part in another way and leaves the test part alone.
-    again, others = divide(items_of(labels, official), made_up(), Split(seed=1))
+    again, others, _ = divide(items_of(labels, official), made_up(), Split(seed=1))
     assert (again == parts).all()
     assert not (others == folds).all()
     # A set that divides another one's images anew does not use that one's parts.
@@ -136,9 +137,9 @@ def test_official_parts_stay_and_validation_comes_from_training():
 
 def test_an_official_validation_part_leaves_no_folds(tmp_path):
     official = ["train"] * 30 + ["validation"] * 10 + ["test"] * 20
-    parts, folds = divide(items_of(np.tile(np.arange(2), 30), official), made_up(), Split())
-    assert (folds == -1).all()
-    pd.DataFrame({"part": parts, "fold": folds}).to_parquet(tmp_path / "splits.parquet")
+    division = divide(items_of(np.tile(np.arange(2), 30), official), made_up(), Split())
+    assert (division.fold == -1).all()
+    pd.DataFrame(division._asdict()).to_parquet(tmp_path / "splits.parquet")
     rows = rows_by_part(tmp_path / "splits.json", 0)
     assert {part: len(members) for part, members in rows.items()} == {"train": 30, "validation": 10, "test": 20}
     with pytest.raises(UserError, match="split.fold: 2 is not allowed: the official validation part validates"):
@@ -147,7 +148,7 @@ def test_an_official_validation_part_leaves_no_folds(tmp_path):
 
 def test_training_and_validation_without_a_test_part():
     official = ["train"] * 80 + ["validation"] * 20
-    parts, folds = divide(items_of(np.tile(np.arange(2), 50), official), made_up(), Split())
+    parts, folds, _ = divide(items_of(np.tile(np.arange(2), 50), official), made_up(), Split())
     assert (parts[80:] == "validation").all()
     assert (parts[:80] == "test").sum() == 20
     assert (folds == -1).all()
@@ -156,7 +157,7 @@ def test_training_and_validation_without_a_test_part():
 def test_official_classes_of_few_shot_sets():
     labels = np.repeat(np.arange(6), 10)
     official = np.repeat(["train", "validation", "test"], 20).tolist()
-    parts, _ = divide(items_of(labels, official), made_up("few-shot"), Split(images_per_class=4))
+    parts, _, _ = divide(items_of(labels, official), made_up("few-shot"), Split(images_per_class=4))
     assert [np.bincount(labels[parts == part], minlength=6).tolist() for part in PARTS] == [
         [4, 4, 0, 0, 0, 0],
         [0, 0, 10, 10, 0, 0],
@@ -169,10 +170,10 @@ def test_fewer_images_per_class_are_among_more():
     labels = np.repeat(np.arange(5), [400, 300, 200, 200, 30])
     groups = [f"{row // 2}" for row in range(len(labels))]
     items = items_of(labels, groups=groups)
-    whole, _ = divide(items, made_up(), Split())
+    whole, _, _ = divide(items, made_up(), Split())
     trained = {}
     for count in (20, 40, 100):
-        parts, folds = divide(items, made_up(), Split(images_per_class=count))
+        parts, folds, _ = divide(items, made_up(), Split(images_per_class=count))
         assert ((parts == "test") == (whole == "test")).all()
         assert ((folds >= 0) == (parts == "train-pool")).all()
         kept = np.bincount(labels[parts == "train-pool"], minlength=5)
@@ -294,7 +295,7 @@ def test_a_group_that_reaches_into_two_classes_is_never_twice_in_an_episode(tmp_
         {"label": np.repeat([0, 1], 6), "group": [f"g{row}" for row in [0, 1, 2, 3, 4, 5, 0, 1, 6, 7, 8, 9]]}
     )
     items.to_parquet(tmp_path / "items.parquet")
-    items.assign(part="test").to_parquet(tmp_path / "splits.parquet")
+    items.assign(part="test", test_fold=0).to_parquet(tmp_path / "splits.parquet")
     options = {"count": 200, "way": 2, "shots": [1], "queries": 2, "seed": 0}
     spec = {"dataset": "pairs", "episodes": options}
     make_episodes(spec, tmp_path / "items.parquet", tmp_path / "splits.parquet", tmp_path / "out")

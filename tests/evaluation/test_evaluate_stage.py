@@ -27,7 +27,8 @@ def write_cell(folder, logits=True, episodes=False, spoil=None):
     items = pd.DataFrame({"id": np.arange(len(labels)), "label": labels, "class": names, "group": groups})
     items.to_parquet(folder / "items.parquet")
     fold = np.where(part == "train-pool", np.arange(len(labels)) % 2, -1)
-    pd.DataFrame({"part": part, "fold": fold}).to_parquet(folder / "splits.parquet")
+    tests = np.where(part == "test", 0, -1)
+    pd.DataFrame({"part": part, "fold": fold, "test_fold": tests}).to_parquet(folder / "splits.parquet")
     rows = np.arange(1, len(labels))
     features = rng.normal(size=(len(rows), SIZE)) + 1.5 * rng.normal(size=(CLASSES, SIZE))[labels[rows]]
     arrays = {"rows": rows, "features": features.astype("float16")}
@@ -64,6 +65,7 @@ def test_classification(tmp_path):
         assert arrays[f"outcome.{name}"].mean() == pytest.approx(metrics[name])
         assert len(arrays[f"outcome.{name}"]) == len(arrays[f"unit.{name}"]) == len(test)
         assert len(np.unique(arrays[f"unit.{name}"])) == len(test) // 2
+    assert arrays["test_rows"].tolist() == test.tolist()
     assert arrays["classes"].tolist() == [f"class {label}" for label in range(CLASSES)]
     assert metrics["balanced_top1"] == pytest.approx(balanced_accuracy_score(truth, scores.argmax(axis=1)))
     for name in ("balanced_top1", "balanced_probe_top1", "balanced_ncm_top1"):

@@ -146,3 +146,43 @@ def test_a_cell_leaves_out_what_it_does_not_use():
     assert "labels" not in spec()["loss"]
     assert {"hazards", "support"}.isdisjoint(spec())
     assert spec({"hazards": "leaky-split"})["hazards"] == ["leaky-split"]
+
+
+def test_parts_that_test_in_turn_share_a_split_and_features_and_are_named():
+    keys = {"backbone": {"freeze": "blocks"}, "datasets": {"digits": {"split": {"test_folds": 4}}}}
+    plan = plan_of(experiment({"loss": ["ce", "clce"], "test_fold": [0, 1, 2, 3], "seed": [0, 1]}, **keys))
+    assert len(plan.cells) == 2 * 4 * 2
+    assert len(plan.jobs["splits"]) == len(plan.jobs["features"]) == 1
+    (split,) = (job.spec["split"] for job in plan.jobs["splits"].values())
+    assert split == {"seed": 0, "test_folds": 4, "folds": 5}
+    assert {(cell.axes["test_fold"], cell.axes["test_folds"]) for cell in plan.cells} == {(n, 4) for n in range(4)}
+    assert all(f"_test{cell.split.test_fold}_s{cell.seed}-" in cell.name for cell in plan.cells)
+    for cell in plan.cells:
+        assert Cell.model_validate(json.loads(json.dumps(cell.spec))).name == cell.name
+    again = parse_experiment(json.loads(json.dumps(plan.experiment.model_dump(by_alias=True))), "experiment.json")
+    assert plan_of(again).cells == plan.cells
+
+
+def test_classes_that_are_novel_in_turn_share_a_split_and_features_and_have_episodes_of_their_own():
+    keys = {"backbone": {"freeze": "blocks"}, "datasets": {"openmoji-fs": {"split": {"class_folds": 4}}}}
+    grid = {"dataset": "openmoji-fs", "loss": ["ce", "clce"], "class_fold": [0, 1, 2, 3]}
+    plan = plan_of(experiment(grid, **keys))
+    assert [len(plan.jobs[verb]) for verb in ("splits", "features", "episodes", "train")] == [1, 1, 4, 8]
+    assert sorted(job.spec["class_fold"] for job in plan.jobs["episodes"].values()) == [0, 1, 2, 3]
+    assert {cell.name.split("_")[3] for cell in plan.cells} == {"class0", "class1", "class2", "class3"}
+    # A loss with augmentations of its own must not change the support, which are other classes each time.
+    keys["losses"] = {"clce": {"recipe": {"augmentation": "simclr"}}}
+    assert len(plan_of(experiment(grid, **keys)).jobs["features"]) == 1 + 4
+
+
+def test_the_kept_images_follow_the_seed_unless_they_are_chosen():
+    def subsets(**split):
+        grid = {"loss": "ce", "seed": [0, 7], "images_per_class": 20}
+        cells = union(cells_of(experiment(grid, datasets={"digits": {"split": split}})))
+        return {cell.seed: cell.split.subset_seed for cell in cells}
+
+    assert subsets() == {0: 0, 7: 7}
+    assert subsets(subset_seed=3) == {0: 3, 7: 3}
+    # Where all images train there is nothing to choose.
+    (cell,) = union(cells_of(experiment({"loss": "ce"}, datasets={"digits": {"split": {"subset_seed": 3}}})))
+    assert cell.name == names({"loss": "ce"})[0]

@@ -10,6 +10,7 @@ from clce_bench.planning.plan import plan_of
 from tests.helpers.miniature import ROOT
 
 GRID = {"name": "main", "dataset": "digits", "loss": "clce"}
+TAKING_TURNS = {"datasets": {"digits": {"split": {"test_folds": 4}}}}
 
 
 def message(**changes):
@@ -50,7 +51,40 @@ def message(**changes):
             {"datasets": {"digits": {"split": {"fold": 5}}}},
             "datasets.digits.split: fold: 5 is not allowed. Allowed: 0 to 4",
         ),
-        ({"grids": [{**GRID, "fold": [0, 7]}]}, "grids: fold: 7 is not allowed. Allowed: 0 to 4."),
+        ({"grids": [{**GRID, "fold": [0, 7]}]}, "grids: main: digits: fold: 7 is not allowed. Allowed: 0 to 4."),
+        ({"grids": [{**GRID, "test_fold": 1}]}, "grids: main: digits: test_fold: 1 is not allowed without test_folds"),
+        (
+            {"datasets": {"digits": {"split": {"class_fold": 0}}}},
+            "datasets.digits.split: class_fold: 0 is not allowed without class_folds, the number of parts.",
+        ),
+        (
+            {**TAKING_TURNS, "grids": [{**GRID, "test_fold": [0, 4]}]},
+            "grids: main: digits: test_fold: 4 is not allowed. Allowed: 0 to 3.",
+        ),
+        (
+            {"datasets": {"digits": {"split": {"test_folds": 4, "test": 0.25}}}},
+            "datasets.digits.split: test: 0.25 is not allowed with test_folds, of which each part tests once.",
+        ),
+        (
+            {"datasets": {"digits": {"split": {"test_folds": 4, "class_folds": 4}}}},
+            "datasets.digits.split: test_folds, class_folds: only one is allowed: images are divided, or classes.",
+        ),
+        ({"datasets": {"digits": {"split": {"test_folds": 1}}}}, "datasets.digits.split.test_folds: 1 is not allowed."),
+        (
+            {"datasets": {"digits": {"split": {"class_folds": 4}}}},
+            "datasets.digits.split.class_folds: not allowed. Allowed: test_folds: images are divided here.",
+        ),
+        (
+            {
+                "datasets": {"openmoji-fs": {"split": {"test_folds": 4}}},
+                "grids": [{**GRID, "dataset": "openmoji-fs"}],
+            },
+            "datasets.openmoji-fs.split.test_folds: not allowed. Allowed: class_folds: classes are divided here.",
+        ),
+        (
+            {**TAKING_TURNS, "grids": [{**GRID, "hazards": "leaky-split"}]},
+            "grids: main: hazards: leaky-split is not allowed with test_folds: every image is tested.",
+        ),
         ({"name": "No blanks"}, "config.yaml: name: 'No blanks' is not allowed."),
         ({"grids": []}, "config.yaml: grids: [] is not allowed."),
     ],

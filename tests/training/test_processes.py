@@ -16,6 +16,7 @@ from clce_bench.data.prepare import prepare_dataset
 from clce_bench.data.splits import make_splits
 from clce_bench.errors import UserError
 from clce_bench.experiment.recipes import Runtime
+from clce_bench.experiment.schema import ROLES
 from clce_bench.files import read_json
 from clce_bench.training import distributed
 from clce_bench.training.train import train_cell
@@ -34,7 +35,7 @@ def job(tmp_path_factory, backbone):
     }
     (cell,) = cells("clce", dataset="digits", **keys)
     prepare_dataset({"dataset": "digits", "size": 32}, folder / "data")
-    split = {"dataset": "digits", "size": 32, "split": cell.split.model_dump(exclude={"fold"})}
+    split = {"dataset": "digits", "size": 32, "split": cell.split.model_dump(exclude={*ROLES})}
     make_splits(split, folder / "data" / "items.parquet", folder / "splits")
     inputs = {
         "dataset": str(folder / "data" / "dataset.json"),

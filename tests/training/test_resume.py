@@ -16,6 +16,7 @@ from clce_bench.errors import Interrupted
 from clce_bench.experiment.cells import cells_of, union
 from clce_bench.experiment.loading import parse_experiment
 from clce_bench.experiment.recipes import Runtime
+from clce_bench.experiment.schema import ROLES
 from clce_bench.training.checkpoint import Checkpoints
 from clce_bench.training.step import Stepper
 from clce_bench.training.train import train_cell
@@ -44,7 +45,7 @@ def job(tmp_path_factory, backbone):
     folder = tmp_path_factory.mktemp("prepared")
     cell = small_cell(ema=0.9, clip_gradient=1.0)
     prepare_dataset({"dataset": "tiny", "size": 32}, folder / "data")
-    split = {"dataset": "tiny", "size": 32, "split": cell.split.model_dump(exclude={"fold"})}
+    split = {"dataset": "tiny", "size": 32, "split": cell.split.model_dump(exclude={*ROLES})}
     make_splits(split, folder / "data" / "items.parquet", folder / "splits")
     inputs = {
         "dataset": str(folder / "data" / "dataset.json"),

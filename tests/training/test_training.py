@@ -15,6 +15,7 @@ from clce_bench.evaluation.evaluate import evaluate_cell
 from clce_bench.experiment.cells import cells_of, union
 from clce_bench.experiment.loading import parse_experiment
 from clce_bench.experiment.recipes import Recipe
+from clce_bench.experiment.schema import ROLES
 from clce_bench.files import read_json
 from clce_bench.models.backbone import load_backbone, split_backbone
 from clce_bench.models.features import compute_features, run_trunk
@@ -42,7 +43,7 @@ def prepared(tmp_path_factory, backbone):
     folder = tmp_path_factory.mktemp("prepared")
     cell = cells("ce")[0]
     prepare_dataset({"dataset": "tiny", "size": 32}, folder / "data")
-    split = {"dataset": "tiny", "size": 32, "split": cell.split.model_dump(exclude={"fold"})}
+    split = {"dataset": "tiny", "size": 32, "split": cell.split.model_dump(exclude={*ROLES})}
     make_splits(split, folder / "data" / "items.parquet", folder / "splits")
     spec = {"augmentation": cell.augmentation.model_dump(), "backbone": cell.backbone.model_dump()}
     inputs = {
@@ -110,7 +111,7 @@ def test_cached_features_give_the_numbers_of_the_whole_network(prepared, tmp_pat
 def test_features_are_stored_of_what_trains_and_are_those_of_the_trunk(prepared, backbone, tmp_path):
     dataset = PreparedDataset(Path(prepared["dataset"]).parent)
     cell = cells("ce", datasets={"tiny": {**SMALL["datasets"]["tiny"], "split": {"images_per_class": 5}}})[0]
-    split = {"dataset": "tiny", "size": 32, "split": cell.split.model_dump(exclude={"fold"})}
+    split = {"dataset": "tiny", "size": 32, "split": cell.split.model_dump(exclude={*ROLES})}
     make_splits(split, dataset.directory / "items.parquet", tmp_path / "splits")
     inputs = {name: Path(path) for name, path in prepared.items()} | {"splits": tmp_path / "splits/splits.json"}
     spec = {"augmentation": cell.augmentation.model_dump(), "backbone": cell.backbone.model_dump()}
@@ -142,7 +143,7 @@ def test_a_recipe_of_its_own_changes_no_support(prepared, backbone, tmp_path):
     assert own.support == other.augmentation != own.augmentation
     assert other.support is None
     assert cells([strong], datasets={"tiny": base})[0].support is None
-    split = {"dataset": "tiny-fs", "size": 32, "split": own.split.model_dump(exclude={"fold"})}
+    split = {"dataset": "tiny-fs", "size": 32, "split": own.split.model_dump(exclude={*ROLES})}
     dataset = Path(prepared["dataset"])
     make_splits(split, dataset.with_name("items.parquet"), tmp_path / "splits")
     inputs = {"dataset": dataset, "splits": tmp_path / "splits/splits.json", "backbone": backbone / "backbone.json"}
