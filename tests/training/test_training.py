@@ -13,6 +13,7 @@ from clce_bench.data.splits import make_splits
 from clce_bench.errors import UserError
 from clce_bench.evaluation.evaluate import evaluate_cell
 from clce_bench.experiment.cells import cells_of, union
+from clce_bench.experiment.hazards import Hazard
 from clce_bench.experiment.loading import parse_experiment
 from clce_bench.experiment.recipes import Recipe
 from clce_bench.experiment.schema import ROLES
@@ -258,7 +259,7 @@ def test_a_loss_that_is_not_a_number_is_a_result(prepared, tmp_path, monkeypatch
 
 def test_test_selection_reads_the_test_part_while_training_and_only_when_asked(prepared, tmp_path):
     inputs = {name: path for name, path in prepared.items() if name in ("dataset", "splits")}
-    for hazards in ([], ["test-selection"]):
+    for hazards in ([], [Hazard.TEST_SELECTION]):
         cell = cells("ce", recipe={"epochs": 3})[0].model_copy(update={"hazards": hazards})
         output = tmp_path / f"cell{len(hazards)}"
         _, history = train(cell, prepared, output)
