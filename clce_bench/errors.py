@@ -25,6 +25,7 @@ def unknown(kind: str, value: str, allowed: Iterable[str], listing: str | None =
         A sentence such as ``'schanne' is not a loss. Did you mean 'schane'? Allowed: ce, clce.``
     """
     names = sorted(allowed)
-    nearest = get_close_matches(value, names, n=1)
+    # What cannot be meant here can still be a name elsewhere: nobody is told to write what he wrote.
+    nearest = get_close_matches(value, [name for name in names if name != value], n=1)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
     return f"{value!r} is not {kind}.{hint} {listing or 'Allowed: ' + ', '.join(names)}."

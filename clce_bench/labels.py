@@ -1,17 +1,10 @@
 """Names of losses and metrics as papers and axes write them."""
 
+from clce_bench.components.loss_info import LOSSES
+
 SELF_SUPERVISED = "-images"
 """Ends the name of a loss that could take classes and learns without them: ``tcl-images``."""
 
-_LOSSES = {
-    "ce": "CE",
-    "supcon": "SupCon",
-    "schane": "SCHaNe",
-    "clce": "CLCE",
-    "tcl": "TCL",
-    "ntxent": "NT-Xent",
-    "hcl": "HCL",
-}
 _METRICS = {
     "top1": "test top-1",
     "top5": "test top-5",
@@ -39,7 +32,7 @@ _METRICS = {
 def loss_label(name: str) -> str:
     """Returns a loss's name as papers write it; the class name for a loss of the user's own."""
     base = supervised_loss(name)
-    label = _LOSSES.get(base, base.partition(":")[2] or base)
+    label = LOSSES[base].label if base in LOSSES else base.partition(":")[2] or base
     return label if base == name else f"{label}, self-supervised"
 
 

@@ -9,12 +9,12 @@ import pandas as pd
 
 from clce_bench.analysis.paired_outcomes import RUN, Contrast, contrast
 from clce_bench.analysis.statistics import crossed_components, hierarchical_bootstrap, holm
+from clce_bench.components.loss_info import loss_order
 from clce_bench.experiment.hazards import known_hazards
 from clce_bench.labels import is_accuracy, is_main, loss_label, supervised_loss
 
 DATA = ["dataset", "images_per_class"]
 AXES = [*DATA, "backbone", "batch_size", "loss", "lambda", "hazards"]
-LOSS_ORDER = ["ce", "supcon", "schane", "clce", "tcl", "ntxent", "hcl"]
 _DIFFERENCE = ["difference", "difference_low", "difference_high", "pairs", "p", "p_holm", "effect_size"]
 _OTHER = ["units", "bootstrap_low", "bootstrap_high", "pooled_low", "pooled_high"]
 
@@ -105,10 +105,8 @@ def compare(rows: pd.DataFrame, metric: str, reference: str = "ce") -> pd.DataFr
     columns += ["difference_hazards", *_OTHER]
     frame = pd.DataFrame(table).reindex(columns=columns)
     frame["p_holm"] = holm(frame["p"])
-    known = frame["loss"].map(supervised_loss)
-    order = known.map(lambda name: LOSS_ORDER.index(name) if name in LOSS_ORDER else len(LOSS_ORDER))
     return (
-        frame.assign(order=order)
+        frame.assign(order=frame["loss"].map(supervised_loss).map(loss_order))
         .sort_values([*DATA, "backbone", "batch_size", "order", "loss", "lambda", *varying])
         .drop(columns="order")
     )

@@ -8,7 +8,6 @@ import pandas as pd
 
 from clce_bench.analysis.comparisons import (
     DATA,
-    LOSS_ORDER,
     baseline_of,
     grid_rows,
     hazards_in,
@@ -18,6 +17,7 @@ from clce_bench.analysis.comparisons import (
 from clce_bench.analysis.paired_outcomes import contrast
 from clce_bench.analysis.result_tables import with_interval
 from clce_bench.analysis.statistics import Interval, holm
+from clce_bench.components.loss_info import loss_order
 from clce_bench.labels import axis_label, data_label, setting_label, value_label
 
 PLACE = [*DATA, "backbone", "batch_size"]
@@ -87,8 +87,7 @@ def _compared(rows: pd.DataFrame, metric: str) -> Iterator[tuple[pd.DataFrame, p
         baseline = baseline_of(rows, setting, metric)
         if setting["loss"] != "ce" and baseline is not None:
             found.append((setting["loss"], members, baseline))
-    known = {name: place for place, name in enumerate(LOSS_ORDER)}
-    for _, members, baseline in sorted(found, key=lambda one: known.get(one[0], len(known))):
+    for _, members, baseline in sorted(found, key=lambda one: loss_order(one[0])):
         yield members, baseline
 
 

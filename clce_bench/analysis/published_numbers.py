@@ -8,7 +8,8 @@ import pandas as pd
 import yaml
 from pydantic import ValidationError
 
-from clce_bench.components.registry import DATASETS, LOSSES
+from clce_bench.components.loss_info import LOSSES
+from clce_bench.components.registry import DATASETS
 from clce_bench.errors import UserError
 from clce_bench.experiment.strict_model import StrictModel
 
@@ -61,7 +62,7 @@ def parse_published(text: str) -> tuple[Published, ...]:
             raise UserError(f"published.yaml: [{place}].{key}: {detail['msg']}.") from None
         if number.dataset is not None and number.dataset not in DATASETS:
             raise UserError(f"published.yaml: [{place}].dataset: there is no data set {number.dataset!r}.")
-        if number.loss not in {"ce", *LOSSES}:
+        if number.loss not in LOSSES:
             raise UserError(f"published.yaml: [{place}].loss: there is no loss {number.loss!r}.")
         numbers.append(number)
     return tuple(numbers)

@@ -1,15 +1,46 @@
 """What a loss accepts, read from its source: a configuration is checked in milliseconds, before torch is imported."""
 
 import ast
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib.util import resolve_name
+from math import isfinite
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from clce_bench.components.registry import loss_path, source_file
 from clce_bench.errors import UserError, unknown
+
+
+class Allowed(NamedTuple):
+    """The values that a hyper-parameter may have.
+
+    Attributes:
+        told: in words.
+        holds: says of a value whether it is one.
+    """
+
+    told: str
+    holds: Callable[[Any], bool]
+
+
+def _number(value: Any) -> bool:
+    try:
+        return not isinstance(value, bool) and isinstance(value, Real) and isfinite(value)
+    except OverflowError:  # An integer larger than any float.
+        return False
+
+
+_AT_LEAST_0 = Allowed("a finite number of at least 0", lambda value: _number(value) and value >= 0)
+_ALLOWED = {
+    "temperature": Allowed("a finite number of at least 1e-6", lambda value: _number(value) and value >= 1e-6),
+    "beta": _AT_LEAST_0,
+    "k1": _AT_LEAST_0,
+    "k2": _AT_LEAST_0,
+    "tau_plus": Allowed("a number from 0 to below 1", lambda value: _number(value) and 0 <= value < 1),
+    "positives": Allowed("'outside', 'inside'", lambda value: value in ("outside", "inside")),
+}
 
 # How a loss is called, and what the base class of the losses here calls.
 _CALLED = {"forward": ("embeddings", "labels"), "per_anchor": ("pairs",)}
@@ -135,7 +166,7 @@ def as_default(value: Any, default: Any) -> Any:
         return value
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return value
 
 
@@ -143,7 +174,7 @@ def check_loss(name: str, hyperparameters: dict[str, Any], labels: Sequence[str]
     """Checks that a loss exists, can be called as a loss, and takes these hyper-parameters.
 
     Args:
-        name: ``ce``, a loss of :data:`clce_bench.components.registry.LOSSES` or an import path.
+        name: ``ce``, a loss of :data:`clce_bench.components.loss_info.LOSSES` or an import path.
         hyperparameters: value, or list of values, by name.
         labels: what says which rows are positives, ``classes`` or ``images``.
 
@@ -181,15 +212,5 @@ def check_hyperparameters(values: Mapping[str, Any]) -> None:
         ValueError: a value is outside its range; the message names it and says what is allowed.
     """
     for name, value in values.items():
-        if name == "positives" and value not in ("outside", "inside"):
-            raise ValueError(f"positives: {value!r} is not allowed. Allowed: 'outside', 'inside'.")
-        if name == "temperature" and not _number(value, least=1e-6):
-            raise ValueError(f"temperature: {value!r} is not allowed. Allowed: a finite number of at least 1e-6.")
-        if name == "tau_plus" and not (_number(value, least=0) and value < 1):
-            raise ValueError(f"tau_plus: {value!r} is not allowed. Allowed: a number from 0 to below 1.")
-        if name in ("beta", "k1", "k2") and not _number(value, least=0):
-            raise ValueError(f"{name}: {value!r} is not allowed. Allowed: a finite number of at least 0.")
-
-
-def _number(value: Any, least: float) -> bool:
-    return not isinstance(value, bool) and isinstance(value, Real) and least <= float(value) < float("inf")
+        if name in _ALLOWED and not _ALLOWED[name].holds(value):
+            raise ValueError(f"{name}: {value!r} is not allowed. Allowed: {_ALLOWED[name].told}.")

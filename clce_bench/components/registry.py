@@ -11,16 +11,8 @@ from os.path import normpath
 from pathlib import Path
 from typing import Any
 
+from clce_bench.components.loss_info import LOSSES
 from clce_bench.errors import UserError, unknown
-
-LOSSES: dict[str, str] = {
-    "clce": "clce_bench.losses.clce:CLCE",
-    "hcl": "clce_bench.losses.hcl:HCL",
-    "ntxent": "clce_bench.losses.ntxent:NTXent",
-    "schane": "clce_bench.losses.schane:SCHaNe",
-    "supcon": "clce_bench.losses.supcon:SupCon",
-    "tcl": "clce_bench.losses.tcl:TCL",
-}
 
 DATASETS: dict[str, str] = {
     "caltech256": "clce_bench.data.sources.caltech256:CALTECH256",
@@ -73,11 +65,12 @@ def loss_path(name: str) -> str:
     """
     if ":" in name:
         return name
+    if name == "ce":
+        raise UserError("'ce' is not a contrastive loss: cross-entropy alone is FusedLoss(None, weight=0).")
     if name in LOSSES:
-        return LOSSES[name]
-    names = ["ce", *LOSSES]
-    listing = f"Losses: {', '.join(sorted(names))}, or a path like my_pkg.my_loss:MyLoss"
-    raise UserError(unknown("a loss", name, names, listing))
+        return LOSSES[name].path
+    listing = f"Losses: {', '.join(sorted(LOSSES))}, or a path like my_pkg.my_loss:MyLoss"
+    raise UserError(unknown("a loss", name, LOSSES, listing))
 
 
 def canonical_dataset(name: str) -> str:

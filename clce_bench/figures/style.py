@@ -11,22 +11,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from clce_bench.components.loss_info import LOSSES, LossInfo
 from clce_bench.figures.source import Drawing
 from clce_bench.labels import data_label, loss_label, supervised_loss
 
-# Okabe and Ito's palette, distinguishable with any colour vision.
-_COLORS = {
-    "ce": "#000000",
-    "supcon": "#0072B2",
-    "schane": "#E69F00",
-    "clce": "#D55E00",
-    "tcl": "#009E73",
-    "ntxent": "#CC79A7",
-    "hcl": "#56B4E9",
-}
-_MARKERS = {"ce": "o", "supcon": "s", "schane": "^", "clce": "D", "tcl": "v", "ntxent": "P", "hcl": "X"}
-# Lines can be told apart without any colour too.
-_LINES = {"ce": "-", "supcon": "--", "schane": "-.", "clce": "-", "tcl": ":", "ntxent": "--", "hcl": "-."}
+_OWN_COLORS = ["#CC79A7", "#56B4E9", "#999933", "#882255"]
 
 
 def use_style() -> None:
@@ -55,12 +44,12 @@ def use_style() -> None:
 
 def loss_style(losses: list[str]) -> dict[str, dict[str, Any]]:
     """Gives each loss its colour, marker and label; losses of the user's own share what the palette has left."""
-    rest = cycle(["#CC79A7", "#56B4E9", "#999933", "#882255"])
+    own = (LossInfo("", "", color, "*", "--") for color in cycle(_OWN_COLORS))
     styles = {}
     for name in losses:
         base = supervised_loss(name)
-        color = _COLORS.get(base) or next(rest)
-        look = {"color": color, "marker": _MARKERS.get(base, "*"), "linestyle": _LINES.get(base, "--")}
+        info = LOSSES.get(base) or next(own)
+        look = {"color": info.color, "marker": info.marker, "linestyle": info.line}
         # Without classes: the same loss, hollow.
         styles[name] = {**look, "fillstyle": "full" if base == name else "none", "label": loss_label(name)}
     return styles

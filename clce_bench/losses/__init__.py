@@ -8,35 +8,28 @@
 torch.Size([8, 16])
 """
 
-from typing import Any
-
-from torch import nn
-
-from clce_bench.components.registry import load, loss_path
+# Modules of this package import where a thing is defined: the code of a cell is then that of its own loss alone.
+from clce_bench.losses.clce import CLCE
 from clce_bench.losses.core import ContrastiveLoss, N, P, Pairs
+from clce_bench.losses.create import create_loss
 from clce_bench.losses.fused import FusedLoss
+from clce_bench.losses.hcl import HCL
+from clce_bench.losses.ntxent import NTXent
+from clce_bench.losses.schane import SCHaNe
+from clce_bench.losses.supcon import SupCon
+from clce_bench.losses.tcl import TCL
 
-__all__ = ["ContrastiveLoss", "FusedLoss", "N", "P", "Pairs", "create_loss"]
-
-
-def create_loss(name: str, **hyperparameters: Any) -> nn.Module:
-    """Makes a contrastive loss.
-
-    >>> create_loss("supcon", temperature=0.1, positives="inside", reduction="none").reduction
-    'none'
-
-    Args:
-        name: ``supcon``, ``schane``, ``clce``, ``tcl``, ``ntxent``, ``hcl``, or the import path of a loss of your own
-            (``my_pkg.my_loss:MyLoss``).
-        hyperparameters: passed to the loss; with the losses here also ``reduction`` (``mean`` or ``none``) and
-            ``gather`` (compare across the processes of ``torch.distributed``).
-
-    Returns:
-        A module called as ``loss(embeddings, labels)``.
-
-    Raises:
-        UserError: no loss has this name.
-        ValueError: a hyper-parameter is outside its range.
-    """
-    loss: nn.Module = load(loss_path(name))(**hyperparameters)
-    return loss
+__all__ = [
+    "CLCE",
+    "HCL",
+    "TCL",
+    "ContrastiveLoss",
+    "FusedLoss",
+    "N",
+    "NTXent",
+    "P",
+    "Pairs",
+    "SCHaNe",
+    "SupCon",
+    "create_loss",
+]

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from clce_bench.losses.gather import Gathered
-from clce_bench.losses.pairs import DensePairs, Mask, N, P, Pairs, TiledPairs
+from clce_bench.losses.pairs import DensePairs, N, P, Pairs, TiledPairs
 
-__all__ = ["ContrastiveLoss", "Mask", "N", "Options", "P", "Pairs"]
+__all__ = ["ContrastiveLoss", "N", "Options", "P", "Pairs"]
 
 
 class Options(TypedDict, total=False):
@@ -72,13 +72,13 @@ class ContrastiveLoss(nn.Module, ABC):
         with torch.autocast(embeddings.device.type, enabled=False):
             batch = Gathered(normalise_rows(embeddings), labels, self.gather)
             order = batch.labels.argsort(stable=True)
-            own = None if batch.own is None else batch.own[order].nonzero().squeeze(1)
-            pairs = TiledPairs(batch.rows[order], batch.labels[order], own)
+            anchor_index = None if batch.is_anchor is None else batch.is_anchor[order].nonzero().squeeze(1)
+            pairs = TiledPairs(batch.rows[order], batch.labels[order], anchor_index)
             has_positive = pairs.count(P) > 0
             values = torch.where(has_positive, self.per_anchor(pairs), 0.0)
             if self.reduction == "mean":
-                return values.sum() * batch.processes / batch.total(has_positive.sum()).clamp(min=1)
-            order = order if own is None else order[own] - batch.start
+                return values.sum() * batch.world_size / batch.total(has_positive.sum()).clamp(min=1)
+            order = order if anchor_index is None else order[anchor_index] - batch.start
             return torch.zeros_like(values).index_copy(0, order, values)
 
     @torch.no_grad()

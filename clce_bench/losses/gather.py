@@ -13,37 +13,37 @@ class Gathered:
     Processes may hold different numbers of rows. Gradients flow back to the process that a row came from.
 
     Args:
-        rows: of this process, (own rows, dimensions).
-        labels: of this process, (own rows,), integer.
+        rows: of this process, (rows, dimensions).
+        labels: of this process, (rows,), integer.
         gather: fetch the rows of the other processes, if ``torch.distributed`` is initialised.
 
     Attributes:
         rows: (rows, dimensions).
         labels: (rows,).
-        own: which rows are this process's, (rows,), boolean; ``None`` for all.
+        is_anchor: which rows are this process's, (rows,), boolean; ``None`` for all.
         start: where this process's rows begin.
-        processes: how many processes share the batch.
+        world_size: how many processes share the batch.
     """
 
     def __init__(self, rows: Tensor, labels: Tensor, gather: bool) -> None:
         self.rows, self.labels = rows, labels
-        self.own: Tensor | None = None
-        self.start, self.processes = 0, 1
+        self.is_anchor: Tensor | None = None
+        self.start, self.world_size = 0, 1
         if not (gather and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
             return
-        self.processes = dist.get_world_size()
-        sizes = [torch.zeros((), dtype=torch.int64, device=rows.device) for _ in range(self.processes)]
+        self.world_size = dist.get_world_size()
+        sizes = [torch.zeros((), dtype=torch.int64, device=rows.device) for _ in range(self.world_size)]
         dist.all_gather(sizes, torch.tensor(len(rows), device=rows.device))
         counts = [int(size) for size in sizes]
         self.start = sum(counts[: dist.get_rank()])
         self.rows = _GatherRows.apply(rows, counts)
         self.labels = _gather(labels, counts)
-        self.own = torch.zeros(len(self.labels), dtype=torch.bool, device=rows.device)
-        self.own[self.start : self.start + len(rows)] = True
+        self.is_anchor = torch.zeros(len(self.labels), dtype=torch.bool, device=rows.device)
+        self.is_anchor[self.start : self.start + len(rows)] = True
 
     def total(self, number: Tensor) -> Tensor:
         """Adds up a number of each process."""
-        if self.own is not None:
+        if self.is_anchor is not None:
             number = number.clone()
             dist.all_reduce(number)
         return number
@@ -62,7 +62,7 @@ class _GatherRows(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, counts: list[int]) -> Tensor:
         start = sum(counts[: dist.get_rank()])
-        ctx.own = slice(start, start + len(rows))
+        ctx.shard = slice(start, start + len(rows))
         return _gather(rows, counts)
 
     @staticmethod
@@ -70,4 +70,4 @@ class _GatherRows(torch.autograd.Function):
         # Every process's loss depends on every row.
         total = gradient.contiguous().clone()
         dist.all_reduce(total)
-        return total[ctx.own], None
+        return total[ctx.shard], None

@@ -1,22 +1,14 @@
 """Sums over an anchor's positives and negatives, from which every contrastive loss here is made."""
 
 from abc import ABC, abstractmethod
-from enum import Enum
+from numbers import Real
 
 import torch
 from torch import Tensor
 
-from clce_bench.losses.tiles import NOTHING, pair_logsumexp
+from clce_bench.losses.tiles import NEG_INF, PairKind, pair_logsumexp
 
-
-class Mask(Enum):
-    """Which of the other rows a sum runs over."""
-
-    POSITIVES = "positives"
-    NEGATIVES = "negatives"
-
-
-P, N = Mask.POSITIVES, Mask.NEGATIVES
+P, N = PairKind.POSITIVES, PairKind.NEGATIVES
 
 
 class Pairs(ABC):
@@ -26,31 +18,36 @@ class Pairs(ABC):
     itself is neither.
     """
 
+    dtype: torch.dtype
+    """Of all statistics but counts."""
+
     @abstractmethod
-    def count(self, mask: Mask) -> Tensor:
-        """Returns the number of rows in the mask for each anchor, (anchors,), integer."""
+    def count(self, kind: PairKind) -> Tensor:
+        """Returns the number of rows of a kind for each anchor, (anchors,), integer."""
 
     @abstractmethod
     def mean_positive(self) -> Tensor:
         """Returns the mean similarity to the positives, (anchors,); 0 where there are none."""
 
-    @abstractmethod
-    def logsumexp(self, *terms: tuple[Mask, float | Tensor]) -> tuple[Tensor, ...]:
-        """Returns log Σ_{j ∈ mask} exp(coefficient · s_ij) for each (mask, coefficient), each (anchors,).
+    def logsumexp(self, *terms: tuple[PairKind, float]) -> tuple[Tensor, ...]:
+        """Returns log Σ_j exp(coefficient · s_ij) over the rows j of a kind, for each (kind, coefficient), (anchors,).
 
         Ask for all that a loss needs in one call: they are computed together. An empty sum gives a very negative
-        number with a zero gradient. Gradients flow to the embeddings, not to the coefficients.
+        number with a zero gradient.
 
         Raises:
-            TypeError: a coefficient requires a gradient.
+            TypeError: a coefficient is no number.
         """
+        if not all(isinstance(coefficient, Real) for _, coefficient in terms):
+            raise TypeError("logsumexp: coefficients are numbers here: a temperature cannot be learnt.")
+        return self._logsumexp([(kind, float(coefficient)) for kind, coefficient in terms])
 
-    def log_count(self, mask: Mask) -> Tensor:
+    @abstractmethod
+    def _logsumexp(self, terms: list[tuple[PairKind, float]]) -> tuple[Tensor, ...]: ...
+
+    def log_count(self, kind: PairKind) -> Tensor:
         """Returns the logarithm of :meth:`count`, (anchors,), floating; a very negative number where there are none."""
-        return self.count(mask).to(self.dtype).log().clamp(min=NOTHING)
-
-    dtype: torch.dtype
-    """Of all statistics but counts."""
+        return self.count(kind).to(self.dtype).log().clamp(min=NEG_INF)
 
 
 class TiledPairs(Pairs):
@@ -59,35 +56,31 @@ class TiledPairs(Pairs):
     Args:
         rows: unit vectors, (rows, dimensions), float32 or float64, sorted by label.
         labels: (rows,), integer, rising.
-        own: which rows are the anchors, (anchors,), rising; ``None`` for all.
+        anchor_index: which rows are the anchors, (anchors,), rising; ``None`` for all.
     """
 
-    def __init__(self, rows: Tensor, labels: Tensor, own: Tensor | None = None) -> None:
-        self.rows, self.labels, self.own = rows, labels, own
+    def __init__(self, rows: Tensor, labels: Tensor, anchor_index: Tensor | None = None) -> None:
+        self.rows, self.labels, self.anchor_index = rows, labels, anchor_index
         self.dtype = rows.dtype
         first, last = (torch.searchsorted(labels, labels, right=right) for right in (False, True))
         self._members, self._first = self._of_anchors(last - first), first
 
     def _of_anchors(self, values: Tensor) -> Tensor:
-        return values if self.own is None else values[self.own]
+        return values if self.anchor_index is None else values[self.anchor_index]
 
-    def count(self, mask: Mask) -> Tensor:
-        """Returns the number of rows in the mask for each anchor, (anchors,), integer."""
-        return self._members - 1 if mask is P else self.rows.shape[0] - self._members
+    def count(self, kind: PairKind) -> Tensor:
+        """Returns the number of rows of a kind for each anchor, (anchors,), integer."""
+        return self._members - 1 if kind is P else self.rows.shape[0] - self._members
 
     def mean_positive(self) -> Tensor:
         """Returns the mean similarity to the positives, (anchors,); 0 where there are none."""
         # Σ_p z_i·z_p = z_i · (sum of its class − z_i): no pairs needed. A class's sum is kept at its first row.
         class_sums = torch.zeros_like(self.rows).index_add(0, self._first, self.rows)
-        own, sums = self._of_anchors(self.rows), class_sums[self._of_anchors(self._first)]
-        return (own * (sums - own)).sum(dim=1) / self.count(P).clamp(min=1)
+        anchors, sums = self._of_anchors(self.rows), class_sums[self._of_anchors(self._first)]
+        return (anchors * (sums - anchors)).sum(dim=1) / self.count(P).clamp(min=1)
 
-    def logsumexp(self, *terms: tuple[Mask, float | Tensor]) -> tuple[Tensor, ...]:
-        """Returns log Σ_{j ∈ mask} exp(coefficient · s_ij) for each (mask, coefficient), each (anchors,)."""
-        if any(isinstance(coefficient, Tensor) and coefficient.requires_grad for _, coefficient in terms):
-            raise TypeError("logsumexp: coefficients have no gradient here: a temperature cannot be learnt.")
-        positives, coefficients = [mask is P for mask, _ in terms], [float(coefficient) for _, coefficient in terms]
-        return tuple(pair_logsumexp(self.rows, self.labels, self.own, positives, coefficients).unbind())
+    def _logsumexp(self, terms: list[tuple[PairKind, float]]) -> tuple[Tensor, ...]:
+        return tuple(pair_logsumexp(self.rows, self.labels, self.anchor_index, terms).unbind())
 
 
 class DensePairs(Pairs):
@@ -104,17 +97,16 @@ class DensePairs(Pairs):
         same = labels[:, None] == labels[None, :]
         self._masks = {P: same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device), N: ~same}
 
-    def count(self, mask: Mask) -> Tensor:
-        """Returns the number of rows in the mask for each anchor, (rows,), integer."""
-        return self._masks[mask].sum(dim=1)
+    def count(self, kind: PairKind) -> Tensor:
+        """Returns the number of rows of a kind for each anchor, (rows,), integer."""
+        return self._masks[kind].sum(dim=1)
 
     def mean_positive(self) -> Tensor:
         """Returns the mean similarity to the positives, (rows,); 0 where there are none."""
         return (self.similarity * self._masks[P]).sum(dim=1) / self.count(P).clamp(min=1)
 
-    def logsumexp(self, *terms: tuple[Mask, float | Tensor]) -> tuple[Tensor, ...]:
-        """Returns log Σ_{j ∈ mask} exp(coefficient · s_ij) for each (mask, coefficient), each (rows,)."""
+    def _logsumexp(self, terms: list[tuple[PairKind, float]]) -> tuple[Tensor, ...]:
         return tuple(
-            torch.logsumexp((self.similarity * coefficient).masked_fill(~self._masks[mask], NOTHING), dim=1)
-            for mask, coefficient in terms
+            torch.logsumexp((self.similarity * coefficient).masked_fill(~self._masks[kind], NEG_INF), dim=1)
+            for kind, coefficient in terms
         )

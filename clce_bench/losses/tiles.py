@@ -6,6 +6,7 @@ tile serves the anchors on both its sides. The backward pass computes the tiles 
 
 import math
 from collections.abc import Iterator
+from enum import Flag, auto
 from typing import Any, NamedTuple
 
 import torch
@@ -14,8 +15,16 @@ from torch import Tensor
 TILE = 512
 """Rows and columns of a tile: its few matrices then stay in a processor's cache."""
 
-NOTHING = -1e9
+NEG_INF = -1e9
 """The log-sum-exp over an empty set: finite, so that what is derived from it has a zero gradient instead of NaN."""
+
+
+class PairKind(Flag):
+    """Which pairs a sum runs over, or a tile holds."""
+
+    POSITIVES = auto()
+    NEGATIVES = auto()
+    MIXED = POSITIVES | NEGATIVES
 
 
 class Tile(NamedTuple):
@@ -24,41 +33,41 @@ class Tile(NamedTuple):
     Attributes:
         rows: of the anchors.
         columns: of the rows they are compared with.
-        pure: the one kind of pair in it, True for positives, False for negatives; ``None`` for both, or self-pairs.
+        kind: of its pairs; a tile with rows paired with themselves is mixed.
         mirrored: it also stands for the block with rows and columns exchanged.
     """
 
     rows: slice
     columns: slice
-    pure: bool | None
+    kind: PairKind
     mirrored: bool
 
 
 def pair_logsumexp(
-    rows: Tensor, labels: Tensor, own: Tensor | None, positives: list[bool], coefficients: list[float]
+    rows: Tensor, labels: Tensor, anchor_index: Tensor | None, terms: list[tuple[PairKind, float]]
 ) -> Tensor:
     """Computes log Σ_j exp(c · z_i·z_j) over the positives or the negatives j of each anchor i.
 
     Args:
         rows: unit vectors z, (rows, dimensions), float32 or float64, sorted by label.
         labels: (rows,), integer, rising.
-        own: which rows are the anchors, (anchors,), rising; ``None`` for all.
-        positives: for each wanted sum, whether it runs over the positives.
-        coefficients: for each wanted sum, its c.
+        anchor_index: which rows are the anchors, (anchors,), rising; ``None`` for all.
+        terms: the kind of the pairs and the coefficient c of each wanted sum.
 
     Returns:
-        (sums, anchors); :data:`NOTHING` where there is no such pair.
+        (terms, anchors); :data:`NEG_INF` where there is no such pair.
     """
-    result: Tensor = _LogSumExp.apply(rows, labels, own, positives, coefficients)
+    kinds, coefficients = [kind.value for kind, _ in terms], [coefficient for _, coefficient in terms]
+    result: Tensor = _LogSumExp.apply(rows, labels, anchor_index, kinds, coefficients)
     return result
 
 
-# Both passes are operators of their own, so that torch.compile takes each as one step.
+# Both passes are operators of their own, so that torch.compile takes each as one step. Their signatures are schemas.
 @torch.library.custom_op("clce_bench::pair_logsumexp", mutates_args=())
 def _forward(
-    rows: Tensor, labels: Tensor, own: Tensor | None, positives: list[bool], coefficients: list[float]
+    rows: Tensor, labels: Tensor, anchor_index: Tensor | None, kinds: list[int], coefficients: list[float]
 ) -> Tensor:
-    pairs = _Pairs(rows, labels, own, positives, coefficients)
+    pairs = _Tiling(rows, labels, anchor_index, kinds, coefficients)
     sums = rows.new_zeros(len(coefficients), len(pairs.anchors))
     sums[[index for index, bounded in enumerate(pairs.bounded) if not bounded]] = -torch.inf
     for tile in pairs.tiles():
@@ -71,7 +80,7 @@ def _forward(
     for index, bounded in enumerate(pairs.bounded):
         if bounded:
             sums[index].log_()
-    return sums.clamp_(min=NOTHING)
+    return sums.clamp_(min=NEG_INF)
 
 
 @torch.library.custom_op("clce_bench::pair_logsumexp_backward", mutates_args=())
@@ -80,83 +89,85 @@ def _backward(
     results: Tensor,
     rows: Tensor,
     labels: Tensor,
-    own: Tensor | None,
-    positives: list[bool],
+    anchor_index: Tensor | None,
+    kinds: list[int],
     coefficients: list[float],
 ) -> Tensor:
-    pairs = _Pairs(rows, labels, own, positives, coefficients)
+    pairs = _Tiling(rows, labels, anchor_index, kinds, coefficients)
     outer = gradient * torch.tensor(coefficients, dtype=rows.dtype, device=rows.device)[:, None]
     # d lse_i / d s_ij = c · exp(c·s_ij) / Σ exp: per row one number, where exponentials are bounded.
-    shares = torch.where(results > NOTHING, outer * (-results).exp(), 0)
+    shares = torch.where(results > NEG_INF, outer * (-results).exp(), 0)
     to_rows, to_anchors = torch.zeros_like(rows), torch.zeros_like(pairs.anchors)
     for tile in pairs.tiles():
         total = None
         for index, values in pairs.terms(tile):
             if pairs.bounded[index]:
                 share = shares[index, tile.rows, None]
-                weights = (share + shares[index, None, tile.columns] if own is None else share) * values
+                weights = (share + shares[index, None, tile.columns] if anchor_index is None else share) * values
             else:
                 weights = (values - results[index, tile.rows, None]).exp_() * outer[index, tile.rows, None]
-                if own is None:
+                if anchor_index is None:
                     mirror = (values - results[index, None, tile.columns]).exp_()
                     weights += mirror.mul_(outer[index, None, tile.columns])
             total = weights if total is None else total.add_(weights)
         if total is None:
             continue
         to_anchors[tile.rows].addmm_(total, rows[tile.columns])
-        if tile.mirrored or own is not None:
+        if tile.mirrored or anchor_index is not None:
             to_rows[tile.columns].addmm_(total.T, pairs.anchors[tile.rows])
-    return to_rows.add_(to_anchors) if own is None else to_rows.index_add_(0, own, to_anchors)
+    return to_rows.add_(to_anchors) if anchor_index is None else to_rows.index_add_(0, anchor_index, to_anchors)
 
 
-class _Pairs:
-    """What both passes need: the tiles, and the terms of the sums in a tile."""
+class _Tiling:
+    """What both passes need: the tiles, and the terms of the sums in a tile. Takes what the operators take."""
 
     def __init__(
-        self, rows: Tensor, labels: Tensor, own: Tensor | None, positives: list[bool], coefficients: list[float]
+        self, rows: Tensor, labels: Tensor, anchor_index: Tensor | None, kinds: list[int], coefficients: list[float]
     ) -> None:
-        self.rows, self.labels, self.own = rows, labels, own
-        self.anchors = rows if own is None else rows[own]
-        self.sums = list(zip(positives, coefficients, strict=True))
+        self.rows, self.labels = rows, labels
+        self.anchors = rows if anchor_index is None else rows[anchor_index]
+        self.symmetric = anchor_index is None
+        self.anchor_index = torch.arange(len(rows), device=rows.device) if anchor_index is None else anchor_index
+        self.sums = list(zip(map(PairKind, kinds), coefficients, strict=True))
         # Up to here a sum of exponentials of c·s, s in [−1, 1], neither overflows nor loses its small terms.
         limit = 0.68 * math.log(torch.finfo(rows.dtype).max)
         self.bounded = [abs(coefficient) <= limit for coefficient in coefficients]
 
     def tiles(self) -> Iterator[Tile]:
         columns = _blocks(self.labels)
-        if self.own is None:
-            for position, (row, low, high) in enumerate(columns):
-                for column, first, last in columns[position:]:
-                    mirrored = row != column
-                    pure = False if high < first else True if low == last and mirrored else None
-                    yield Tile(row, column, pure, mirrored)
+        if not self.symmetric:
+            for row, low, high in _blocks(self.labels[self.anchor_index]):
+                for column, first, last in columns:
+                    apart = high < first or last < low
+                    yield Tile(row, column, PairKind.NEGATIVES if apart else PairKind.MIXED, mirrored=False)
             return
-        for row, low, high in _blocks(self.labels[self.own]):
-            for column, first, last in columns:
-                yield Tile(row, column, False if high < first or last < low else None, mirrored=False)
+        for position, (row, low, high) in enumerate(columns):
+            yield Tile(row, row, PairKind.MIXED, mirrored=False)
+            for column, first, last in columns[position + 1 :]:
+                kind = PairKind.POSITIVES if low == last else PairKind.NEGATIVES if high < first else PairKind.MIXED
+                yield Tile(row, column, kind, mirrored=True)
 
     def terms(self, tile: Tile) -> Iterator[tuple[int, Tensor]]:
         """Yields exp(c·s) of the pairs in each sum that the tile has a part in; c·s where exponentials may overflow."""
-        if all(tile.pure is not None and positives != tile.pure for positives, _ in self.sums):
+        present = [(index, *term) for index, term in enumerate(self.sums) if term[0] in tile.kind]
+        if not present:
             return
         similarity = self.anchors[tile.rows] @ self.rows[tile.columns].T
-        left_out = self._left_out(tile) if tile.pure is None else None
-        for index, (positives, coefficient) in enumerate(self.sums):
-            if tile.pure is not None and positives != tile.pure:
-                continue
+        left_out = self._left_out(tile) if tile.kind is PairKind.MIXED else None
+        for index, kind, coefficient in present:
             values = similarity * coefficient
             if self.bounded[index]:
                 values.exp_()
             if left_out is not None:
-                values.masked_fill_(left_out[positives], 0 if self.bounded[index] else -torch.inf)
+                values.masked_fill_(left_out[kind], 0 if self.bounded[index] else -torch.inf)
             yield index, values
 
-    def _left_out(self, tile: Tile) -> dict[bool, Tensor]:
-        """Returns which pairs are no positives (True) and which no negatives (False)."""
-        all_rows = torch.arange(len(self.rows), device=self.rows.device)
-        own = (all_rows if self.own is None else self.own)[tile.rows]
-        same = self.labels[own][:, None] == self.labels[tile.columns][None, :]
-        return {False: same, True: ~same | (own[:, None] == all_rows[tile.columns][None, :])}
+    def _left_out(self, tile: Tile) -> dict[PairKind, Tensor]:
+        """Returns which pairs are not of each kind."""
+        anchors, others = self.anchor_index[tile.rows], torch.arange(len(self.rows), device=self.rows.device)
+        same = self.labels[anchors][:, None] == self.labels[tile.columns][None, :]
+        itself = anchors[:, None] == others[tile.columns][None, :]
+        return {PairKind.POSITIVES: ~same | itself, PairKind.NEGATIVES: same}
 
 
 def _blocks(labels: Tensor) -> list[tuple[slice, int, int]]:
@@ -168,8 +179,8 @@ def _blocks(labels: Tensor) -> list[tuple[slice, int, int]]:
 
 
 @_forward.register_fake
-def _(rows: Tensor, labels: Tensor, own: Tensor | None, positives: list[bool], coefficients: list[float]) -> Tensor:
-    return rows.new_empty(len(coefficients), (rows if own is None else own).shape[0])
+def _(rows: Tensor, labels: Tensor, anchor_index: Tensor | None, kinds: list[int], coefficients: list[float]) -> Tensor:
+    return rows.new_empty(len(coefficients), (rows if anchor_index is None else anchor_index).shape[0])
 
 
 @_backward.register_fake
@@ -177,40 +188,40 @@ def _(gradient: Tensor, results: Tensor, rows: Tensor, *_: Any) -> Tensor:
     return torch.empty_like(rows)
 
 
+# Operators can also be given a gradient by ``register_autograd``, in fewer lines; but then torch.func.grad fails.
 class _LogSumExp(torch.autograd.Function):
     @staticmethod
-    def forward(
-        rows: Tensor, labels: Tensor, own: Tensor | None, positives: list[bool], coefficients: list[float]
-    ) -> Tensor:
-        result: Tensor = _forward(rows, labels, own, positives, coefficients)
+    def forward(*arguments: Any) -> Tensor:
+        result: Tensor = _forward(*arguments)
         return result
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        rows, labels, own, ctx.positives, ctx.coefficients = inputs
-        ctx.save_for_backward(output, rows, labels, own)
+        rows, labels, anchor_index, ctx.kinds, ctx.coefficients = inputs
+        ctx.save_for_backward(output, rows, labels, anchor_index)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        results, rows, labels, own = ctx.saved_tensors
+        results, rows, labels, anchor_index = ctx.saved_tensors
         # The caller may be inside autocast.
         with torch.autocast(gradient.device.type, enabled=False):
-            passed = _Gradient.apply(gradient, results, rows, labels, own, ctx.positives, ctx.coefficients)
+            passed = _Gradient.apply(gradient, results, rows, labels, anchor_index, ctx.kinds, ctx.coefficients)
         return passed, None, None, None, None
 
 
 class _Gradient(torch.autograd.Function):
     @staticmethod
+    # Spelled out: torch.compile cannot trace a function with *arguments here.
     def forward(
         gradient: Tensor,
         results: Tensor,
         rows: Tensor,
         labels: Tensor,
-        own: Tensor | None,
-        positives: list[bool],
+        anchor_index: Tensor | None,
+        kinds: list[int],
         coefficients: list[float],
     ) -> Tensor:
-        result: Tensor = _backward(gradient, results, rows, labels, own, positives, coefficients)
+        result: Tensor = _backward(gradient, results, rows, labels, anchor_index, kinds, coefficients)
         return result
 
     @staticmethod

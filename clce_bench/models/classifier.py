@@ -18,7 +18,8 @@ CLASSIFIER_SCALE = 0.001
 class ContrastiveClassifier(nn.Module):
     """Features with a linear classifier and a projection head on top.
 
-    The head is d → d → ReLU → ``projection_size``, its output normalised by the loss; the classifier starts at a
+    The head is d → d → ReLU → ``projection_size``, its rows scaled to length 1, which losses of libraries may
+    count on (those here would scale them themselves); the classifier starts at a
     thousandth of its usual scale, as in BEiT-3's fine-tuning. Cells that differ only in their loss start equal.
 
     Args:

@@ -38,6 +38,9 @@ _DESCRIPTIONS = tuple(
     )
 )
 
+# But labels and colours of losses, which stand in no job, decide about what is written and drawn.
+_LOSS_TABLE, _SHOWING = "clce_bench.components.loss_info", ("summarize", "figures", "report", "track")
+
 REST = "the module itself"
 """Stands for what a module does outside its functions and classes."""
 
@@ -89,7 +92,8 @@ def _closure(verb: str, *components: str) -> list[str]:
             found |= graph.find_upstream_modules(module)
         else:
             waiting |= {name for name in _local_imports(module) if name in graph.modules or is_local(name)}
-    return sorted(module for module in found if not f"{module}.".startswith(_DESCRIPTIONS))
+    shown = {_LOSS_TABLE} & found if verb in _SHOWING else set()
+    return sorted({module for module in found if not f"{module}.".startswith(_DESCRIPTIONS)} | shown)
 
 
 def is_local(module: str) -> bool:

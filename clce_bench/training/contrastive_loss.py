@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from clce_bench.errors import UserError
 from clce_bench.experiment.cells import Cell
 from clce_bench.experiment.hazards import PROCESSES
-from clce_bench.losses import create_loss
+from clce_bench.losses.create import create_loss
 from clce_bench.losses.hazard_variants import BASE_TEMPERATURE, PerProcess, Scaled
 from clce_bench.training import distributed
 

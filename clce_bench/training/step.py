@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from clce_bench.experiment.cells import Cell
 from clce_bench.experiment.recipes import Runtime
-from clce_bench.losses import FusedLoss
+from clce_bench.losses.fused import FusedLoss
 from clce_bench.models.classifier import ContrastiveClassifier
 from clce_bench.seeds import seed_for
 from clce_bench.training import distributed

@@ -19,7 +19,7 @@ from clce_bench.experiment.cells import Cell
 from clce_bench.experiment.hazards import PROCESSES
 from clce_bench.experiment.recipes import Runtime
 from clce_bench.files import canonical_json, read_json, sha256_of, staged, write_json
-from clce_bench.losses import FusedLoss
+from clce_bench.losses.fused import FusedLoss
 from clce_bench.models.backbone import load_backbone, split_backbone
 from clce_bench.models.classifier import ContrastiveClassifier
 from clce_bench.models.device import acquired_device

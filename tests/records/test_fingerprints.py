@@ -57,8 +57,8 @@ def test_a_loss_concerns_its_own_cells_only(copy):
     assert changed(copy, "losses/tcl.py", "k1: float = 5000.0", "k1: float = 4000.0") == {LOSSES["tcl"]}
 
 
-def test_the_shared_core_concerns_all_training(copy):
-    assert changed(copy, "losses/tiles.py", "NOTHING = -1e9", "NOTHING = -1e8") == {"train", *LOSSES.values()}
+def test_the_shared_core_concerns_all_contrastive_training_and_no_cross_entropy(copy):
+    assert changed(copy, "losses/tiles.py", "NEG_INF = -1e9", "NEG_INF = -1e8") == set(LOSSES.values())
 
 
 def test_the_report_and_tracking_concern_no_training(copy):

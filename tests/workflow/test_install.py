@@ -2,21 +2,24 @@
 
 import os
 import re
+import shutil
 import subprocess
+import sys
 import venv
+import zipfile
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
 
-import clce_bench
+from tests.helpers.miniature import ROOT
 
 PROGRAM = """
 import torch
-from clce_bench.losses import FusedLoss, create_loss
+from clce_bench.losses import CLCE, HCL, NTXent, SCHaNe, SupCon, TCL, FusedLoss, create_loss
 embeddings, labels = torch.randn(8, 4, requires_grad=True), torch.arange(8) % 2
-for name in ("supcon", "schane", "clce", "tcl", "ntxent", "hcl"):
-    FusedLoss(create_loss(name), 0.9)(torch.randn(8, 2), embeddings, labels).backward()
+for loss in (CLCE(), HCL(), NTXent(), SCHaNe(), SupCon(), TCL(), create_loss("clce")):
+    FusedLoss(loss, 0.9)(torch.randn(8, 2), embeddings, labels).backward()
 from clce_bench.training.gradient_cache import cached_backward
 import importlib.util
 assert not any(map(importlib.util.find_spec, ("numpy", "pydantic", "timm", "snakemake", "mlflow", "pandas")))
@@ -43,8 +46,22 @@ def top_level(installed: Distribution) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def bare_python(tmp_path_factory):
-    """A virtual environment with this package, torch and what torch needs."""
+def wheel(tmp_path_factory):
+    """The package as it is published, built from a copy of the sources."""
+    sources, folder = (tmp_path_factory.mktemp(name) for name in ("sources", "wheel"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, sources)
+    shutil.copytree(ROOT / "clce_bench", sources / "clce_bench", ignore=shutil.ignore_patterns("__pycache__"))
+    options = ("--no-deps", "--no-build-isolation", "--wheel-dir")
+    built = run(sys.executable, "-m", "pip", "wheel", *options, folder, sources)
+    assert built.returncode == 0, built.stderr
+    (path,) = folder.glob("clce_bench-*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def bare_python(tmp_path_factory, wheel):
+    """A virtual environment with the wheel of this package, torch and what torch needs."""
     folder = tmp_path_factory.mktemp("bare")
     venv.create(folder, symlinks=True)
     packages = next(folder.glob("lib/python*/site-packages"))
@@ -54,8 +71,10 @@ def bare_python(tmp_path_factory):
             # Several distributions may share a folder.
             if not (packages / part).exists():
                 (packages / part).symlink_to(installed.locate_file(part))
-    (packages / "clce_bench").symlink_to(Path(clce_bench.__file__).parent)
-    return folder / "bin" / "python"
+    python = folder / "bin" / "python"
+    installed = run(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", wheel)
+    assert installed.returncode == 0, installed.stderr
+    return python
 
 
 def run(*command):
@@ -66,6 +85,15 @@ def run(*command):
 def test_losses_need_torch_alone(bare_python):
     done = run(bare_python, "-c", PROGRAM)
     assert done.returncode == 0, done.stderr
+    where = run(bare_python, "-c", "import clce_bench; print(clce_bench.__file__)")
+    assert Path(where.stdout).is_relative_to(bare_python.parents[1])
+
+
+def test_the_wheel_has_every_file_of_the_package_and_says_that_it_is_typed(wheel):
+    files = {path for path in (ROOT / "clce_bench").rglob("*.*") if "__pycache__" not in path.parts}
+    packed = zipfile.ZipFile(wheel).namelist()
+    assert "clce_bench/py.typed" in packed
+    assert {path.relative_to(ROOT).as_posix() for path in files} <= set(packed)
 
 
 def test_the_command_says_what_it_lacks(bare_python):

@@ -1,0 +1,38 @@
+"""The losses that come with the project: where each is found, and how it is shown."""
+
+from typing import NamedTuple
+
+
+class LossInfo(NamedTuple):
+    """A loss.
+
+    Attributes:
+        path: its import path; empty for cross-entropy, which is PyTorch's own.
+        label: its name as papers write it.
+        color: its one colour in all figures, of Okabe and Ito's palette, which any colour vision can tell apart.
+        marker: of its points, as matplotlib calls it.
+        line: its style; lines can be told apart without any colour too.
+    """
+
+    path: str
+    label: str
+    color: str
+    marker: str
+    line: str
+
+
+# In the order of tables and legends.
+LOSSES: dict[str, LossInfo] = {
+    "ce": LossInfo("", "CE", "#000000", "o", "-"),
+    "supcon": LossInfo("clce_bench.losses.supcon:SupCon", "SupCon", "#0072B2", "s", "--"),
+    "schane": LossInfo("clce_bench.losses.schane:SCHaNe", "SCHaNe", "#E69F00", "^", "-."),
+    "clce": LossInfo("clce_bench.losses.clce:CLCE", "CLCE", "#D55E00", "D", "-"),
+    "tcl": LossInfo("clce_bench.losses.tcl:TCL", "TCL", "#009E73", "v", ":"),
+    "ntxent": LossInfo("clce_bench.losses.ntxent:NTXent", "NT-Xent", "#CC79A7", "P", "--"),
+    "hcl": LossInfo("clce_bench.losses.hcl:HCL", "HCL", "#56B4E9", "X", "-."),
+}
+
+
+def loss_order(name: str) -> int:
+    """Returns a loss's place in tables and legends; losses of the user's own come last."""
+    return list(LOSSES).index(name) if name in LOSSES else len(LOSSES)
