@@ -17,10 +17,12 @@ import yaml
 
 from clce_bench.experiment.loading import load_experiment
 from clce_bench.files import digest, read_json, sha256_of, write_json, write_text
+from clce_bench.planning.evidence import cells_checksum
 from clce_bench.planning.plan import Job, Plan, plan_of
-from clce_bench.planning.reruns import Reruns, cells_checksum
+from clce_bench.planning.reruns import reruns_of
 from clce_bench.records.environment import environment, now
 from clce_bench.records.job_records import modules_of, record_path
+from clce_bench.scheduling.job_inputs import inputs_of_jobs
 
 ROOT = Path(__file__).parent.parent
 SIZES = (200, 2_000, 10_000)
@@ -98,10 +100,9 @@ def measure(cells: int, folder: Path) -> dict[str, float]:
     clock = time.perf_counter()
     plan = plan_of(load_experiment(path))
     planned = time.perf_counter()
-    reruns = Reruns(plan)
+    reruns = reruns_of(plan)
     assert not reruns.runs
-    for node in reruns.nodes:
-        reruns.inputs(node)
+    inputs_of_jobs(plan, reruns, str)
     checked = time.perf_counter()
     own = {"cells to jobs": planned - clock, "records": checked - planned}
     return {"total": whole, "start of Snakemake": start, **own, "Snakemake's graph": whole - start - sum(own.values())}

@@ -46,7 +46,7 @@ def measure(cells: int) -> dict[str, float]:
     from clce_bench.experiment.loading import load_experiment
     from clce_bench.planning.cell_status import states_of
     from clce_bench.planning.plan import plan_of
-    from clce_bench.planning.reruns import Reruns
+    from clce_bench.planning.reruns import reruns_of
     from clce_bench.report.page import write_report
     from clce_bench.scheduling.resources import Estimates
     from tests.helpers.made_up import make_up
@@ -62,7 +62,7 @@ def measure(cells: int) -> dict[str, float]:
 
     stages: dict[str, Callable[[], object]] = {
         "plan": lambda: plan_of(load_experiment(path)),
-        "status": lambda: states_of(Reruns(plan)),
+        "status": lambda: states_of(reruns_of(plan)),
         "job": job,
         "summary": lambda: write_summary(experiment, folder),
         "report": lambda: write_report(experiment, folder / "report.html"),

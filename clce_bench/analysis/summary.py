@@ -12,7 +12,7 @@ from clce_bench.experiment.schema import Experiment
 from clce_bench.files import read_json, staged
 from clce_bench.planning.cell_status import State, evaluation_of, states_of
 from clce_bench.planning.plan import Plan, plan_of
-from clce_bench.planning.reruns import Reruns
+from clce_bench.planning.reruns import reruns_of
 
 ORIGIN = ("device", "platform", "host", "versions", "torch", "git_commit", "code", "evaluate_code", "accepted")
 """Columns that say where a number comes from; empty for cells without one."""
@@ -52,7 +52,7 @@ def summary_table(plan: Plan) -> pd.DataFrame:
     for grid, members in plan.grids.items():
         for cell in members:
             grids_of[cell.name].append(grid)
-    states = states_of(Reruns(plan))
+    states = states_of(reruns_of(plan))
     return pd.DataFrame(
         [{**_axes(cell, " ".join(grids_of[cell.name])), **_outcome(cell, states[cell.name])} for cell in plan.cells]
     )

@@ -55,14 +55,14 @@ def plan(path: Path, as_json: bool, cost: bool, measure: bool) -> None:
     from clce_bench.experiment.loading import load_experiment
     from clce_bench.planning.cell_status import states_of
     from clce_bench.planning.plan import plan_of
-    from clce_bench.planning.reruns import Reruns
+    from clce_bench.planning.reruns import reruns_of
 
     found = plan_of(load_experiment(path))
     if measure:
         from clce_bench.costs.throughput import measure_here
 
         measure_here(found.cells, found.experiment.runtime.device)
-    reruns = Reruns(found)
+    reruns = reruns_of(found)
     if as_json:
         print_json(reruns, cost)
         return
@@ -107,8 +107,8 @@ def summarize(path: Path, output: Path) -> None:
     """
     from clce_bench.analysis.summary import write_summary
     from clce_bench.experiment.loading import load_experiment
+    from clce_bench.planning.evidence import cells_checksum
     from clce_bench.planning.plan import plan_of
-    from clce_bench.planning.reruns import cells_checksum
 
     plan = plan_of(load_experiment(path))
     files = ("*.csv", "*.parquet", "verdicts.json", "tables/*")

@@ -17,8 +17,10 @@ from clce_bench.data.fetch import readable
 from clce_bench.data.requirements import requirements_of, unprepared
 from clce_bench.files import read_json
 from clce_bench.planning.cell_status import State, states_of
+from clce_bench.planning.job import Node
 from clce_bench.planning.plan import RESULTS, Plan, cell_key
-from clce_bench.planning.reruns import STAGE_ORDER, Node, Reruns
+from clce_bench.planning.reruns import Reruns
+from clce_bench.planning.stages import STAGE_ORDER
 
 
 def print_json(reruns: Reruns, cost: bool) -> None:

@@ -76,11 +76,11 @@ def verify(path: Path | None, as_json: bool, count: int, seed: int, tolerance: f
     if plan and count:
         import torch
 
-        from clce_bench.planning.reruns import Reruns
+        from clce_bench.planning.reruns import reruns_of
         from clce_bench.results.retraining import draw, rerun
 
         torch.set_num_threads(threads)
-        reruns = Reruns(plan)
+        reruns = reruns_of(plan)
         again = [rerun(reruns, cell, tolerance) for cell in draw(reruns, count, seed)]
     if as_json:
         rows = [{**asdict(finding), "damage": finding.is_damage} for finding in findings]

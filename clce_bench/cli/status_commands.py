@@ -120,9 +120,9 @@ def find_cell(reruns: "Reruns", text: str) -> "Cell":
 def _reruns(path: Path) -> Any:
     from clce_bench.experiment.loading import load_experiment
     from clce_bench.planning.plan import plan_of
-    from clce_bench.planning.reruns import Reruns
+    from clce_bench.planning.reruns import reruns_of
 
-    return Reruns(plan_of(load_experiment(path)))
+    return reruns_of(plan_of(load_experiment(path)))
 
 
 COMMANDS = (status, why, accept)

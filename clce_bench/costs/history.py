@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 from clce_bench.costs.throughput import measured, workload
 from clce_bench.experiment.cells import Cell
 from clce_bench.experiment.recipes import Runtime
 from clce_bench.records.environment import cpu_name
 from clce_bench.records.job_records import read_record
+from clce_bench.records.record_models import CellRecord, EvaluationRecord
 
 SAMPLES = 8
 
@@ -49,30 +49,35 @@ def past_of(cells: Iterable[Cell], runtime: Runtime, gpus: int) -> Past | None:
         gpus: that each of those gets.
     """
     folders = (cell.directory for cell in cells if (cell.directory / "cell.json").exists())
-    records = ((folder, read_record(folder / "cell.json") or {}) for folder in folders)
-    done = dict(islice((found for found in records if _counts(found[1], runtime, gpus)), SAMPLES))
+    records = ((folder, read_record(folder / "cell.json")) for folder in folders)
+    alike = (
+        (folder, record)
+        for folder, record in records
+        if isinstance(record, CellRecord) and _counts(record, runtime, gpus)
+    )
+    done = dict(islice(alike, SAMPLES))
     if not done:
         return None
-    memory, seconds = (max(record[name] for record in done.values()) for name in ("peak_memory_mib", "seconds"))
-    evaluations = [record["seconds"] for folder in done if (record := read_record(folder / "metrics.json"))]
+    memory = max(record.peak_memory_mib or 0 for record in done.values())
+    seconds = max(record.seconds for record in done.values())
+    measured_cells = (read_record(folder / "metrics.json") for folder in done)
+    evaluations = [record.seconds for record in measured_cells if isinstance(record, EvaluationRecord)]
     stored = [path.stat().st_size for folder in done if (path := folder / "embeddings.npz").exists()]
     return Past(memory, seconds, max(evaluations, default=None), max(stored, default=0))
 
 
-def _counts(record: dict[str, Any], runtime: Runtime, gpus: int) -> bool:
+def _counts(record: CellRecord, runtime: Runtime, gpus: int) -> bool:
     return (
-        record.get("status") == "done"
-        and not record.get("resumed")
-        and record.get("runtime", {}).get("processes", 1) == runtime.processes
+        record.status == "done"
+        and not record.resumed
+        and record.runtime.get("processes", 1) == runtime.processes
         and (_gpu_of(record) is not None) == (gpus > 0)
     )
 
 
-def _gpu_of(record: dict[str, Any]) -> str | None:
+def _gpu_of(record: CellRecord) -> str | None:
     """Names the GPU that trained a cell; a record names that of the machine also where the runtime said to leave it."""
-    unused = record.get("runtime", {}).get("device") == "cpu"
-    gpu: str | None = None if unused else record["environment"]["gpu"]
-    return gpu
+    return None if record.runtime.get("device") == "cpu" else record.environment.gpu
 
 
 def speed_of(cell: Cell, gpu: bool) -> float | None:

@@ -126,9 +126,9 @@ def seconds_to_redo(reruns: Reruns) -> dict[str, float | None]:
     costs, taken = costs_of(reruns.plan, count=False), {}
     rates: dict[str, list[float]] = {}
     for cell in reruns.plan.cells:
-        records = [reruns.records[node] or {} for node in reruns.of_cell(cell)]
-        if "seconds" in records[0]:
-            taken[cell.name] = sum(float(record.get("seconds", 0)) for record in records)
+        records = [reruns.record(node) for node in reruns.plan.nodes_of(cell)]
+        if records[0].seconds is not None:
+            taken[cell.name] = sum(record.seconds or 0.0 for record in records)
             if cell.name in costs:
                 rates.setdefault(workload(cell), []).append(taken[cell.name] / costs[cell.name].flops)
     found: dict[str, float | None] = {}

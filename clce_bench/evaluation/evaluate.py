@@ -18,9 +18,10 @@ from clce_bench.evaluation.fewshot import logistic_regression, nearest_centroid,
 from clce_bench.evaluation.known_classes import classify, stored_images
 from clce_bench.evaluation.measured import NOT_FINITE, Measured, at_most
 from clce_bench.experiment.schema import Split
-from clce_bench.files import read_json, sha256_of, staged, write_json
+from clce_bench.files import read_json, sha256_of, staged
 from clce_bench.records.environment import now
 from clce_bench.records.job_records import check_inputs, content_of, modules_of
+from clce_bench.records.record_models import EvaluationRecord, JobDefinition
 
 GEOMETRY_IMAGES = 10_000
 """Test images, at most, whose pairs are looked at; of larger sets a random part, the same for all cells."""
@@ -45,23 +46,23 @@ def evaluate_cell(job: dict[str, Any], output: Path) -> None:
             raise UserError(f"{embeddings}: it is not what training wrote. Remove it: the cell is then trained again.")
         with threadpool_limits(limits=1), np.load(embeddings) as stored:
             measured = measure(dict(stored), paths, Split.model_validate(spec["split"]))
-    result = {
-        "status": record["status"],
-        "metrics": measured.metrics,
-        "absent": measured.absent,
-        "probe": {"C": measured.probe.strength} if measured.probe else None,
-        "overlap": overlap_of(spec["backbone"]["name"], spec["backbone"]["weights"], spec["dataset"])._asdict(),
-        "cell_sha256": record["outputs_sha256"],
-        "job": job,
-        "inputs_sha256": {name: content_of(path) for name, path in paths.items()},
-        "modules": modules_of("evaluate", job["code"]),
-        "started": started,
-        "seconds": round(time.perf_counter() - clock, 3),
-    }
+    seconds = round(time.perf_counter() - clock, 3)
     with staged(output.parent, last=output.name) as folder:
         np.savez_compressed(folder / "metrics.npz", allow_pickle=False, **measured.arrays)
-        outputs = {"metrics.npz": sha256_of(folder / "metrics.npz")}
-        write_json(folder / output.name, {**result, "outputs_sha256": outputs})
+        EvaluationRecord(
+            status=record["status"],
+            metrics=measured.metrics,
+            absent=measured.absent,
+            probe={"C": measured.probe.strength} if measured.probe else None,
+            overlap=overlap_of(spec["backbone"]["name"], spec["backbone"]["weights"], spec["dataset"])._asdict(),
+            cell_sha256=record["outputs_sha256"],
+            job=JobDefinition.model_validate(job),
+            inputs_sha256={name: content_of(path) for name, path in paths.items()},
+            outputs_sha256={"metrics.npz": sha256_of(folder / "metrics.npz")},
+            modules=modules_of("evaluate", job["code"]),
+            started=started,
+            seconds=seconds,
+        ).write(folder / output.name)
 
 
 def measure(stored: dict[str, NDArray[Any]], paths: dict[str, Path], split: Split) -> Measured:

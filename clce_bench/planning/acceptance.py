@@ -2,14 +2,15 @@
 
 import getpass
 from pathlib import Path
-from typing import Any
 
 from clce_bench.errors import UserError
 from clce_bench.experiment.cells import Cell
-from clce_bench.files import write_json
-from clce_bench.planning.reruns import STAGE_ORDER, Node, Reruns
+from clce_bench.planning.job import Node
+from clce_bench.planning.reruns import Reruns
+from clce_bench.planning.stages import STAGE_ORDER
 from clce_bench.records.environment import now
 from clce_bench.records.job_records import record_path
+from clce_bench.records.record_models import Acceptance
 
 
 def accept(reruns: Reruns, cells: list[Cell], reason: str) -> list[str]:
@@ -36,11 +37,11 @@ def accept(reruns: Reruns, cells: list[Cell], reason: str) -> list[str]:
             raise UserError(f"{cell.name}: cannot be accepted: not only code differs: {', '.join(others)}.")
         chosen |= dict.fromkeys(changed)
     for node in chosen:
-        record = reruns.records[node] or {}
+        record = reruns.record(node)
         codes = {change.name: {"old": change.then, "new": change.now} for change in reruns.changes[node]}
-        entry: dict[str, Any] = {"who": _user(), "when": now(), "reason": reason, "codes": codes}
-        record["accepted"] = [*record.get("accepted", []), entry]
-        write_json(record_path(Path(reruns.job(node).output)), record)
+        entry = Acceptance.model_validate({"who": _user(), "when": now(), "reason": reason, "codes": codes})
+        declared = record.model_copy(update={"accepted": [*record.accepted, entry]})
+        declared.write(record_path(Path(reruns.plan.job(node).output)))
     return [f"{node.verb} {node.key}" for node in chosen]
 
 
@@ -61,11 +62,11 @@ def _others(reruns: Reruns, nodes: list[Node]) -> list[str]:
 
 def stages_of(reruns: Reruns, cell: Cell) -> list[Node]:
     """Lists a cell's jobs and those that they need, in the order in which they run."""
-    waiting, found = reruns.of_cell(cell), dict[Node, None]()
+    waiting, found = reruns.plan.nodes_of(cell), dict[Node, None]()
     while waiting:
         node = waiting.pop()
         found[node] = None
-        waiting += reruns.needs(node)
+        waiting += reruns.plan.needs(node)
     return sorted(found, key=lambda node: STAGE_ORDER.index(node.verb))
 
 

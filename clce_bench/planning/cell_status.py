@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 from clce_bench.experiment.cells import Cell
 from clce_bench.files import digest, read_json
 from clce_bench.planning.changes import Change, spec_changes
-from clce_bench.planning.plan import Job, Plan
-from clce_bench.planning.reruns import Node, Reruns
+from clce_bench.planning.job import Job
+from clce_bench.planning.plan import Plan
+from clce_bench.planning.reruns import Reruns
 from clce_bench.records.environment import package_versions
 from clce_bench.records.fingerprints import outlines
-from clce_bench.records.job_records import code_file, read_record
+from clce_bench.records.job_records import read_outlines, read_record
+from clce_bench.records.record_models import UNREADABLE, CellRecord, JobRecord
 
 FEW = 3
 """How many differences a reason names."""
@@ -50,40 +52,37 @@ def evaluation_of(cell: Cell) -> dict[str, Any] | None:
 
 
 def _state(reruns: Reruns, cell: Cell, siblings: "Siblings") -> State:
-    own = reruns.of_cell(cell)
+    own = reruns.plan.nodes_of(cell)
     train, *evaluations = own
-    record = reruns.records[train]
-    if record is None:
+    if train not in reruns.evidence:
         failure = cell.directory / "failure.txt"
         if failure.exists():
             return State("failed", failure.read_text().strip())
         near = siblings.nearest(cell)
         return State("missing", f"never run; like {near[0].name} but {_listing(near[1])}" if near else "never run")
-    for node in own if record.get("status") == "done" else [train]:
+    record = reruns.record(train)
+    diverged = isinstance(record, CellRecord) and record.status == "diverged"
+    for node in [train] if diverged else own:
         changes = reruns.changes.get(node)
         if node in evaluations and (changes is None or [change[:2] for change in changes] == [("data", "cell")]):
             return State("missing", "trained, not evaluated yet")
         if changes:
-            return State("stale", _listing(sentences(changes, reruns.job(node), reruns.records[node] or {})))
+            return State("stale", _listing(sentences(changes, reruns.plan.job(node), reruns.record(node))))
         if node in reruns.runs:
             return State("stale", reruns.runs[node])
-    return State(record["status"], record.get("reason") or "", *_notes(reruns, *own))
+    assert isinstance(record, CellRecord)  # What is no record differs from every job, and was called stale above.
+    accepted = dict.fromkeys(entry.reason for node in own for entry in reruns.record(node).accepted)
+    return State(record.status, record.reason or "", "; ".join(version_changes(record)), "; ".join(accepted))
 
 
-def _notes(reruns: Reruns, *nodes: Node) -> tuple[str, str]:
-    records = [reruns.records[node] or {} for node in nodes]
-    reasons = dict.fromkeys(entry["reason"] for record in records for entry in record.get("accepted", []))
-    return "; ".join(version_changes(records[0])), "; ".join(reasons)
-
-
-def version_changes(record: dict[str, Any]) -> list[str]:
+def version_changes(record: JobRecord) -> list[str]:
     """Lists the packages that were of another version when a cell was trained; they alone make nothing stale."""
-    then = record.get("environment", {}).get("packages", {})
+    then = record.environment.packages if isinstance(record, CellRecord) else {}
     now = {name: version for name, version in package_versions().items() if name != "clce_bench"}
     return [f"{name} {then[name]} then, {now[name]} now" for name in now if then.get(name, now[name]) != now[name]]
 
 
-def sentences(changes: list[Change], job: Job, record: dict[str, Any]) -> list[str]:
+def sentences(changes: list[Change], job: Job, record: JobRecord) -> list[str]:
     """Puts differences in words.
 
     Args:
@@ -91,7 +90,7 @@ def sentences(changes: list[Change], job: Job, record: dict[str, Any]) -> list[s
         job: as it is now.
         record: as it was run.
     """
-    since = str(record.get("started", "an unknown time"))[:16].replace("T", " ")
+    since = (record.started or "an unknown time")[:16].replace("T", " ")
     found = []
     for change in changes:
         if change.kind == "code":
@@ -105,7 +104,7 @@ def sentences(changes: list[Change], job: Job, record: dict[str, Any]) -> list[s
     return found
 
 
-def code_sentences(change: Change, job: Job, record: dict[str, Any], since: str) -> list[str]:
+def code_sentences(change: Change, job: Job, record: JobRecord, since: str) -> list[str]:
     """Says which modules, and in them which functions, are not what they were."""
     if change.name != job.verb:
         return [f"the code of {change.name} changed since {since}"]
@@ -118,7 +117,7 @@ def code_sentences(change: Change, job: Job, record: dict[str, Any], since: str)
     ]
 
 
-def changed_modules(change: Change, job: Job, record: dict[str, Any]) -> dict[str, list[str]] | None:
+def changed_modules(change: Change, job: Job, record: JobRecord) -> dict[str, list[str]] | None:
     """Compares the code of a stage with what a record says of it.
 
     Returns:
@@ -126,17 +125,16 @@ def changed_modules(change: Change, job: Job, record: dict[str, Any]) -> dict[st
         ``None`` where not even that is.
     """
     now = outlines(job.verb, *job.components)
-    path = code_file(job.verb, str(change.then))
-    if path.exists():
-        then = read_json(path)
+    then = read_outlines(job.verb, str(change.then))
+    if then:
         return {
             module: _names(then.get(module), now.get(module))
             for module in sorted(then.keys() | now.keys())
             if then.get(module) != now.get(module)
         }
-    if not record.get("modules"):
+    if not record.modules:
         return None
-    before, after = record["modules"], {module: digest(outline) for module, outline in now.items()}
+    before, after = record.modules, {module: digest(outline) for module, outline in now.items()}
     return {module: [] for module in sorted(before.keys() | after.keys()) if before.get(module) != after.get(module)}
 
 
@@ -174,7 +172,7 @@ class Siblings:
         found = []
         for directory in self._below(cell.directory.parent).get(_axes(cell.directory), []):
             record = read_record(directory / "cell.json")
-            changes = spec_changes((record or {}).get("job", {}).get("spec", {}), cell.spec)
+            changes = spec_changes((record or UNREADABLE).job.spec, cell.spec)
             if record and changes:
                 words = [f"{change.name} {_value(change.then)} → {_value(change.now)}" for change in changes]
                 found.append((directory, words))

@@ -1,9 +1,14 @@
-"""In what a job differs from the record that it left."""
+"""In what jobs differ from the records that they left."""
 
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from clce_bench.files import canonical_json, unordered
-from clce_bench.planning.plan import Job
+from clce_bench.files import canonical_json, digest, unordered
+from clce_bench.planning.evidence import Evidence
+from clce_bench.planning.job import IMAGES, Job, Node
+from clce_bench.planning.plan import Plan
+from clce_bench.records.record_models import UNREADABLE, JobRecord
 
 
 class Change(NamedTuple):
@@ -20,6 +25,32 @@ class Change(NamedTuple):
     name: str
     then: Any
     now: Any
+
+
+def differences(plan: Plan, evidence: Mapping[Node, Evidence]) -> dict[Node, list[Change]]:
+    """Compares each job with its record.
+
+    Args:
+        plan: all jobs.
+        evidence: what they have left.
+
+    Returns:
+        By job with a record, in what it differs from that; jobs that are as recorded have an empty list.
+    """
+    return {
+        node: [*job_changes(plan.job(node), found.record), *_data_changes(plan, node, evidence)]
+        for node, found in evidence.items()
+    }
+
+
+def job_changes(job: Job, record: JobRecord) -> Iterator[Change]:
+    """Compares what is asked for: code, specification, paths of inputs."""
+    yield from code_changes(job, record)
+    yield from spec_changes(record.job.spec, job.spec, exact=job.verb == "train")
+    for name in sorted(record.job.inputs.keys() | job.inputs.keys()):
+        then, now = record.job.inputs.get(name), job.inputs.get(name)
+        if then != now:
+            yield Change("inputs", name, then, now)
 
 
 def spec_changes(then: Any, now: Any, exact: bool = True, prefix: str = "") -> list[Change]:
@@ -44,13 +75,37 @@ def spec_changes(then: Any, now: Any, exact: bool = True, prefix: str = "") -> l
     return [] if same(then) == same(now) else [Change("spec", prefix, then, now)]
 
 
-def code_changes(job: Job, record: dict[str, Any]) -> list[Change]:
+def code_changes(job: Job, record: JobRecord) -> Iterator[Change]:
     """Lists the stages whose code is another than recorded, unless the user has accepted that."""
-    then = record.get("job", {})
-    before = {**then.get("upstream", {}), job.verb: then.get("code")}
-    accepted = {(verb, codes["new"]) for entry in record.get("accepted", []) for verb, codes in entry["codes"].items()}
-    return [
-        Change("code" if verb != "images" else "data", verb, before.get(verb), now)
-        for verb, now in {job.verb: job.code, **job.upstream}.items()
-        if before.get(verb) != now and (verb, now) not in accepted
-    ]
+    before = {**record.job.upstream, job.verb: record.job.code or None}
+    accepted = {(verb, codes["new"]) for entry in record.accepted for verb, codes in entry.codes.items()}
+    for verb, now in {job.verb: job.code, **job.upstream}.items():
+        if before.get(verb) != now and (verb, now) not in accepted:
+            yield Change("code", verb, before.get(verb), now)
+    if job.images and before.get(IMAGES) != job.images:
+        yield Change("data", IMAGES, before.get(IMAGES), job.images)
+
+
+def _data_changes(plan: Plan, node: Node, evidence: Mapping[Node, Evidence]) -> Iterator[Change]:
+    """Compares contents. Features follow from inputs and code: made anew elsewhere, their last bits may differ."""
+    own = evidence[node]
+    recorded = own.record.inputs_sha256
+    for name, path in plan.job(node).inputs.items():
+        maker = plan.makers.get(path)
+        if maker and maker in evidence and maker.verb != "features":
+            now = content(evidence[maker].record, Path(path).name)
+            if now and recorded.get(name) != now:
+                yield Change("data", name, recorded.get(name), now)
+    if own.cells and recorded.get("cells") != own.cells:
+        yield Change("data", "cells", recorded.get("cells"), own.cells)
+    for name in own.changed:
+        yield Change("data", name, recorded.get(name), "another")
+    if own.damaged:
+        yield Change("damage", own.damaged, "as written", "another or gone")
+
+
+def content(record: JobRecord, file: str) -> str:
+    """Returns the checksum that stands for a file of a job: for a cell's record, that of all its outputs."""
+    if record is UNREADABLE or file != "cell.json":
+        return record.outputs_sha256.get(file, "")
+    return digest(record.outputs_sha256, length=64)

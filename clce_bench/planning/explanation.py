@@ -6,8 +6,9 @@ from typing import Any
 from clce_bench.experiment.cells import Cell
 from clce_bench.planning.acceptance import stages_of
 from clce_bench.planning.cell_status import Siblings, changed_modules, states_of, version_changes
+from clce_bench.planning.job import Node
 from clce_bench.planning.plan import cell_key
-from clce_bench.planning.reruns import Node, Reruns
+from clce_bench.planning.reruns import Reruns
 
 
 def explain(reruns: Reruns, cell: Cell) -> dict[str, Any]:
@@ -21,14 +22,15 @@ def explain(reruns: Reruns, cell: Cell) -> dict[str, Any]:
     """
     nodes = stages_of(reruns, cell)
     near = Siblings(reruns.plan).nearest(cell)
-    records = {node: reruns.records[node] or {} for node in nodes}
     return {
         "cell": cell.name,
         "directory": str(cell.directory),
         **states_of(reruns)[cell.name]._asdict(),
         "changes": [change for node in nodes for change in _changes(reruns, node)],
-        "versions": version_changes(records[Node("train", cell_key(cell))]),
-        "declared": [{"stage": node.verb, **entry} for node in nodes for entry in records[node].get("accepted", [])],
+        "versions": version_changes(reruns.record(Node("train", cell_key(cell)))),
+        "declared": [
+            {"stage": node.verb, **entry.model_dump()} for node in nodes for entry in reruns.record(node).accepted
+        ],
         "runs": {f"{node.verb} {node.key}": reruns.runs[node] for node in nodes if node in reruns.runs},
         "nearest": {"cell": near[0].name, "differences": near[1]} if near else None,
     }
@@ -38,7 +40,7 @@ def _changes(reruns: Reruns, node: Node) -> Iterator[dict[str, Any]]:
     for change in reruns.changes.get(node, []):
         found = {"stage": node.verb, **change._asdict()}
         if change.kind == "code" and change.name == node.verb:
-            found["modules"] = changed_modules(change, reruns.job(node), reruns.records[node] or {})
+            found["modules"] = changed_modules(change, reruns.plan.job(node), reruns.record(node))
         yield found
 
 

@@ -3,29 +3,21 @@
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from clce_bench.files import canonical_json
 from clce_bench.records.fingerprints import fingerprint
 
 RESULTS = Path("results")
+IMAGES = "images"
+"""Where a definition says, among what lies upstream, in which state the user's own image files are."""
 
 
-# Where the file lies that vouches for a stage's other files, by the key of its job.
-OUTPUTS = {
-    "dataset": "data/{key}/dataset.json",
-    "splits": "splits/{key}/splits.json",
-    "episodes": "episodes/{key}/episodes.json",
-    "backbone": "backbones/{key}/backbone.json",
-    "features": "features/{key}/features.json",
-    "train": "cells/{key}/cell.json",
-    "tune": "experiments/{key}/tuning.json",
-    "evaluate": "cells/{key}/metrics.json",
-    "summarize": "experiments/{experiment}/summary.parquet",
-    "figures": "experiments/{experiment}/figures/{key}.svg",
-    "report": "experiments/{experiment}/report.html",
-    "track": "experiments/{experiment}/tracked.json",
-}
+class Node(NamedTuple):
+    """A job's place in the plan."""
+
+    verb: str
+    key: str
 
 
 @dataclass(frozen=True)
@@ -39,6 +31,7 @@ class Job:
         components: import paths of what the stage loads by name: loss, data set, figure.
         upstream: by stage, fingerprints of the code that makes what the inputs say.
         output: the file that vouches for all that the job writes.
+        images: changes with image files of the user's that a data set among the inputs was prepared from.
     """
 
     verb: str
@@ -47,6 +40,7 @@ class Job:
     components: tuple[str, ...] = ()
     upstream: dict[str, str] = field(default_factory=dict)
     output: str = ""
+    images: str = ""
 
     @cached_property
     def code(self) -> str:
@@ -56,7 +50,8 @@ class Job:
     @property
     def definition(self) -> dict[str, Any]:
         """Everything that defines the result."""
-        return {"spec": self.spec, "inputs": self.inputs, "code": self.code, "upstream": self.upstream}
+        upstream = self.upstream | ({IMAGES: self.images} if self.images else {})
+        return {"spec": self.spec, "inputs": self.inputs, "code": self.code, "upstream": upstream}
 
     @property
     def param(self) -> str:

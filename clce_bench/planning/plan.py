@@ -1,26 +1,26 @@
-"""All jobs of an experiment: what each produces, from which files, by which code.
+"""All jobs of an experiment: what each produces, from which files, by which code, and which reads which.
 
 The Snakefile asks this module, and so do the verbs that say what would run. Paths start at the working directory.
 """
 
+from collections import defaultdict
 from dataclasses import dataclass
-from importlib.resources import files
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from clce_bench.components.registry import CLAIMS, dataset_path, load_dataset, loss_path
+from clce_bench.components.registry import dataset_path, load_dataset
 from clce_bench.data.dataset import Dataset
-from clce_bench.experiment.cells import Cell, cells_of, dataset_directory, union
-from clce_bench.experiment.figure_options import EMBEDDINGS
-from clce_bench.experiment.schema import ROLES, DatasetOptions, Experiment
+from clce_bench.experiment.cells import Cell, cells_of, union
+from clce_bench.experiment.schema import DatasetOptions, Experiment
 from clce_bench.experiment.search_trials import Choices, searched
-from clce_bench.files import canonical_json, digest, read_json, unordered, write_if_changed, write_json
-from clce_bench.planning.cell_checks import check_cell, weights_file
-from clce_bench.planning.figure_cells import axis_of, cells_of_figure, embedded_cells
-from clce_bench.planning.job import OUTPUTS, RESULTS, Job
+from clce_bench.files import canonical_json, read_json, write_if_changed, write_json
+from clce_bench.planning.cell_checks import check_cell
+from clce_bench.planning.experiment_jobs import choice_job, closing_jobs
+from clce_bench.planning.job import RESULTS, Job, Node
+from clce_bench.planning.stages import STAGE_ORDER, Subject, cell_key, jobs_of_cell
 from clce_bench.records.environment import now
 from clce_bench.records.fingerprints import outlines
-from clce_bench.records.job_records import code_file, read_record, record_path
+from clce_bench.records.job_records import code_file, read_outlines, read_record, record_path
 
 __all__ = ["RESULTS", "Job", "Plan", "cell_key", "plan_of"]
 
@@ -53,12 +53,47 @@ class Plan:
         """The files that a run is for."""
         return [job.output for verb in ("tune", "report", "track") for job in self.jobs[verb].values()]
 
+    @cached_property
+    def nodes(self) -> list[Node]:
+        """All jobs, those first that others depend on."""
+        return [Node(verb, key) for verb in STAGE_ORDER for key in self.jobs[verb]]
+
+    @cached_property
+    def makers(self) -> dict[str, Node]:
+        """By path, the job that makes it."""
+        made = {self.job(node).output: node for node in self.nodes}
+        embeddings = {str(Path(path).with_name("embeddings.npz")): node for path, node in made.items()}
+        return {path: node for path, node in embeddings.items() if node.verb == "train"} | made
+
+    @cached_property
+    def readers(self) -> dict[Node, list[Node]]:
+        """By job, those that read what it makes."""
+        found: dict[Node, list[Node]] = defaultdict(list)
+        for node in self.nodes:
+            for needed in self.needs(node):
+                found[needed].append(node)
+        return found
+
+    def job(self, node: Node) -> Job:
+        """Returns the job at a place."""
+        return self.jobs[node.verb][node.key]
+
+    def needs(self, node: Node) -> list[Node]:
+        """Lists the jobs whose results a job reads."""
+        if node.verb == "summarize":
+            return [Node(verb, key) for verb in ("tune", "evaluate") for key in self.jobs[verb]]
+        return [self.makers[path] for path in self.job(node).inputs.values() if path in self.makers]
+
+    def nodes_of(self, cell: Cell) -> list[Node]:
+        """Lists a cell's own jobs: its training and, unless it is only a trial, its evaluation."""
+        key = cell_key(cell)
+        return [Node(verb, key) for verb in ("train", "evaluate") if key in self.jobs[verb]]
+
     def prepare(self) -> None:
         """Writes what the code consists of, for later questions, and the checked experiment, unless they are there."""
         for job in {job.code: job for jobs in self.jobs.values() for job in jobs.values()}.values():
-            path = code_file(job.verb, job.code)
-            if not path.exists():
-                write_json(path, outlines(job.verb, *job.components))
+            if read_outlines(job.verb, job.code) is None:
+                write_json(code_file(job.verb, job.code), outlines(job.verb, *job.components))
         write_if_changed(self.folder / "experiment.json", canonical_json(self.experiment.model_dump(by_alias=True)))
 
     def mark_start(self, cores: int) -> None:
@@ -75,148 +110,49 @@ def plan_of(experiment: Experiment) -> Plan:
         UserError: a cell asks for more images per batch than its data set has for training.
     """
     grids = cells_of(experiment)
-    jobs: dict[str, dict[str, Job]] = {verb: {} for verb in ("dataset", "splits", "episodes", "backbone", "features")}
-    jobs |= {"train": {}, "tune": {}, "evaluate": {}, "summarize": {}, "figures": {}, "report": {}, "track": {}}
-    _check_cells(union(grids))
-    trials = {grid.name: grids[grid.name] for grid in searched(experiment)}
-    choices = _add_search(jobs, experiment, trials) if trials else {}
-    if choices is None:
-        return Plan(experiment, trials, union(trials), jobs, deciding=True)
-    if trials:
-        grids = cells_of(experiment, choices)
-    sources = _add_cells(jobs, experiment, union({name: grids[name] for name in grids if name not in trials}))
-    _add_own_jobs(jobs, experiment, grids, tuple(sorted(dataset_path(source.images) for source in sources.values())))
-    return Plan(experiment, grids, union(grids), jobs)
-
-
-def _check_cells(cells: list[Cell]) -> None:
-    sources: dict[str, Dataset] = {name: load_dataset(name) for name in {cell.dataset for cell in cells}}
-    for cell in cells:
+    sources: dict[str, Dataset] = {name: load_dataset(name) for name in {cell.dataset for cell in union(grids)}}
+    for cell in union(grids):
         check_cell(cell, sources[cell.dataset])
+    trials = {grid.name: grids[grid.name] for grid in searched(experiment)}
+    jobs: dict[Node, Job] = {}
+    if trials:
+        found = _jobs_of_cells(experiment, union(trials), sources)
+        jobs = {node: job for node, job in found.items() if node.verb != "evaluate"}  # Never on the test part.
+        choice = jobs[Node("tune", experiment.name)] = choice_job(experiment, trials, jobs)
+        choices = _choices(choice)
+        if choices is None:
+            return Plan(experiment, trials, union(trials), _by_verb(jobs), deciding=True)
+        grids = cells_of(experiment, choices)
+        sources |= {cell.dataset: load_dataset(cell.dataset) for cell in union(grids) if cell.dataset not in sources}
+    rest = union({name: cells for name, cells in grids.items() if name not in trials})
+    jobs = jobs | _jobs_of_cells(experiment, rest, sources)
+    datasets = tuple(sorted({dataset_path(sources[cell.dataset].images) for cell in rest}))
+    jobs |= closing_jobs(experiment, grids, jobs, datasets)
+    return Plan(experiment, grids, union(grids), _by_verb(jobs))
 
 
-def _add_search(
-    jobs: dict[str, dict[str, Job]], experiment: Experiment, trials: dict[str, list[Cell]]
-) -> Choices | None:
-    """Adds the trials and the choice among them; returns what it was, if it was among the trials as they are now."""
-    _add_cells(jobs, experiment, union(trials))
-    jobs["evaluate"].clear()  # A trial is never measured on the test part.
-    keys = {name: [cell_key(cell) for cell in members] for name, members in trials.items()}
-    spec = {name: [digest(jobs["train"][key].param) for key in members] for name, members in keys.items()}
-    inputs = {f"cell_{n}": str(cell.directory / "cell.json") for n, cell in enumerate(union(trials))}
-    output = RESULTS / OUTPUTS["tune"].format(key=experiment.name)
-    tune = jobs["tune"][experiment.name] = Job("tune", spec, inputs, output=str(output))
-    record = read_record(record_path(output))
-    if not record or record["job"] != tune.definition or not output.exists():
-        return None
-    choices = read_json(output).items()
-    return {grid: {loss: entry["settings"] for loss, entry in chosen.items()} for grid, chosen in choices}
-
-
-def _add_own_jobs(
-    jobs: dict[str, dict[str, Job]], experiment: Experiment, grids: dict[str, list[Cell]], datasets: tuple[str, ...]
-) -> None:
-    """Adds what is made once per experiment, from all its cells."""
-
-    def add(verb: str, spec: dict[str, Any], inputs: dict[str, str], components: tuple[str, ...] = ()) -> str:
-        key = spec["name"] if verb == "figures" else experiment.name
-        output = str(RESULTS / OUTPUTS[verb].format(key=key, experiment=experiment.name))
-        jobs[verb][key] = Job(verb, spec, inputs, components, output=output)
-        return output
-
-    # How jobs run, what the page says and the order in the file change no number.
-    settings = experiment.model_dump(by_alias=True, exclude={"runtime", "tracking"})
-    words = {key: settings.pop(key) for key in ("description", "figures")}
-    published = digest((files("clce_bench") / "data_files" / "published.yaml").read_text(encoding="utf-8"))
-    kinds = tuple(sorted({CLAIMS[claim.kind] for claim in experiment.claims}))
-    summary = add("summarize", {"experiment": digest(unordered(settings)), "published": published}, {}, kinds)
-    drawn = {}
-    for figure in experiment.figures:
-        inputs = {"summary": summary}
-        shown = cells_of_figure(figure, grids)
-        if figure.kind in EMBEDDINGS:
-            inputs |= _embeddings(jobs, embedded_cells(shown))
-        spec = {**figure.model_dump(), "axis": axis_of(figure, shown)}
-        drawn[f"figure_{figure.name}"] = add("figures", spec, inputs, (f"clce_bench.figures.{figure.kind}",))
-    page_spec = {"experiment": digest(unordered({**settings, **words}))}
-    page = add("report", page_spec, {"summary": summary, **drawn}, datasets)
-    add("track", {**page_spec, "uri": experiment.tracking.uri}, {"page": page})
-
-
-def cell_key(cell: Cell) -> str:
-    """Names a cell's ``train`` and ``evaluate`` jobs: its folder below ``results/cells``."""
-    return str(cell.directory.relative_to(RESULTS / "cells"))
-
-
-def _embeddings(jobs: dict[str, dict[str, Job]], cells: list[Cell]) -> dict[str, str]:
-    """Names the embeddings of cells of one data set, and the files that say what their rows are."""
-    prepared = jobs["train"][cell_key(cells[0])].inputs
-    rows = {name: prepared[name] for name in ("dataset", "splits")}
-    return rows | {f"embeddings_{n}": str(cell.directory / "embeddings.npz") for n, cell in enumerate(cells)}
-
-
-def _add_cells(jobs: dict[str, dict[str, Job]], experiment: Experiment, cells: list[Cell]) -> dict[str, Dataset]:
-    """Adds the jobs of cells; returns their data sets."""
-    sources: dict[str, Dataset] = {name: load_dataset(name) for name in {cell.dataset for cell in cells}}
+def _jobs_of_cells(experiment: Experiment, cells: list[Cell], sources: dict[str, Dataset]) -> dict[Node, Job]:
+    jobs: dict[Node, Job] = {}
     for cell in cells:
-        _add_cell(jobs, cell, sources[cell.dataset], experiment.datasets.get(cell.dataset, DatasetOptions()))
-    return sources
+        options = experiment.datasets.get(cell.dataset, DatasetOptions())
+        for node, job in jobs_of_cell(Subject(cell, sources[cell.dataset], options)).items():
+            jobs.setdefault(node, job)
+    return jobs
 
 
-def _add_cell(jobs: dict[str, dict[str, Job]], cell: Cell, source: Dataset, prepared: DatasetOptions) -> None:
-    made: dict[str, str] = {}
-    codes: dict[str, str] = {}
+def _choices(choice: Job) -> Choices | None:
+    """Reads what was chosen, if it was among the trials as they are now."""
+    output = Path(choice.output)
+    record = read_record(record_path(output))
+    if not record or record.job.model_dump() != choice.definition or not output.exists():
+        return None
+    return {
+        grid: {loss: entry["settings"] for loss, entry in chosen.items()} for grid, chosen in read_json(output).items()
+    }
 
-    def add(
-        verb: str, key: str, spec: dict[str, Any], inputs: dict[str, str], components: tuple[str, ...] = ()
-    ) -> None:
-        upstream = {name: codes[name] for name in inputs if name in codes}
-        upstream |= {"images": codes["images"]} if "images" in codes and "dataset" in inputs else {}
-        output = str(RESULTS / OUTPUTS[verb].format(key=key))
-        job = jobs[verb].setdefault(key, Job(verb, spec, inputs, components, upstream, output))
-        made[verb], codes[verb] = output, job.code
 
-    def inputs(*verbs: str) -> dict[str, str]:
-        return {verb: made[verb] for verb in verbs if verb in made}
-
-    images = dataset_path(source.images)
-    data = f"{dataset_directory(source.images)}-{cell.size}px"
-    data_spec = {"dataset": source.images, "size": cell.size}
-    if prepared.corrupt == "skip":
-        data_spec["corrupt"], data = "skip", f"{data}-skip"
-    if source.state:
-        data_spec["state"] = codes["images"] = source.state
-    add("dataset", data, data_spec, {}, (images,))
-
-    # One split serves all folds and test parts; which of them validates and tests is the cell's business.
-    spec = cell.spec
-    division = {key: value for key, value in spec["split"].items() if key not in ROLES}
-    split_spec = {"dataset": cell.dataset, "size": cell.size, "split": division}
-    if "leaky-split" in cell.hazards:
-        split_spec["hazards"] = ["leaky-split"]
-    split = f"{dataset_directory(cell.dataset)}-{cell.size}px-{digest(split_spec)}"
-    add("splits", split, split_spec, inputs("dataset"), (dataset_path(cell.dataset),))
-
-    novel = {key: spec["split"][key] for key in ("class_fold",) if key in spec["split"]}
-
-    own = spec["backbone"]
-    backbone_spec = {key: own[key] for key in ("name", "weights", "small_stem") if key in own}
-    file = weights_file(cell.backbone.weights)
-    weights = {"weights": str(file)} if file else {}
-    add("backbone", f"{cell.backbone.name}-{digest(backbone_spec)}", backbone_spec, weights)
-
-    if cell.backbone.freeze != "none":
-        features_spec = {"augmentation": spec["augmentation"], "backbone": own}
-        features_spec |= {"support": spec["support"], **novel} if cell.support else {}
-        features = f"{split}/{cell.backbone.name}-{digest(features_spec)}"
-        add("features", features, features_spec, inputs("dataset", "splits", "backbone"))
-
-    key = cell_key(cell)
-    loss = () if cell.contrastive_weight == 0 else (loss_path(cell.loss.name),)
-    add("train", key, spec, inputs("dataset", "splits", "backbone", "features"), loss)
-
-    if source.task == "few-shot":
-        episodes_spec = {**split_spec, **novel, "episodes": prepared.episodes.model_dump()}
-        episodes = f"{dataset_directory(cell.dataset)}-{cell.size}px-{digest(episodes_spec)}"
-        add("episodes", episodes, episodes_spec, inputs("dataset", "splits"))
-    add("evaluate", key, {}, {"cell": made["train"], **inputs("dataset", "splits", "episodes")})
+def _by_verb(jobs: dict[Node, Job]) -> dict[str, dict[str, Job]]:
+    found: dict[str, dict[str, Job]] = {verb: {} for verb in STAGE_ORDER}
+    for node, job in jobs.items():
+        found[node.verb][node.key] = job
+    return found

@@ -5,16 +5,26 @@ The record of ``train`` is ``cell.json``, that of ``evaluate`` is ``metrics.json
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from clce_bench.errors import UserError
-from clce_bench.files import digest, read_json, sha256_of, write_json
-from clce_bench.records.environment import now
+from pydantic import ValidationError
 
-OWN_RECORDS = {"cell.json", "metrics.json"}
+from clce_bench.errors import UserError
+from clce_bench.files import digest, read_json, sha256_of
+from clce_bench.records.environment import now
+from clce_bench.records.record_models import (
+    UNREADABLE,
+    CellRecord,
+    EvaluationRecord,
+    JobDefinition,
+    JobRecord,
+)
+
+OWN_RECORDS: dict[str, type[JobRecord]] = {"cell.json": CellRecord, "metrics.json": EvaluationRecord}
+"""Results that are their own records."""
 CODE = Path("results/code")
 
 
@@ -23,20 +33,32 @@ def code_file(verb: str, code: str) -> Path:
     return CODE / f"{verb}-{code}.json"
 
 
+def read_outlines(verb: str, code: str) -> dict[str, dict[str, str]] | None:
+    """Reads :func:`code_file`; ``None`` where it is missing or was cut off, so that it has to be made again."""
+    try:
+        outlines = json.loads(code_file(verb, code).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return outlines if isinstance(outlines, dict) and outlines else None
+
+
 def record_path(output: Path) -> Path:
     """Returns where the record of the job lies that makes ``output``, the file that vouches for its others."""
     return output if output.name in OWN_RECORDS else output.with_suffix(".job.json")
 
 
-def read_record(path: Path) -> dict[str, Any] | None:
-    """Reads a record; ``None`` if there is none. What is no record at all counts as an empty one, which fits no job."""
+def read_record(path: Path) -> JobRecord | None:
+    """Reads a record.
+
+    Returns:
+        ``None`` if there is none; :data:`UNREADABLE`, which fits no job, for what is no record at all.
+    """
     try:
-        record = json.loads(path.read_bytes())
+        return OWN_RECORDS.get(path.name, JobRecord).model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return None
-    except ValueError:
-        return {}
-    return record if isinstance(record, dict) and isinstance(record.get("job"), dict) else {}
+    except ValidationError:
+        return UNREADABLE
 
 
 def content_of(path: Path) -> str:
@@ -47,56 +69,37 @@ def content_of(path: Path) -> str:
     if path.name == "cell.json":
         return digest(read_json(path)["outputs_sha256"], length=64)
     for place in (path.with_suffix(".job.json"), path.with_name("cell.json")):
-        known = (read_record(place) or {}).get("outputs_sha256", {}).get(path.name)
+        known = (read_record(place) or UNREADABLE).outputs_sha256.get(path.name)
         if known:
-            return str(known)
+            return known
     return sha256_of(path)
 
 
 def modules_of(verb: str, code: str) -> dict[str, str]:
     """Returns a short hash of each module behind a fingerprint; empty where :func:`code_file` is missing."""
-    path = code_file(verb, code)
-    return {name: digest(outline) for name, outline in read_json(path).items()} if path.exists() else {}
+    return {name: digest(outline) for name, outline in (read_outlines(verb, code) or {}).items()}
 
 
-def damaged(record: dict[str, Any], folder: Path) -> tuple[str, bool]:
-    """Looks for files that are not what the job wrote.
+def other_files(
+    expected: Mapping[str, str | None], paths: Mapping[str, Path], seen: dict[str, list[int]]
+) -> Iterator[str]:
+    """Names the files whose content is not what is expected of them.
 
     A file whose size and time are those of the last look is taken as read; any other is read again.
 
     Args:
-        record: of the job; the sizes and times in it are brought up to date.
-        folder: where its files lie.
-
-    Returns:
-        The first such file, empty if there is none, and whether the record was changed.
+        expected: SHA-256 by name.
+        paths: by name, where they lie.
+        seen: by name, size and time at the last look; brought up to date.
     """
-    seen, before = record.setdefault("seen", {}), dict(record.get("seen", {}))
-    for name, checksum in record.get("outputs_sha256", {}).items():
-        path = folder / name
-        if not path.exists() or not _same(path, checksum, seen, name):
-            return name, seen != before
-    return "", seen != before
-
-
-def changed_files(record: dict[str, Any], paths: dict[str, str]) -> tuple[list[str], bool]:
-    """Names the inputs, files of the user's, whose content is not what the job read; otherwise as :func:`damaged`."""
-    seen, before = record.setdefault("seen", {}), dict(record.get("seen", {}))
-    changed = [
-        name
-        for name, path in paths.items()
-        if not _same(Path(path), record.get("inputs_sha256", {}).get(name), seen, path)
-    ]
-    return changed, seen != before
-
-
-def _same(path: Path, checksum: str | None, seen: dict[str, list[int]], key: str) -> bool:
-    if seen.get(key) == _state(path):
-        return True
-    same = sha256_of(path) == checksum
-    if same:
-        seen[key] = _state(path)
-    return same
+    for name, path in paths.items():
+        if not path.exists():
+            yield name
+        elif seen.get(name) != _state(path):
+            if sha256_of(path) == expected.get(name):
+                seen[name] = _state(path)
+            else:
+                yield name
 
 
 def _state(path: Path) -> list[int]:
@@ -113,10 +116,10 @@ def check_inputs(job: dict[str, Any]) -> None:
     for path in map(Path, job.get("inputs", {}).values()):
         record = None if path.name in OWN_RECORDS else read_record(path.with_suffix(".job.json"))
         if record:
-            name, _ = damaged(record, path.parent)
-            if name:
+            outputs = {name: path.parent / name for name in record.outputs_sha256}
+            for name in other_files(record.outputs_sha256, outputs, dict(record.seen)):
                 reason = "it is not what was written there (or is gone); its SHA-256 is another"
-                raise UserError(f"{path.with_name(name)}: {reason}. Run snakemake again: it makes the file anew.")
+                raise UserError(f"{outputs[name]}: {reason}. Run snakemake again: it makes the file anew.")
 
 
 @contextmanager
@@ -142,13 +145,13 @@ def recorded(verb: str, job: dict[str, Any], output: Path, outputs: Iterable[str
     stated = read_json(output).get("sha256", {}) if output.suffix == ".json" else {}
     files = {file for pattern in outputs for file in folder.glob(pattern) if file.is_file()}
     names = sorted(str(file.relative_to(folder)) for file in files if not file.name.endswith(".job.json"))
-    record = {
-        "job": job,
-        "inputs_sha256": {name: content_of(Path(source)) for name, source in job.get("inputs", {}).items()} | others,
-        "outputs_sha256": {name: stated.get(name) or sha256_of(folder / name) for name in names},
-        "modules": modules_of(verb, job.get("code", "")),
-        "started": started,
-        "finished": now(),
-        "seen": {name: _state(folder / name) for name in names},
-    }
-    write_json(path, record)
+    record = JobRecord(
+        job=JobDefinition.model_validate(job),
+        inputs_sha256={name: content_of(Path(source)) for name, source in job.get("inputs", {}).items()} | others,
+        outputs_sha256={name: stated.get(name) or sha256_of(folder / name) for name in names},
+        modules=modules_of(verb, job.get("code", "")),
+        started=started,
+        finished=now(),
+        seen={name: _state(folder / name) for name in names},
+    )
+    record.write(path)

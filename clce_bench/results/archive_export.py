@@ -14,7 +14,8 @@ from clce_bench.experiment.cells import Cell
 from clce_bench.files import read_json, sha256_of
 from clce_bench.planning.cell_status import evaluation_of, states_of
 from clce_bench.planning.plan import Plan, cell_key
-from clce_bench.planning.reruns import UPSTREAM_STAGES, Reruns
+from clce_bench.planning.reruns import reruns_of
+from clce_bench.planning.stages import UPSTREAM_STAGES
 from clce_bench.records.environment import environment, now
 from clce_bench.results.stored_records import WEIGHTS
 
@@ -53,7 +54,7 @@ def export_cells(plan: Plan, archive: Path, weights: bool) -> Exported:
         raise UserError(f"{archive}: an archive's name ends with {ENDING}.")
     if archive.exists():
         raise UserError(f"{archive}: exists already; choose another name.")
-    states = {name: state.status for name, state in states_of(Reruns(plan)).items()}
+    states = {name: state.status for name, state in states_of(reruns_of(plan)).items()}
     cells = [cell for cell in plan.cells if states[cell.name] in ("done", "diverged")]
     if not cells:
         raise UserError(f"{plan.experiment.name}: no cell is finished; clce-bench status says what each one is.")

@@ -4,13 +4,13 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
 
 from clce_bench.data.archives import unpack
 from clce_bench.errors import UserError
 from clce_bench.files import digest, read_json, sha256_of, write_json
 from clce_bench.planning.plan import RESULTS
 from clce_bench.records.job_records import read_record
+from clce_bench.records.record_models import CellRecord
 from clce_bench.results.archive_manifest import DESCRIPTIONS, Manifest, read_manifest
 from clce_bench.results.stored_records import WEIGHTS, refuse_if_running
 
@@ -112,11 +112,11 @@ def _sort(unpacked: Path, manifest: Manifest) -> Merged:
 
 def difference(theirs: Path, ours: Path) -> str:
     """Says in words how the results of a cell in an archive and here differ; nothing if they do not."""
-    here, there = read_record(ours / "cell.json"), read_json(theirs / "cell.json")
-    if not here:
+    here, there = read_record(ours / "cell.json"), read_record(theirs / "cell.json")
+    if not isinstance(here, CellRecord) or not isinstance(there, CellRecord):
         return "its record here cannot be read"
-    if here["job"]["code"] != there["job"]["code"]:
-        return f"trained by other code, {there['job']['code'][:8]} there and {here['job']['code'][:8]} here"
+    if here.job.code != there.job.code:
+        return f"trained by other code, {there.job.code[:8]} there and {here.job.code[:8]} here"
     before, after = _bits(there), _bits(here)
     files = [name for name in before if before[name] != after.get(name)]
     if (ours / "metrics.json").exists() and (theirs / "metrics.json").exists():
@@ -128,9 +128,9 @@ def difference(theirs: Path, ours: Path) -> str:
     return f"{', '.join(files)} differ" if files else ""
 
 
-def _bits(record: dict[str, Any]) -> dict[str, str]:
+def _bits(record: CellRecord) -> dict[str, str]:
     """Checksums of what repeats to the bit; a history has times in it."""
-    return {name: checksum for name, checksum in record["outputs_sha256"].items() if name != "history.csv"}
+    return {name: checksum for name, checksum in record.outputs_sha256.items() if name != "history.csv"}
 
 
 def _lacking(theirs: Path, ours: Path) -> list[Path]:

@@ -9,6 +9,7 @@ from clce_bench.data.archives import refused
 from clce_bench.errors import UserError
 from clce_bench.files import digest, sha256_of
 from clce_bench.planning.plan import RESULTS
+from clce_bench.records.record_models import CellRecord, EvaluationRecord
 from clce_bench.results.archive_export import FORMAT, MANIFEST
 from clce_bench.results.stored_records import WEIGHTS
 
@@ -21,54 +22,6 @@ DESCRIPTIONS = {
 }
 """By folder, what says what cells were made from."""
 _CELL = {"cell.json", "history.csv", "embeddings.npz", WEIGHTS, "metrics.json", "metrics.npz"}
-
-
-class _Job(BaseModel):
-    spec: dict[str, Any]
-    inputs: dict[str, str]
-    code: str
-    upstream: dict[str, str] = {}
-
-
-class _Accepted(BaseModel):
-    who: str
-    when: str
-    reason: str
-    codes: dict[str, dict[str, str | None]]
-
-
-class _Environment(BaseModel):
-    python: str
-    platform: str
-    cpu: str
-    gpu: str | None
-    packages: dict[str, str]
-    git_commit: str | None
-
-
-class _Record(BaseModel):
-    job: _Job
-    inputs_sha256: dict[str, str]
-    outputs_sha256: dict[str, str]
-    modules: dict[str, str] = {}
-    started: str
-    seconds: float
-    accepted: list[_Accepted] = []
-
-
-class _Cell(_Record):
-    name: str
-    status: Literal["done", "diverged"]
-    reason: str | None
-    peak_memory_mib: float | None
-    waiting_for_data: float
-    environment: _Environment
-
-
-class _Metrics(_Record):
-    status: Literal["done", "diverged"]
-    metrics: dict[str, float]
-    cell_sha256: dict[str, str]
 
 
 class _File(BaseModel):
@@ -144,8 +97,8 @@ def _check_cell(archive: Path, folder: Path, name: str, manifest: Manifest) -> N
     """Checks that a cell's records are complete and fit its folder and its files."""
     metrics = folder / "metrics.json"
     try:
-        record = _Cell.model_validate_json((folder / "cell.json").read_bytes())
-        measured = _Metrics.model_validate_json(metrics.read_bytes()) if metrics.exists() else None
+        record = CellRecord.model_validate_json((folder / "cell.json").read_bytes())
+        measured = EvaluationRecord.model_validate_json(metrics.read_bytes()) if metrics.exists() else None
     except ValidationError as error:
         where = ".".join(map(str, error.errors()[0]["loc"]))
         raise refused(archive, name, f"has a record that is not one: {where}: {error.errors()[0]['msg']}") from None

@@ -88,7 +88,7 @@ def _kept(plan: Plan) -> Iterator[Path]:
         for key, job in jobs.items():
             yield code_file(verb, job.code)
             if record := read_record(record_path(Path(job.output))):  # What status compares with the code of now.
-                yield code_file(verb, str(record["job"].get("code")))
+                yield code_file(verb, record.job.code)
             name = f"{plan.experiment.name}-{key}" if verb == "figures" else key
             yield RESULTS / "logs" / verb / f"{name}.log"
     drawn = plan.folder / "figures"

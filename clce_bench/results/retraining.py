@@ -17,8 +17,9 @@ from clce_bench.experiment.recipes import Runtime
 from clce_bench.files import read_json
 from clce_bench.labels import is_accuracy
 from clce_bench.planning.cell_status import evaluation_of, sentences
-from clce_bench.planning.plan import Job, cell_key
-from clce_bench.planning.reruns import Node, Reruns
+from clce_bench.planning.job import Job, Node
+from clce_bench.planning.plan import cell_key
+from clce_bench.planning.reruns import Reruns
 from clce_bench.seeds import seed_for
 from clce_bench.training.train import train_cell
 
@@ -52,7 +53,7 @@ def draw(reruns: Reruns, count: int, seed: int) -> list[Cell]:
         count: how many, at most.
         seed: decides which.
     """
-    cells = [cell for cell in reruns.plan.cells if _can_run(cell, reruns.job(Node("train", cell_key(cell))))]
+    cells = [cell for cell in reruns.plan.cells if _can_run(cell, reruns.plan.job(Node("train", cell_key(cell))))]
     return random.Random(seed_for("verify", seed=seed)).sample(cells, min(count, len(cells)))
 
 
@@ -78,8 +79,8 @@ def rerun(reruns: Reruns, cell: Cell, tolerance: float) -> Rerun:
     runtime = {**then["runtime"], "processes": 1, "device": "auto" if then["environment"]["gpu"] else "cpu"}
     with TemporaryDirectory(prefix="clce-rerun-") as temporary:
         folder = Path(temporary, cell.name)
-        train_cell(reruns.job(train).definition, folder, Runtime.model_validate(runtime))
-        measuring = reruns.job(evaluate).definition
+        train_cell(reruns.plan.job(train).definition, folder, Runtime.model_validate(runtime))
+        measuring = reruns.plan.job(evaluate).definition
         inputs = {**measuring["inputs"], "cell": str(folder / "cell.json")}
         evaluate_cell({**measuring, "inputs": inputs}, folder / "metrics.json")
         now, again = read_json(folder / "cell.json"), read_json(folder / "metrics.json")
@@ -128,7 +129,7 @@ def _files(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 def _causes(reruns: Reruns, node: Node, then: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
     """Lists what is not as it was: config, inputs and code in the words of ``status``, versions, machine."""
-    yield from sentences(reruns.changes.get(node, []), reruns.job(node), then)
+    yield from sentences(reruns.changes.get(node, []), reruns.plan.job(node), reruns.record(node))
     before, here = then["environment"], now["environment"]
     for name, version in here["packages"].items():
         if before["packages"].get(name) != version:

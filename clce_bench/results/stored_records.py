@@ -6,7 +6,7 @@ from pathlib import Path
 from clce_bench.errors import UserError
 from clce_bench.execution import finished_cells
 from clce_bench.planning.plan import RESULTS, Plan
-from clce_bench.planning.reruns import UPSTREAM_STAGES
+from clce_bench.planning.stages import UPSTREAM_STAGES
 from clce_bench.records.job_records import record_path
 
 FOLDERS = ("data", "splits", "episodes", "backbones", "features", "cells")

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +17,7 @@ from rich.progress import track
 from clce_bench.files import digest, read_json, sha256_of
 from clce_bench.planning.plan import RESULTS
 from clce_bench.records.job_records import content_of, read_record
+from clce_bench.records.record_models import UNREADABLE, EvaluationRecord
 from clce_bench.results.stored_records import FOLDERS
 
 DAMAGE = ("damaged", "missing", "unreadable")
@@ -84,20 +84,20 @@ def _check(folder: Path, paths: list[Path], absent: dict[str, str]) -> Iterator[
     named, readable = {path.name for path in paths}, True
     for path in paths:
         record, advice = read_record(path), _ADVICE.get(path.name, _AGAIN)
-        if not record or "outputs_sha256" not in record:
+        if not record or "outputs_sha256" not in record.model_fields_set:
             yield Problem(str(path), "unreadable", "is no record of a job", advice)
             readable = False
             continue
         damage = [
             finding
-            for name, expected in record["outputs_sha256"].items()
+            for name, expected in record.outputs_sha256.items()
             for finding in _compare(folder / name, expected, absent, advice)
         ]
         yield from damage
-        named |= set(record["outputs_sha256"])
-        if path.name == "cell.json" and not folder.name.endswith(f"-{digest(record['job'].get('spec'))}"):
+        named |= set(record.outputs_sha256)
+        if path.name == "cell.json" and not folder.name.endswith(f"-{digest(record.job.spec)}"):
             yield Problem(str(path), "damaged", "its spec is not the one that the folder is named after", advice)
-        if path.name == "metrics.json" and not damage:
+        if isinstance(record, EvaluationRecord) and not damage:
             yield from _check_metrics(path, record)
         if path.name == "dataset.job.json" and not damage:
             yield from _check_images(folder)
@@ -119,10 +119,10 @@ def _compare(path: Path, expected: str, absent: dict[str, str], advice: str) -> 
         yield Problem(str(path), "missing", "recorded, but not there", advice)
 
 
-def _check_metrics(path: Path, record: dict[str, Any]) -> Iterator[Problem]:
+def _check_metrics(path: Path, record: EvaluationRecord) -> Iterator[Problem]:
     """Compares metrics with the single answers behind them."""
     with np.load(path.with_name("metrics.npz")) as outcomes:
-        for name, value in record["metrics"].items():
+        for name, value in record.metrics.items():
             mean = float(outcomes[f"outcome.{name}"].mean()) if f"outcome.{name}" in outcomes else value
             if not math.isfinite(value) or abs(mean - value) > 1e-5:
                 detail = f"{name} is {value:g}, but {mean:g} in metrics.npz"
@@ -150,13 +150,13 @@ def _other_inputs(records: Iterable[Path]) -> list[Problem]:
     counts: dict[str, int] = defaultdict(int)
     now: dict[str, str] = {}
     for record in filter(None, map(read_record, records)):
-        for name, path in record["job"].get("inputs", {}).items():
+        for name, path in record.job.inputs.items():
             if path not in now:
-                readable = read_record(Path(path)) if name == "cell" else Path(path).exists()
+                readable = read_record(Path(path)) not in (None, UNREADABLE) if name == "cell" else Path(path).exists()
                 now[path] = content_of(Path(path)) if readable else ""
             # Features follow from the other inputs; made again elsewhere, their last bits may be others.
             known = now[path] and name != "features"
-            counts[path] += bool(known and now[path] != record.get("inputs_sha256", {}).get(name))
+            counts[path] += bool(known and now[path] != record.inputs_sha256.get(name))
     advice = "clce-bench status says what is stale; snakemake makes that again."
     return [
         Problem(path, "other inputs", f"{count} results were made from another version of it", advice)

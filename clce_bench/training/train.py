@@ -18,13 +18,14 @@ from clce_bench.errors import UserError
 from clce_bench.experiment.cells import Cell
 from clce_bench.experiment.hazards import PROCESSES
 from clce_bench.experiment.recipes import Runtime
-from clce_bench.files import canonical_json, read_json, sha256_of, staged, write_json
+from clce_bench.files import canonical_json, read_json, sha256_of, staged
 from clce_bench.losses.fused import FusedLoss
 from clce_bench.models.backbone import load_backbone, split_backbone
 from clce_bench.models.classifier import ContrastiveClassifier
 from clce_bench.models.device import acquired_device
 from clce_bench.records.environment import environment, now
 from clce_bench.records.job_records import check_inputs, content_of, modules_of
+from clce_bench.records.record_models import CellRecord, Environment, JobDefinition
 from clce_bench.seeds import seed_for
 from clce_bench.training import distributed
 from clce_bench.training.batches import ComputedInputs, Inputs, StoredInputs
@@ -155,24 +156,23 @@ def _write(
         ).to_csv(folder / "history.csv", index=False)
         save_file({key: value.contiguous() for key, value in model.state_dict().items()}, folder / "model.safetensors")
         np.savez(folder / "embeddings.npz", allow_pickle=False, **arrays)
-        record = {
-            "name": cell.name,
-            "status": "diverged" if training.diverged else "done",
-            "reason": training.diverged,
-            "job": job,
-            "inputs_sha256": {name: content_of(Path(path)) for name, path in job["inputs"].items()},
-            "outputs_sha256": {path.name: sha256_of(path) for path in sorted(folder.iterdir())},
-            "modules": modules_of("train", job["code"]),
-            "started": started,
-            "seconds": round(time.perf_counter() - clock, 3),
-            "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-            "peak_gpu_memory_mib": _peak_gpu_memory_mib(),
-            "runtime": {**runtime.model_dump(), "processes": distributed.processes()},
-            "waiting_for_data": round(training.waiting / max(training.seconds, 1e-9), 4),
-            "resumed": training.resumed,
-            "environment": environment(),
-        }
-        write_json(folder / "cell.json", record)
+        CellRecord(
+            name=cell.name,
+            status="diverged" if training.diverged else "done",
+            reason=training.diverged,
+            job=JobDefinition.model_validate(job),
+            inputs_sha256={name: content_of(Path(path)) for name, path in job["inputs"].items()},
+            outputs_sha256={path.name: sha256_of(path) for path in sorted(folder.iterdir())},
+            modules=modules_of("train", job["code"]),
+            started=started,
+            seconds=round(time.perf_counter() - clock, 3),
+            peak_memory_mib=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+            peak_gpu_memory_mib=_peak_gpu_memory_mib(),
+            runtime={**runtime.model_dump(), "processes": distributed.processes()},
+            waiting_for_data=round(training.waiting / max(training.seconds, 1e-9), 4),
+            resumed=training.resumed,
+            environment=Environment.model_validate(environment()),
+        ).write(folder / "cell.json")
 
 
 def _peak_gpu_memory_mib() -> int | None:

@@ -15,7 +15,8 @@ from clce_bench.cli import command_status
 from clce_bench.execution import worker
 from clce_bench.experiment.loading import load_experiment
 from clce_bench.planning.plan import plan_of
-from clce_bench.planning.reruns import STAGE_ORDER, Reruns
+from clce_bench.planning.reruns import reruns_of
+from clce_bench.planning.stages import STAGE_ORDER
 
 EXPERIMENT = Path("miniature.yaml")
 
@@ -59,7 +60,7 @@ def main():
     plan = plan_of(load_experiment(EXPERIMENT))
 
     def to_run():
-        return sorted(Reruns(plan).runs)
+        return sorted(reruns_of(plan).runs)
 
     for verb in ("train", "evaluate"):
         Path(plan.jobs[verb][chosen(plan.jobs[verb])].output).unlink()

@@ -8,7 +8,7 @@ from clce_bench.errors import UserError
 from clce_bench.files import digest, read_json, write_json
 from clce_bench.planning import acceptance
 from clce_bench.planning.cell_status import states_of
-from clce_bench.planning.reruns import Reruns
+from clce_bench.planning.reruns import reruns_of
 from tests.results.test_results import finished
 
 OLD = {
@@ -34,17 +34,17 @@ def older():
 
 
 def test_records_of_an_older_layout_are_stale_and_say_which_modules_went(older):
-    states = states_of(Reruns(older))
+    states = states_of(reruns_of(older))
     assert {state.status for state in states.values()} == {"stale"}
     assert all("config.py changed since" in state.reason for state in states.values())
 
 
 def test_accepting_them_leaves_nothing_to_be_made_but_what_is_made_of_all_cells(older):
-    before = Reruns(older)
+    before = reruns_of(older)
     assert {"dataset", "splits", "train", "evaluate"} <= {node.verb for node in before.runs}
     assert all(acceptance.only_code(before, cell) for cell in older.cells)
     acceptance.accept(before, older.cells, "only moved")
-    after = Reruns(older)
+    after = reruns_of(older)
     assert {node.verb for node in after.runs} <= {"summarize", "figures", "report", "track"}
     assert {(state.status, state.accepted) for state in states_of(after).values()} == {("done", "only moved")}
     for cell in older.cells:
@@ -60,5 +60,5 @@ def test_what_differs_in_more_than_code_is_not_taken_over(older):
     write_json(path, record)
     text = path.read_text()
     with pytest.raises(UserError, match=r"not only code differs: train: spec recipe\.epochs"):
-        acceptance.accept(Reruns(older), older.cells, "only moved")
+        acceptance.accept(reruns_of(older), older.cells, "only moved")
     assert path.read_text() == text

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from clce_bench.files import read_json, write_json
-from clce_bench.planning.reruns import STAGE_ORDER
+from clce_bench.planning.stages import STAGE_ORDER
 from tests.helpers.miniature import ROOT, TAIL, both, copy_of, dry_run, edit, keys_of, rewrite
 
 

@@ -19,7 +19,7 @@ from clce_bench.errors import UserError
 from clce_bench.experiment.loading import parse_experiment
 from clce_bench.files import canonical_json, read_json, sha256_of, write_json
 from clce_bench.planning.plan import cell_key, plan_of
-from clce_bench.planning.reruns import Reruns
+from clce_bench.planning.reruns import reruns_of
 from clce_bench.records.job_records import code_file, content_of, recorded
 from clce_bench.results.archive_export import export_cells
 from clce_bench.results.archive_import import import_cells
@@ -531,7 +531,7 @@ def test_one_more_loss_on_published_results_costs_one_loss(two_machines):
     two_machines("two")
     import_cells(Path("../cells.tar.gz"), None)
     # Nothing else is here: the data that one more loss needs are prepared, and no imported cell runs for that.
-    assert {node.verb for node in Reruns(finished_plan(["ce", "clce"], [0, 1])).runs} == set(AFTER)
+    assert {node.verb for node in reruns_of(finished_plan(["ce", "clce"], [0, 1])).runs} == set(AFTER)
     support = {"dataset": 1, "splits": 1, "backbone": 1, "features": 1}
     assert dry_run(shared(["ce", "clce", "tcl"], [0, 1])) == {**support, "train": 2, "evaluate": 2, **AFTER}
 

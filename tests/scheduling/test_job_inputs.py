@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from clce_bench.files import read_json
-from clce_bench.planning.reruns import DUE, Node
+from clce_bench.planning.job import Node
 from clce_bench.scheduling.batching import batch_size, groups_of
-from clce_bench.scheduling.job_inputs import begin, inputs_of_jobs
+from clce_bench.scheduling.job_inputs import DUE, begin, inputs_of_jobs
 from tests.helpers.made_up import make_up
 
 GRID = {"name": "main", "dataset": "digits", "loss": ["ce", "clce"], "seed": [0, 1, 2]}
@@ -30,7 +30,7 @@ def test_what_is_to_run_is_younger_than_all_results_and_what_is_not_has_nothing_
     reruns = begin(plan)
     inputs = inputs_of_jobs(plan, reruns, ancient)
     assert set(inputs) == {(verb, key) for verb, jobs in plan.jobs.items() for key in jobs}
-    for node in reruns.nodes:
+    for node in reruns.plan.nodes:
         assert (inputs[node].get("due") == str(DUE)) == (node in reruns.runs)
     key, settled = (f"digits/{one.backbone.name}/{one.name}" for one in (cell, other))
     assert Node("evaluate", key) in reruns.runs

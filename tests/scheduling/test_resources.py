@@ -18,7 +18,7 @@ from clce_bench.costs.history import Past, past_of, speed_of
 from clce_bench.costs.throughput import workload
 from clce_bench.experiment.loading import parse_experiment
 from clce_bench.experiment.recipes import Runtime
-from clce_bench.files import write_json
+from clce_bench.files import read_json, write_json
 from clce_bench.planning.plan import cell_key, plan_of
 from clce_bench.records.environment import cpu_name
 from clce_bench.scheduling.resources import (
@@ -147,7 +147,8 @@ def test_only_those_count_that_ran_as_the_next_ones_will():
     assert past_of(cells, one, 0).seconds == 3.5
     assert past_of(cells, one, 1) is None
     assert past_of(cells, Runtime(processes=2), 0) is None
-    change_record(cells[1], seconds=100.0, environment={"gpu": "a GPU"}, runtime={"processes": 1})
+    machine = read_json(cells[1].directory / "cell.json")["environment"] | {"gpu": "a GPU"}
+    change_record(cells[1], seconds=100.0, environment=machine, runtime={"processes": 1})
     assert (past_of(cells, one, 0).seconds, past_of(cells, one, 1).seconds) == (3.5, 100)
     change_record(cells[0], resumed=1)
     assert past_of(cells, one, 0) is None
