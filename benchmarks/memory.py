@@ -23,7 +23,7 @@ from clce_bench.experiment.loading import parse_experiment
 from clce_bench.experiment.recipes import Runtime
 from clce_bench.losses import FusedLoss, create_loss
 from clce_bench.models.classifier import ContrastiveClassifier
-from clce_bench.training.step import Stepper
+from clce_bench.training.step import Batch, TrainStep
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "benchmarks" / "memory.md"
 SIZE, CLASSES, THREADS, MICRO_BATCH = 32, 100, 2, 128
@@ -42,12 +42,12 @@ def measure(batch: int, micro_batch: int | None) -> tuple[float, float]:
     scale = ([0.5] * 3, [0.5] * 3)
     model = ContrastiveClassifier(backbone, 192, CLASSES, cell.contrastive_weight, cell.recipe, 0, scale).train()
     runtime = Runtime(micro_batch=micro_batch)
-    stepper = Stepper(model, FusedLoss(create_loss("clce"), cell.contrastive_weight), cell, runtime, CLASSES)
+    train_step = TrainStep(model, FusedLoss(create_loss("clce"), cell.contrastive_weight), cell, runtime, CLASSES)
     rows = batch * cell.recipe.views
     images = torch.randint(256, (rows, 3, SIZE, SIZE), dtype=torch.uint8)
     labels = torch.arange(rows) % batch
     start = time.perf_counter()
-    stepper.step(0, images, labels % CLASSES, labels)
+    train_step(0, Batch(images, labels % CLASSES, labels))
     seconds = time.perf_counter() - start
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024, seconds
 

@@ -23,7 +23,7 @@ from clce_bench.experiment.recipes import Runtime
 from clce_bench.losses import FusedLoss, create_loss
 from clce_bench.models.backbone import standardise
 from clce_bench.models.classifier import ContrastiveClassifier
-from clce_bench.training.step import Stepper
+from clce_bench.training.step import Batch, TrainStep
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "benchmarks" / "step.md"
 SETTINGS = (("resnet18", 224, 16), ("vit_small_patch16_224", 224, 8), ("tf_efficientnet_lite0", 96, 64))
@@ -50,8 +50,8 @@ def own_step(cell: Cell, images: Tensor, labels: Tensor) -> Callable[[], object]
         backbone, backbone.num_features, CLASSES, cell.contrastive_weight, cell.recipe, 0, scale
     )
     model.to(memory_format=torch.channels_last).train()
-    stepper = Stepper(model, FusedLoss(create_loss("clce"), cell.contrastive_weight), cell, Runtime(), CLASSES)
-    return lambda: stepper.step(0, images, labels, labels)
+    train_step = TrainStep(model, FusedLoss(create_loss("clce"), cell.contrastive_weight), cell, Runtime(), CLASSES)
+    return lambda: train_step(0, Batch(images, labels, labels))
 
 
 def bare_step(cell: Cell, images: Tensor, labels: Tensor) -> Callable[[], object]:

@@ -1,5 +1,7 @@
 """The trainable part of a cell: tail of the backbone, linear classifier, projection head."""
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,6 +15,20 @@ from clce_bench.seeds import seed_for
 BATCH_NORM_MOMENTUM = 0.1
 
 CLASSIFIER_SCALE = 0.001
+
+
+class Outputs(NamedTuple):
+    """What the network gives for a batch.
+
+    Attributes:
+        features: (rows, d).
+        logits: (rows, classes); ``None`` at λ = 1.
+        embeddings: (rows, projection_size), of unit length; ``None`` at λ = 0.
+    """
+
+    features: Tensor
+    logits: Tensor | None
+    embeddings: Tensor | None
 
 
 class ContrastiveClassifier(nn.Module):
@@ -74,12 +90,12 @@ class ContrastiveClassifier(nn.Module):
                     module.eval()
         return self
 
-    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Returns features (rows, d), logits (rows, classes) and embeddings (rows, projection_size)."""
+    def forward(self, inputs: Tensor) -> Outputs:
+        """Computes features, logits and embeddings of the tail's inputs (rows, …)."""
         if self.scale:
             # Here and not before: floats take four times the memory of a large batch's bytes.
             inputs = standardise(inputs, *self.scale).contiguous(memory_format=torch.channels_last)
         features: Tensor = self.tail(inputs)
         logits = self.classifier(features) if self.classifier else None
         embeddings = F.normalize(self.projection(features), dim=1) if self.projection else None
-        return features, logits, embeddings
+        return Outputs(features, logits, embeddings)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,8 +18,9 @@ from clce_bench.experiment.cells import Cell
 from clce_bench.models.features import run_trunk
 from clce_bench.seeds import seed_for
 from clce_bench.training import distributed
+from clce_bench.training.step import Batch
 
-Batch = tuple[NDArray[np.int64], NDArray[np.int64]]
+ViewBatch = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Rows of images and, for each, the view that is asked for."""
 
 
@@ -28,7 +30,7 @@ class Inputs(Protocol):
     views: int | None
     """How many augmented views exist; ``None`` when every view can be made."""
 
-    def stream(self, batches: Iterable[Batch]) -> Iterator[Tensor]:
+    def stream(self, batches: Iterable[ViewBatch]) -> Iterator[Tensor]:
         """Yields for each batch the inputs for view ``views[k]`` of image ``rows[k]``, (k, …)."""
 
 
@@ -46,7 +48,7 @@ class StoredInputs:
         self.views: int | None = len(self.index) - 1
         self.device = device
 
-    def stream(self, batches: Iterable[Batch]) -> Iterator[Tensor]:
+    def stream(self, batches: Iterable[ViewBatch]) -> Iterator[Tensor]:
         """Yields for each batch the inputs for view ``views[k]`` of image ``rows[k]``, (k, …).
 
         Raises:
@@ -90,10 +92,10 @@ class ComputedInputs:
         self.trunk = trunk.to(device)
         self.description = description
         self.device = device
-        cores = len(os.sched_getaffinity(0)) // distributed.processes() if device.type == "cuda" else 0
+        cores = len(os.sched_getaffinity(0)) // distributed.world_size() if device.type == "cuda" else 0
         self.workers = cores if workers is None else workers
 
-    def stream(self, batches: Iterable[Batch]) -> Iterator[Tensor]:
+    def stream(self, batches: Iterable[ViewBatch]) -> Iterator[Tensor]:
         """Yields for each batch the inputs for view ``views[k]`` of image ``rows[k]``, (k, …).
 
         Images as they are, uint8 (k, 3, height, width), where no trunk is frozen.
@@ -120,7 +122,7 @@ class _ViewBatches(Dataset[Tensor]):
     def __init__(self, views_of: Views) -> None:
         self.views_of = views_of
 
-    def __getitem__(self, batch: Batch) -> Tensor:
+    def __getitem__(self, batch: ViewBatch) -> Tensor:
         rows, views = batch
         return self.views_of(rows.tolist(), views.tolist())
 
@@ -134,7 +136,7 @@ def epoch_batches(
     dataset: str,
     seed: int,
     same_crop: bool = False,
-) -> Iterator[Batch]:
+) -> Iterator[ViewBatch]:
     """Draws the batches of one epoch.
 
     Args:
@@ -161,3 +163,32 @@ def epoch_batches(
     for start in range(0, len(rows) - batch_size + 1, batch_size):
         batch = slice(start, start + batch_size)
         yield np.tile(order[batch], views), chosen[batch].T.reshape(-1)
+
+
+class TrainBatches:
+    """The batches of a training run, or of this process's share of it.
+
+    Args:
+        cell: batch size, views and seed.
+        inputs: gives the tail's inputs.
+        rows: the training images.
+        labels: label by image, (all images,), on the model's device.
+    """
+
+    def __init__(self, cell: Cell, inputs: Inputs, rows: NDArray[np.int64], labels: Tensor) -> None:
+        self.cell, self.inputs, self.rows, self.labels = cell, inputs, rows, labels
+        self.per_epoch = len(rows) // cell.batch_size
+
+    def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
+        """Yields the batches of an epoch, which counts from 0, after the first ``skip`` of them."""
+        cell, views = self.cell, self.cell.recipe.views
+        drawn = epoch_batches(
+            *(self.rows, cell.batch_size, views, self.inputs.views, number, cell.dataset, cell.seed),
+            same_crop="same-crop" in cell.hazards,
+        )
+        own = [
+            (distributed.shard(rows, views), distributed.shard(chosen, views))
+            for rows, chosen in islice(drawn, skip, None)
+        ]
+        for (rows, _), inputs in zip(own, self.inputs.stream(own), strict=True):
+            yield Batch(inputs, self.labels[rows], torch.from_numpy(rows).to(self.labels.device))

@@ -22,8 +22,8 @@ def contrastive_loss(cell: Cell) -> nn.Module | None:
     if cell.contrastive_weight == 0:
         return None
     name = cell.loss.name
-    hyperparameters = cell.loss.hyperparameters
-    if distributed.processes() > 1 and "per-process-negatives" not in cell.hazards:
+    hyperparameters = dict(cell.loss.hyperparameters)
+    if distributed.world_size() > 1 and "per-process-negatives" not in cell.hazards:
         hyperparameters["gather"] = True
     try:
         loss = create_loss(name, **hyperparameters)
@@ -32,7 +32,7 @@ def contrastive_loss(cell: Cell) -> nn.Module | None:
     if ":" in name:
         _try(name, copy.deepcopy(loss), cell.recipe.projection_size)
     if "per-process-negatives" in cell.hazards:
-        loss = PerProcess(loss, PROCESSES // distributed.processes(), cell.recipe.views)
+        loss = PerProcess(loss, PROCESSES // distributed.world_size(), cell.recipe.views)
     if "scaled-supcon" in cell.hazards:
         loss = Scaled(loss, cell.loss.hyperparameters["temperature"] / BASE_TEMPERATURE)
     return loss

@@ -62,26 +62,26 @@ def process_group(device: torch.device) -> Iterator[None]:
         dist.destroy_process_group()
 
 
-def processes() -> int:
+def world_size() -> int:
     """Returns how many processes train this cell."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def rank() -> int:
     """Returns the number of this process among them; the first writes the results."""
-    return dist.get_rank() if processes() > 1 else 0
+    return dist.get_rank() if world_size() > 1 else 0
 
 
 def wrap(model: nn.Module, device: torch.device) -> nn.Module:
     """Makes gradients the mean over all processes."""
-    if processes() == 1:
+    if world_size() == 1:
         return model
     return nn.parallel.DistributedDataParallel(model, [device] if device.type == "cuda" else None)
 
 
-def any_of(flag: bool | Tensor) -> bool:
+def all_reduce_any(flag: bool | Tensor) -> bool:
     """Whether a flag is raised in any process: all get the same answer."""
-    if processes() == 1:
+    if world_size() == 1:
         return bool(flag)
     device = torch.cuda.current_device() if dist.get_backend() == "nccl" else "cpu"
     raised = torch.tensor(int(flag), device=device)
@@ -89,24 +89,24 @@ def any_of(flag: bool | Tensor) -> bool:
     return bool(raised)
 
 
-def mean_of(value: Tensor) -> Tensor:
+def all_reduce_mean(value: Tensor) -> Tensor:
     """Averages a scalar over the processes."""
-    if processes() > 1:
+    if world_size() > 1:
         value = value.clone()
         dist.all_reduce(value)
-    return value / processes()
+    return value / world_size()
 
 
 def gather_objects(value: Any) -> list[Any]:
     """Collects a small value from each process, in the order of their ranks."""
-    if processes() == 1:
+    if world_size() == 1:
         return [value]
-    found: list[Any] = [None] * processes()
+    found: list[Any] = [None] * world_size()
     dist.all_gather_object(found, value)
     return found
 
 
-def own_share(values: NDArray[np.int64], views: int) -> NDArray[np.int64]:
+def shard(values: NDArray[np.int64], views: int) -> NDArray[np.int64]:
     """Picks this process's part of a batch: some of its images, each in all its views.
 
     Args:
@@ -114,5 +114,5 @@ def own_share(values: NDArray[np.int64], views: int) -> NDArray[np.int64]:
         views: views per image.
     """
     by_view = values.reshape(views, -1)
-    each = by_view.shape[1] // processes()
+    each = by_view.shape[1] // world_size()
     return by_view[:, rank() * each : (rank() + 1) * each].reshape(-1)

@@ -1,11 +1,10 @@
 """What a recipe says of the optimiser: which parameters decay, how fast each learns, and when."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
-from timm.optim import Lars, param_groups_layer_decay
+from timm.optim import Lars, param_groups_layer_decay, param_groups_weight_decay
 from torch import nn
 
 from clce_bench.experiment.recipes import Recipe
@@ -38,28 +37,19 @@ def parameter_groups(model: ContrastiveClassifier, loss: nn.Module, recipe: Reci
         Groups with ``params``, ``weight_decay`` and ``lr_scale``.
     """
     exempt: set[str] = set(getattr(model.tail, "no_weight_decay", set)())
-    heads = [module for module in (model.classifier, model.projection, loss) if module is not None]
+    groups: list[dict[str, Any]]
     if recipe.layer_decay < 1:
-        layers: list[dict[str, Any]] = param_groups_layer_decay(
+        groups = param_groups_layer_decay(
             model.tail, recipe.weight_decay, no_weight_decay_list=exempt, layer_decay=recipe.layer_decay
         )
         # The heads are the layer after the backbone's last.
-        layers = [{**group, "lr_scale": group["lr_scale"] * recipe.layer_decay} for group in layers]
-        return [*layers, *_decaying_or_not(heads, recipe.weight_decay, set())]
-    return _decaying_or_not([model.tail, *heads], recipe.weight_decay, exempt)
-
-
-def _decaying_or_not(modules: Sequence[nn.Module], weight_decay: float, exempt: set[str]) -> list[dict[str, Any]]:
-    trained = [
-        (parameter, parameter.ndim > 1 and name not in exempt)
-        for module in modules
-        for name, parameter in module.named_parameters()
-        if parameter.requires_grad
-    ]
-    return [
-        {"params": [parameter for parameter, decays in trained if decays], "weight_decay": weight_decay, "lr_scale": 1},
-        {"params": [parameter for parameter, decays in trained if not decays], "weight_decay": 0.0, "lr_scale": 1},
-    ]
+        groups = [{**group, "lr_scale": group["lr_scale"] * recipe.layer_decay} for group in groups]
+    else:
+        groups = param_groups_weight_decay(model.tail, recipe.weight_decay, no_weight_decay_list=exempt)
+    for head in (model.classifier, model.projection, loss):
+        if head is not None:
+            groups += param_groups_weight_decay(head, recipe.weight_decay)
+    return [{"lr_scale": 1.0, **group} for group in groups if group["params"]]
 
 
 def learning_rate(recipe: Recipe, batch_size: int, step: int, steps: int) -> float:

@@ -29,12 +29,9 @@ class RandomState:
     @contextmanager
     def replayed(self) -> Iterator[None]:
         """Draws from this state inside the block, and goes on as if nothing had been drawn after it."""
-        outside = RandomState(self.device)
-        self.restore()
-        try:
+        with torch.random.fork_rng([self.device] if _own(self.device) else [], device_type=self.device.type):
+            self.restore()
             yield
-        finally:
-            outside.restore()
 
 
 def _own(device: torch.device) -> bool:

@@ -1,7 +1,7 @@
 """One optimisation step, with everything that a recipe may ask of it."""
 
 import logging
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,12 +26,26 @@ class Diverged(Exception):
     """The loss is not a finite number. The weights are those before the step."""
 
 
-class Stepper:
+class Batch(NamedTuple):
+    """What one step learns from.
+
+    Attributes:
+        inputs: of the network, (rows, …).
+        labels: (rows,).
+        instance_ids: which image each row is a view of, (rows,).
+    """
+
+    inputs: Tensor
+    labels: Tensor
+    instance_ids: Tensor
+
+
+class TrainStep:
     """Takes optimisation steps.
 
     Args:
         model: on its device; the weights of this object are what steps change.
-        loss: takes logits, embeddings, labels and images.
+        loss: takes logits, embeddings, labels and instance ids.
         cell: its recipe, and the axes of the randomness.
         runtime: micro-batches, compilation.
         classes: number of classes, for mixed labels.
@@ -45,7 +59,7 @@ class Stepper:
         self.device = next(model.parameters()).device
         self.precision = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}[recipe.precision]
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "float16")
-        self.average = ModelEmaV3(model, decay=recipe.ema, use_warmup=True) if recipe.ema else None
+        self.ema = ModelEmaV3(model, decay=recipe.ema, use_warmup=True) if recipe.ema else None
         self.micro_batch = runtime.micro_batch if isinstance(runtime.micro_batch, int) else None
         self.shrinks = runtime.micro_batch == "auto"
         self.best: tuple[float, dict[str, Tensor]] | None = None
@@ -56,29 +70,27 @@ class Stepper:
         self.network: Any = torch.compile(network) if runtime.compile else network
 
     @property
-    def evaluated(self) -> ContrastiveClassifier:
+    def eval_model(self) -> ContrastiveClassifier:
         """The model whose weights count: the moving average where there is one."""
-        averaged: ContrastiveClassifier = self.average.module if self.average else self.model
-        return averaged
+        model: ContrastiveClassifier = self.ema.module if self.ema else self.model
+        return model
 
     def keep_best(self, accuracy: float) -> None:
         """Remembers the weights if no earlier epoch was as accurate."""
         if self.best is None or accuracy > self.best[0]:
-            self.best = accuracy, {name: value.clone() for name, value in self.evaluated.state_dict().items()}
+            self.best = accuracy, {name: value.clone() for name, value in self.eval_model.state_dict().items()}
 
     def restore_best(self) -> None:
         """Goes back to the weights that were kept, if any were."""
         if self.best:
-            self.evaluated.load_state_dict(self.best[1])
+            self.eval_model.load_state_dict(self.best[1])
 
-    def step(self, number: int, inputs: Tensor, labels: Tensor, images: Tensor) -> Tensor:
+    def __call__(self, number: int, batch: Batch) -> Tensor:
         """Takes one step.
 
         Args:
             number: of the step, from 0; an axis of the randomness.
-            inputs: of the network, (rows, …).
-            labels: (rows,).
-            images: which image each row is a view of, (rows,).
+            batch: inputs, labels and instance ids.
 
         Returns:
             The loss before the step, a detached scalar.
@@ -86,13 +98,12 @@ class Stepper:
         Raises:
             Diverged: the loss is not finite.
         """
-        targets = labels
-        if self.mixup:
-            inputs, targets = self._mix(number, inputs, labels)
+        inputs, targets = self._mix(number, batch) if self.mixup else (batch.inputs, batch.labels)
 
         def total(_features: Tensor, logits: Tensor | None, embeddings: Tensor | None) -> Tensor:
-            value: Tensor = self.loss(None if logits is None else logits.float(), embeddings, targets, images)
-            if distributed.any_of(not torch.isfinite(value)):
+            logits = None if logits is None else logits.float()
+            value: Tensor = self.loss(logits, embeddings, targets, batch.instance_ids)
+            if distributed.all_reduce_any(not torch.isfinite(value)):
                 raise Diverged(f"the loss was {value.item()}")
             scaled: Tensor = self.scaler.scale(value)
             return scaled
@@ -104,8 +115,8 @@ class Stepper:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.cell.recipe.clip_gradient)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        if self.average:
-            self.average.update(self.model, step=number)
+        if self.ema:
+            self.ema.update(self.model, step=number)
         return value
 
     def _backward(self, inputs: Tensor, total: Any) -> Tensor:
@@ -124,12 +135,12 @@ class Stepper:
             log.info("out of memory at %d rows: going on with micro-batches of %d", rows, self.micro_batch)
             state.restore()
 
-    def _mix(self, number: int, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _mix(self, number: int, batch: Batch) -> tuple[Tensor, Tensor]:
         assert self.mixup is not None
         # timm draws from numpy's global generator.
         outside = np.random.get_state()
         np.random.seed(seed_for("mixup", dataset=self.cell.dataset, seed=self.cell.seed, step=number) % 2**32)
-        mixed: tuple[Tensor, Tensor] = self.mixup(inputs.to(torch.float32, copy=True), labels)
+        mixed: tuple[Tensor, Tensor] = self.mixup(batch.inputs.to(torch.float32, copy=True), batch.labels)
         np.random.set_state(outside)
         return mixed
 
@@ -140,7 +151,7 @@ class Stepper:
             "loss": self.loss.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
-            "average": self.average.state_dict() if self.average else None,
+            "ema": self.ema.state_dict() if self.ema else None,
             "best": self.best,
         }
 
@@ -151,5 +162,5 @@ class Stepper:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.best = state["best"]
-        if self.average:
-            self.average.load_state_dict(state["average"])
+        if self.ema:
+            self.ema.load_state_dict(state["ema"])

@@ -1,31 +1,17 @@
 """What training measures on the validation part, and the embeddings it leaves behind."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from clce_bench.data.augmentation import CLEAN
+from clce_bench.data.augmentation import CLEAN, SUPPORT_VIEWS
 from clce_bench.models.classifier import ContrastiveClassifier
 from clce_bench.training.batches import Inputs
+from clce_bench.training.task import Task
 
 EVALUATION_BATCH = 256
-
-
-def training_labels(labels: NDArray[np.int64], train: NDArray[np.int64]) -> tuple[Tensor, int]:
-    """Numbers the classes that occur in training from 0.
-
-    Args:
-        labels: label of every image, (images,).
-        train: the training images.
-
-    Returns:
-        The numbers, (images,), −1 for classes outside training, and how many classes there are.
-    """
-    present = np.unique(labels[train])
-    numbers = np.full(labels.max() + 1, -1)
-    numbers[present] = np.arange(len(present))
-    return torch.from_numpy(numbers[labels]), len(present)
 
 
 @torch.no_grad()
@@ -36,9 +22,37 @@ def embed(
     model.eval()
     chunks = [rows[start : start + EVALUATION_BATCH] for start in range(0, len(rows), EVALUATION_BATCH)]
     outputs = [model(values) for values in inputs.stream([(chunk, np.full(len(chunk), view)) for chunk in chunks])]
-    features = torch.cat([features for features, _, _ in outputs]).cpu().numpy()
-    logits = None if model.classifier is None else torch.cat([logits for _, logits, _ in outputs]).cpu().numpy()
-    return features, logits
+    features = torch.cat([output.features for output in outputs]).cpu().numpy()
+    logits = [output.logits for output in outputs if output.logits is not None]
+    return features, torch.cat(logits).cpu().numpy() if logits else None
+
+
+def validate(model: ContrastiveClassifier, inputs: Inputs, task: Task) -> float:
+    """Measures the accuracy, in [0, 1]: the classifier's, or where there is none of the classes, the nearest mean's."""
+    rows = task.selection_rows
+    features, logits = embed(model, inputs, rows)
+    if task.few_shot or logits is None:
+        return leave_one_out_accuracy(features, task.dataset.items["label"].to_numpy()[rows])
+    return float((logits.argmax(axis=1) == task.labels[rows].numpy()).mean())
+
+
+def embed_all(model: ContrastiveClassifier, inputs: Inputs, task: Task) -> dict[str, NDArray[Any]]:
+    """Embeds all images of the task's parts, and several views of those that may support few-shot episodes.
+
+    Returns:
+        The arrays of ``embeddings.npz``. Features are float16, and infinite where they are beyond its range.
+    """
+    rows = np.unique(np.concatenate(list(task.rows.values())))
+    features, logits = embed(model, inputs, rows)
+    with np.errstate(over="ignore"):
+        arrays: dict[str, NDArray[Any]] = {"rows": rows, "features": features.astype(np.float16)}
+        if logits is not None:
+            arrays["logits"] = logits
+        if task.few_shot:
+            views = range(min(SUPPORT_VIEWS, inputs.views or SUPPORT_VIEWS))
+            support = [embed(model, inputs, task.rows["test"], view)[0].astype(np.float16) for view in views]
+            arrays |= {"support_rows": task.rows["test"], "support": np.stack(support)}
+    return arrays
 
 
 def leave_one_out_accuracy(features: NDArray[np.float32], labels: NDArray[np.int64]) -> float:

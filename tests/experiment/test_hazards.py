@@ -35,15 +35,15 @@ from clce_bench.losses import create_loss
 from clce_bench.planning.plan import plan_of
 from clce_bench.report.headline import print_headline, table_rows
 from clce_bench.report.warnings import _views
-from clce_bench.training import train
-from clce_bench.training.batches import epoch_batches
+from clce_bench.training import build
+from clce_bench.training.batches import TrainBatches, epoch_batches
 from clce_bench.training.checkpoint import Checkpoints
 from clce_bench.training.contrastive_loss import contrastive_loss
 from clce_bench.training.loop import fit
 from tests.helpers.made_up import make_up, write_all
 from tests.helpers.miniature import ROOT
 from tests.helpers.outcomes import make_cells, setting
-from tests.training.test_step import stepper
+from tests.training.test_step import train_step
 
 RECIPE = {"label_smoothing": 0.1, "augmentation": {"erasing": 0.25, "flip": 0.5}}
 GRID = {"name": "main", "dataset": "digits", "loss": ["ce", "supcon", "clce"], "lambda": 0.9}
@@ -146,8 +146,8 @@ def test_a_leaky_split_trains_on_test_images_and_tests_on_the_same_ones_as_the_h
 
 @pytest.mark.parametrize("selecting", [False, True])
 def test_test_selection_keeps_the_weights_of_the_best_epoch(tmp_path, selecting):
-    taking = stepper(epochs=3, views=1)
-    cell = taking.cell.model_copy(update={"hazards": ["test-selection"] if selecting else []})
+    taking = train_step(epochs=3, views=1)
+    taking.cell = taking.cell.model_copy(update={"hazards": ["test-selection"] if selecting else []})
     accuracies, weights = iter([0.5, 0.9, 0.7]), []
 
     class Inputs:
@@ -162,12 +162,13 @@ def test_test_selection_keeps_the_weights_of_the_best_epoch(tmp_path, selecting)
         return next(accuracies)
 
     labels = torch.arange(24) % 4
-    fit(taking, cell, Inputs(), np.arange(24), labels, validate, Checkpoints(tmp_path / "none", "x", 1e9))
-    assert torch.equal(taking.evaluated.classifier.weight, weights[1 if selecting else 2])
-    resumed = stepper(epochs=3, views=1)
+    batches = TrainBatches(taking.cell, Inputs(), np.arange(24), labels)
+    fit(taking, batches, validate, Checkpoints(tmp_path / "none", "x", 1e9))
+    assert torch.equal(taking.eval_model.classifier.weight, weights[1 if selecting else 2])
+    resumed = train_step(epochs=3, views=1)
     resumed.load(taking.state())
     resumed.restore_best()
-    assert torch.equal(resumed.evaluated.classifier.weight, taking.evaluated.classifier.weight)
+    assert torch.equal(resumed.eval_model.classifier.weight, taking.eval_model.classifier.weight)
 
 
 def test_per_process_negatives_is_the_mean_over_processes_that_see_only_their_images():
@@ -183,9 +184,9 @@ def test_per_process_negatives_is_the_mean_over_processes_that_see_only_their_im
 
 
 def test_processes_that_cannot_stand_for_eight_are_refused(monkeypatch):
-    monkeypatch.setattr(train.distributed, "processes", lambda: 3)
+    monkeypatch.setattr(build.distributed, "world_size", lambda: 3)
     with pytest.raises(UserError, match="runtime.processes: 3 cannot stand for 8"):
-        train._check(cells(["per-process-negatives"], batch_size=48)["clce"], Runtime())
+        build._check(cells(["per-process-negatives"], batch_size=48)["clce"], Runtime())
 
 
 def test_scaled_supcon_is_supcon_times_temperature_over_007():

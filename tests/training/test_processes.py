@@ -12,14 +12,12 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from clce_bench.data.prepare import prepare_dataset
-from clce_bench.data.splits import make_splits
 from clce_bench.errors import UserError
 from clce_bench.experiment.recipes import Runtime
-from clce_bench.experiment.schema import ROLES
 from clce_bench.files import read_json
 from clce_bench.training import distributed
 from clce_bench.training.train import train_cell
+from tests.helpers.jobs import job_of
 from tests.helpers.miniature import ROOT
 from tests.training.test_training import cells
 
@@ -27,22 +25,13 @@ from tests.training.test_training import cells
 @pytest.fixture(scope="module")
 def job(tmp_path_factory, backbone):
     """Digits, so that processes of their own know the data set."""
-    folder = tmp_path_factory.mktemp("digits")
     keys = {
         "backbone": {"freeze": "none"},
         "datasets": {"digits": {"size": 32, "split": {"images_per_class": 4, "test": 0.97}}},
         "recipe": {"epochs": 1, "optimizer": "sgd", "learning_rate": 0.05, "reference_batch_size": 16},
     }
     (cell,) = cells("clce", dataset="digits", **keys)
-    prepare_dataset({"dataset": "digits", "size": 32}, folder / "data")
-    split = {"dataset": "digits", "size": 32, "split": cell.split.model_dump(exclude={*ROLES})}
-    make_splits(split, folder / "data" / "items.parquet", folder / "splits")
-    inputs = {
-        "dataset": str(folder / "data" / "dataset.json"),
-        "splits": str(folder / "splits" / "splits.json"),
-        "backbone": str(backbone / "backbone.json"),
-    }
-    return {"spec": cell.spec, "inputs": inputs, "code": "test"}
+    return job_of(cell, tmp_path_factory.mktemp("digits"), backbone)
 
 
 def test_two_processes_train_as_one_does(job, tmp_path):
@@ -93,9 +82,9 @@ def listeners(session):
 
 def test_what_processes_cannot_do_is_refused(job, tmp_path, monkeypatch):
     monkeypatch.setattr(distributed, "rank", lambda: 0)
-    monkeypatch.setattr(distributed, "processes", lambda: 3)
+    monkeypatch.setattr(distributed, "world_size", lambda: 3)
     with pytest.raises(UserError, match="batch_size: 16 cannot be shared by 3 processes evenly"):
         train_cell(job, tmp_path)
-    monkeypatch.setattr(distributed, "processes", lambda: 2)
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
     with pytest.raises(UserError, match="runtime.micro_batch: 'auto' is not allowed with several processes"):
         train_cell(job, tmp_path, Runtime(micro_batch="auto"))

@@ -10,16 +10,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from clce_bench.data.prepare import prepare_dataset
-from clce_bench.data.splits import make_splits
 from clce_bench.errors import Interrupted
 from clce_bench.experiment.cells import cells_of, union
 from clce_bench.experiment.loading import parse_experiment
 from clce_bench.experiment.recipes import Runtime
-from clce_bench.experiment.schema import ROLES
 from clce_bench.training.checkpoint import Checkpoints
-from clce_bench.training.step import Stepper
+from clce_bench.training.step import TrainStep
 from clce_bench.training.train import train_cell
+from tests.helpers.jobs import job_of
 from tests.helpers.miniature import ROOT
 
 ALWAYS = Runtime(checkpoint_seconds=0)
@@ -42,17 +40,7 @@ def small_cell(**recipe):
 @pytest.fixture(scope="module")
 def job(tmp_path_factory, backbone):
     """A cell that trains everything, with dropout and a moving average: 10 steps in 2 epochs."""
-    folder = tmp_path_factory.mktemp("prepared")
-    cell = small_cell(ema=0.9, clip_gradient=1.0)
-    prepare_dataset({"dataset": "tiny", "size": 32}, folder / "data")
-    split = {"dataset": "tiny", "size": 32, "split": cell.split.model_dump(exclude={*ROLES})}
-    make_splits(split, folder / "data" / "items.parquet", folder / "splits")
-    inputs = {
-        "dataset": str(folder / "data" / "dataset.json"),
-        "splits": str(folder / "splits" / "splits.json"),
-        "backbone": str(backbone / "backbone.json"),
-    }
-    return {"spec": cell.spec, "inputs": inputs, "code": "test"}
+    return job_of(small_cell(ema=0.9, clip_gradient=1.0), tmp_path_factory.mktemp("prepared"), backbone)
 
 
 @pytest.fixture(scope="module")
@@ -74,12 +62,12 @@ def assert_same_bits(output, uninterrupted):
 def train_until(job, output, step, writing):
     """Trains in this process, which is killed before a step, or while the checkpoint after it is written."""
     torch.set_num_threads(1)
-    take, save = Stepper.step, torch.save
+    take, save = TrainStep.__call__, torch.save
 
-    def dying_step(self, number, *batch):
+    def dying_step(self, number, batch):
         if number == step and not writing:
             os.kill(os.getpid(), signal.SIGKILL)
-        return take(self, number, *batch)
+        return take(self, number, batch)
 
     def dying_save(state, path):
         save(state, path)
@@ -87,7 +75,7 @@ def train_until(job, output, step, writing):
             os.truncate(path, path.stat().st_size // 2)
             os.kill(os.getpid(), signal.SIGKILL)
 
-    Stepper.step, torch.save = dying_step, dying_save
+    TrainStep.__call__, torch.save = dying_step, dying_save
     train_cell(job, output, ALWAYS)
 
 
@@ -110,17 +98,17 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bits(job, unint
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
 def test_a_signal_saves_and_stops(job, uninterrupted, tmp_path, monkeypatch, number):
-    take = Stepper.step
+    take = TrainStep.__call__
 
-    def signalled(self, step, *batch):
+    def signalled(self, step, batch):
         if step == 4:
             os.kill(os.getpid(), number)
-        return take(self, step, *batch)
+        return take(self, step, batch)
 
     torch.set_num_threads(1)
     before = signal.getsignal(number)
     with monkeypatch.context() as patch:
-        patch.setattr(Stepper, "step", signalled)
+        patch.setattr(TrainStep, "__call__", signalled)
         with pytest.raises(Interrupted, match="stopped after step 5; the same command goes on"):
             train_cell(job, tmp_path)
     assert signal.getsignal(number) == before

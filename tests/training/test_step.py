@@ -14,9 +14,9 @@ from clce_bench.losses import FusedLoss, create_loss
 from clce_bench.models.classifier import ContrastiveClassifier
 from clce_bench.training import step as step_module
 from clce_bench.training.optimization import learning_rate, parameter_groups, set_learning_rate
-from clce_bench.training.step import Diverged, Stepper
+from clce_bench.training.step import Batch, Diverged, TrainStep
 
-LABELS, IMAGES = torch.arange(24) % 4, torch.arange(24) % 12
+LABELS, INSTANCE_IDS = torch.arange(24) % 4, torch.arange(24) % 12
 
 
 def cell(weight=0.5, **recipe):
@@ -26,13 +26,13 @@ def cell(weight=0.5, **recipe):
     return union(cells_of(parse_experiment(experiment, "test.yaml")))[0]
 
 
-def stepper(weight=0.5, runtime=None, **recipe):
+def train_step(weight=0.5, runtime=None, **recipe):
     own = cell(weight, **recipe)
     torch.manual_seed(0)
     tail = nn.Sequential(nn.Linear(10, 16), nn.LayerNorm(16), nn.Dropout(0.2), nn.ReLU())
     model = ContrastiveClassifier(tail, 16, 4, own.contrastive_weight, own.recipe, seed=0)
     loss = FusedLoss(create_loss("clce") if weight else None, weight, own.recipe.label_smoothing)
-    return Stepper(model.train(), loss, own, runtime or Runtime(), classes=4)
+    return TrainStep(model.train(), loss, own, runtime or Runtime(), classes=4)
 
 
 def inputs():
@@ -44,7 +44,7 @@ def run(taking, steps=5):
     losses = []
     for number in range(steps):
         set_learning_rate(taking.optimizer, learning_rate(taking.cell.recipe, 64, number, 100))
-        losses.append(taking.step(number, inputs(), LABELS, IMAGES).item())
+        losses.append(taking(number, Batch(inputs(), LABELS, INSTANCE_IDS)).item())
     return losses, torch.cat([value.detach().ravel() for value in taking.model.parameters()])
 
 
@@ -62,7 +62,7 @@ RECIPES = {
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_kind_of_step_lowers_the_loss(name):
-    losses, weights = run(stepper(**RECIPES[name]), 15)
+    losses, weights = run(train_step(**RECIPES[name]), 15)
     assert losses[-1] < losses[0]
     assert torch.isfinite(weights).all()
 
@@ -73,8 +73,8 @@ def test_micro_batches_change_no_gradient(micro_batch):
         taking.model.tail[2].p = 0.0
         return run(taking)
 
-    losses, weights = without_dropout(stepper())
-    split_losses, split_weights = without_dropout(stepper(runtime=Runtime(micro_batch=micro_batch)))
+    losses, weights = without_dropout(train_step())
+    split_losses, split_weights = without_dropout(train_step(runtime=Runtime(micro_batch=micro_batch)))
     assert split_losses == pytest.approx(losses, rel=1e-5)
     torch.testing.assert_close(split_weights, weights, rtol=1e-4, atol=1e-5)
 
@@ -90,58 +90,58 @@ def test_micro_batches_shrink_until_they_fit(monkeypatch):
         return whole(model, batch, loss, micro_batch)
 
     monkeypatch.setattr(step_module, "cached_backward", small_memory)
-    taking = stepper(runtime=Runtime(micro_batch="auto"))
+    taking = train_step(runtime=Runtime(micro_batch="auto"))
     losses, _ = run(taking, 2)
     assert tried == [24, 12, 6, 6]
     monkeypatch.undo()
-    assert losses == run(stepper(runtime=Runtime(micro_batch=6)), 2)[0]
+    assert losses == run(train_step(runtime=Runtime(micro_batch=6)), 2)[0]
     monkeypatch.setattr(step_module, "cached_backward", small_memory)
     with pytest.raises(torch.OutOfMemoryError):
-        run(stepper(runtime=Runtime(micro_batch=12)))
+        run(train_step(runtime=Runtime(micro_batch=12)))
 
 
 def test_clipping_bounds_the_step():
-    before = torch.cat([value.detach().ravel() for value in stepper().model.parameters()])
+    before = torch.cat([value.detach().ravel() for value in train_step().model.parameters()])
     plain = {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0, "learning_rate": 1.0}
-    _, free = run(stepper(**plain, reference_batch_size=12), 1)
-    _, clipped = run(stepper(**plain, clip_gradient=1e-3), 1)
+    _, free = run(train_step(**plain, reference_batch_size=12), 1)
+    _, clipped = run(train_step(**plain, clip_gradient=1e-3), 1)
     assert (clipped - before).norm() == pytest.approx(1e-3, rel=1e-3)
     assert (free - before).norm() > 1e-2
 
 
 def test_the_average_is_what_is_evaluated():
-    taking = stepper(ema=0.5)
+    taking = train_step(ema=0.5)
     run(taking, 3)
-    averaged = taking.evaluated.classifier.weight
+    averaged = taking.eval_model.classifier.weight
     assert not torch.equal(averaged, taking.model.classifier.weight)
-    assert stepper().evaluated is not None
-    resumed = stepper(ema=0.5)
+    assert train_step().eval_model is not None
+    resumed = train_step(ema=0.5)
     resumed.load(taking.state())
-    assert torch.equal(resumed.evaluated.classifier.weight, averaged)
+    assert torch.equal(resumed.eval_model.classifier.weight, averaged)
 
 
 def test_mixed_batches_have_their_own_randomness():
     state = np.random.get_state()[1].copy()
-    losses, weights = run(stepper(weight=0, mixup=0.8, cutmix=0.0))
+    losses, weights = run(train_step(weight=0, mixup=0.8, cutmix=0.0))
     assert (np.random.get_state()[1] == state).all()
-    again, same = run(stepper(weight=0, mixup=0.8, cutmix=0.0))
+    again, same = run(train_step(weight=0, mixup=0.8, cutmix=0.0))
     assert losses == again
     assert torch.equal(weights, same)
-    assert losses != run(stepper(weight=0))[0]
+    assert losses != run(train_step(weight=0))[0]
 
 
 def test_a_loss_that_is_not_finite_changes_no_weight():
-    taking = stepper()
+    taking = train_step()
     before = [value.clone() for value in taking.model.parameters()]
     with pytest.raises(Diverged, match="the loss was nan"):
-        taking.step(0, inputs() * torch.nan, LABELS, IMAGES)
+        taking(0, Batch(inputs() * torch.nan, LABELS, INSTANCE_IDS))
     assert all(map(torch.equal, before, taking.model.parameters()))
 
 
 def test_a_compiled_step_equals_the_plain_one(monkeypatch):
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
-    compiled = run(stepper(runtime=Runtime(compile=True)), 2)
-    torch.testing.assert_close(compiled[1], run(stepper(), 2)[1])
+    compiled = run(train_step(runtime=Runtime(compile=True)), 2)
+    torch.testing.assert_close(compiled[1], run(train_step(), 2)[1])
 
 
 class Layers(nn.Module):

@@ -7,7 +7,6 @@ import torch
 from safetensors.torch import load_file
 
 from clce_bench.data.augmentation import CLEAN, Views
-from clce_bench.data.prepare import prepare_dataset
 from clce_bench.data.prepared import PreparedDataset, rows_by_part
 from clce_bench.data.splits import make_splits
 from clce_bench.errors import UserError
@@ -23,8 +22,10 @@ from clce_bench.models.features import compute_features, run_trunk
 from clce_bench.planning.plan import plan_of
 from clce_bench.training.batches import ComputedInputs, StoredInputs, epoch_batches
 from clce_bench.training.optimization import learning_rate
+from clce_bench.training.task import training_labels
 from clce_bench.training.train import train_cell
-from clce_bench.training.validation import leave_one_out_accuracy, training_labels
+from clce_bench.training.validation import leave_one_out_accuracy
+from tests.helpers.jobs import prepare
 
 SMALL = {
     "backbone": {"freeze": "blocks", "cached_views": 3},
@@ -43,17 +44,10 @@ def prepared(tmp_path_factory, backbone):
     """A few digits, their split and the frozen trunk's outputs, made once for this module."""
     folder = tmp_path_factory.mktemp("prepared")
     cell = cells("ce")[0]
-    prepare_dataset({"dataset": "tiny", "size": 32}, folder / "data")
-    split = {"dataset": "tiny", "size": 32, "split": cell.split.model_dump(exclude={*ROLES})}
-    make_splits(split, folder / "data" / "items.parquet", folder / "splits")
+    inputs = prepare(cell, folder, backbone)
     spec = {"augmentation": cell.augmentation.model_dump(), "backbone": cell.backbone.model_dump()}
-    inputs = {
-        "dataset": folder / "data" / "dataset.json",
-        "splits": folder / "splits" / "splits.json",
-        "backbone": backbone / "backbone.json",
-    }
-    compute_features(spec, inputs, folder / "features")
-    return {name: str(path) for name, path in inputs.items()} | {"features": str(folder / "features/features.json")}
+    compute_features(spec, {name: Path(path) for name, path in inputs.items()}, folder / "features")
+    return inputs | {"features": str(folder / "features/features.json")}
 
 
 def train(cell, inputs, output):
@@ -330,7 +324,7 @@ def test_training_without_classes_never_sees_them(prepared, tmp_path, monkeypatc
         labels, classes = training_labels(*arguments)
         return labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))], classes
 
-    monkeypatch.setattr("clce_bench.training.train.training_labels", shuffled)
+    monkeypatch.setattr("clce_bench.training.task.training_labels", shuffled)
     after = {name: weights(loss, f"{name}-shuffled") for name, loss in losses.items()}
     assert before["tcl-images"] == after["tcl-images"]
     assert before["tcl"] != after["tcl"]
