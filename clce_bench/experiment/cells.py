@@ -244,8 +244,6 @@ def _alternatives(values: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def _cell(experiment: Experiment, grid: Grid, point: _Point) -> Cell:
     options = experiment.datasets.get(point.dataset, DatasetOptions())
     recipe, weight = point.recipe, point.contrastive_weight
-    if weight == 0 and not recipe.equal_compute:
-        recipe = recipe.model_copy(update={"views": 1})
     augmentation = recipe.augmentation or options.augmentation
     applied = apply_hazards(grid.hazards, point.loss.name, weight, recipe, augmentation)
     own_support = applied.augmentation != options.augmentation and load_dataset(point.dataset).task == "few-shot"

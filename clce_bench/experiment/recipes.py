@@ -103,8 +103,6 @@ class Recipe(StrictModel):
     """Of the network's arithmetic (autocast); losses are computed in float32."""
     views: Annotated[int, Field(ge=1)] = 2
     """Augmented views per image in a batch; cross-entropy sees all of them too."""
-    equal_compute: bool = True
-    """Whether cross-entropy alone gets as many views as the contrastive losses; else it gets one."""
     augmentation: NamedAugmentation | None = None
     """Instead of the data set's own."""
     projection_size: Annotated[int, Field(ge=2)] = 128
@@ -114,7 +112,7 @@ class Recipe(StrictModel):
     @property
     def unused(self) -> set[str]:
         """What has done its part once a cell is made, and the ``momentum`` that adamw does not have."""
-        return {"augmentation", "equal_compute", *(["momentum"] if self.optimizer == "adamw" else [])}
+        return {"augmentation", *(["momentum"] if self.optimizer == "adamw" else [])}
 
 
 class Runtime(StrictModel):

@@ -30,15 +30,13 @@ def test_cross_entropy_is_every_loss_at_lambda_zero():
     assert names({"loss": ["ce", "clce", "tcl"], "lambda": 0}) == names({"loss": "ce", "lambda": [0.5, 0.9]})
 
 
-def test_cross_entropy_has_the_views_of_the_others_unless_told_not_to():
-    def views(**recipe):
-        cells = union(cells_of(experiment({"loss": ["ce", "clce"], "recipe": {"views": 3, **recipe}})))
-        return {cell.loss.name: cell.recipe.views for cell in cells}
+def test_cross_entropy_has_the_views_of_the_others_unless_that_is_broken_by_name():
+    def cells(**grid):
+        found = union(cells_of(experiment({"loss": ["ce", "clce"], "recipe": {"views": 3}, **grid})))
+        return {cell.loss.name: (cell.recipe.views, cell.hazards) for cell in found}
 
-    assert views() == views(equal_compute=True) == {"ce": 3, "clce": 3}
-    assert views(equal_compute=False) == {"ce": 1, "clce": 3}
-    # It is no part of a cell: only what follows from it is.
-    assert names({"loss": "ce", "recipe": {"equal_compute": False}}) == names({"loss": "ce", "recipe": {"views": 1}})
+    assert cells() == {"ce": (3, []), "clce": (3, [])}
+    assert cells(hazards="unequal-views") == {"ce": (1, ["unequal-views"]), "clce": (3, [])}
 
 
 def test_duplicates_collapse_over_grids():

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from itertools import product
 
 import pytest
 
@@ -119,9 +120,19 @@ def test_default_experiment_has_what_it_promises():
     plan = plan_of(load_experiment(ROOT / "config.yaml"))
     assert len(plan.cells) >= 60
     assert {cell.seed for cell in plan.grids["headline"]} == {0, 1, 2, 3, 4}
-    assert {cell.contrastive_weight for cell in plan.grids["lambda"]} == {0, 0.1, 0.3, 0.5, 0.7, 0.9, 1}
-    assert len({cell.batch_size for cell in plan.grids["batch-size"]}) >= 4
-    assert {cell.loss.name for cell in plan.grids["few-shot"]} == {"ce", "supcon", "schane", "clce", "tcl"}
+    runs = {(cell.loss.name, cell.split.test_fold, cell.seed) for cell in plan.grids["headline"]}
+    assert runs == set(product(("ce", "supcon", "clce"), range(4), range(5)))
+    assert {cell.loss.name for cell in plan.grids["losses"]} == {"ce", "supcon", "schane", "clce", "tcl"}
+    assert {cell.split.class_fold for cell in plan.grids["few-shot"]} == set(range(4))
+
+
+def test_sweeps_have_what_they_promise():
+    plan = plan_of(load_experiment(ROOT / "experiments/sweeps.yaml"))
+    along = [cell for name, members in plan.grids.items() if name.startswith("lambda") for cell in members]
+    assert {cell.contrastive_weight for cell in along} == {0, 0.1, 0.3, 0.5, 0.7, 0.9, 1}
+    sizes = {cell.batch_size: cell.recipe.epochs * (877 // cell.batch_size) for cell in plan.cells}
+    assert set(sizes) == {16, 64, 256}
+    assert max(sizes.values()) <= 1.04 * min(sizes.values())
 
 
 def test_exit_status_is_2_and_nothing_is_written(tmp_path):
