@@ -50,6 +50,15 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path}: not JSON: {error}.") from None
 
 
+def read_stored(path: Path) -> dict[str, Any] | None:
+    """Reads a JSON object that can be made again; ``None`` where it is missing, was cut off, or is something else."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and found else None
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a text file under a temporary name and renames it, so that nobody sees half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ from clce_bench.components.registry import load_dataset
 from clce_bench.data.dataset import Dataset
 from clce_bench.experiment.cells import Cell
 from clce_bench.experiment.schema import Backbone
-from clce_bench.files import digest, read_json, write_json
+from clce_bench.files import digest, read_stored, write_json
 from clce_bench.models.profiling import Profile
 from clce_bench.planning.plan import RESULTS, Plan, cell_key
 
@@ -63,8 +63,8 @@ def profile_of(backbone: Backbone, size: int) -> Profile:
 
 
 def _counted(backbone: Backbone, size: int) -> Profile | None:
-    path = _count_file(backbone, size)
-    return Profile(**read_json(path)) if path.exists() else None
+    counted = read_stored(_count_file(backbone, size))
+    return Profile(**counted) if counted else None
 
 
 def _count_file(backbone: Backbone, size: int) -> Path:

@@ -12,7 +12,7 @@ import yaml
 from clce_bench.components.registry import load_dataset
 from clce_bench.costs.cell_cost import FOLDER, CellCost, costs_of
 from clce_bench.experiment.cells import Cell
-from clce_bench.files import read_json, write_json
+from clce_bench.files import read_json, read_stored, write_json
 from clce_bench.planning.plan import Plan
 from clce_bench.planning.reruns import Reruns
 
@@ -51,7 +51,7 @@ def devices() -> dict[str, dict[str, Any]]:
 def measured() -> dict[str, dict[str, float]]:
     """Reads what ``plan --measure`` measured on this machine: operations per second by device, then by what was run."""
     path = FOLDER / "measured.json"
-    speeds: dict[str, dict[str, float]] = read_json(path) if path.exists() else {}
+    speeds: dict[str, dict[str, float]] = read_stored(path) or {}
     return speeds
 
 

@@ -50,6 +50,10 @@ ALLOCATOR = {
     "MALLOC_TRIM_THRESHOLD_": str(2**30),
     "MALLOC_TOP_PAD_": str(64 * 2**20),
 }
+LOG = Path("results/logs/worker.log")
+"""What the process said, below the working directory: why it ended before its time."""
+LONGEST = 90
+"""Bytes of a folder's path: with the names in it, what systems allow for a socket's address."""
 PATIENCE = 120.0
 """Seconds that a job waits for the imports, which on a busy machine with a slow disk take long."""
 _LENGTH = struct.Struct("!Q")
@@ -61,6 +65,9 @@ def allow() -> None:
     What was inherited is replaced: a job on another machine, or in another job of a cluster, has no part in it.
     """
     folder = tempfile.mkdtemp(prefix="clce-")  # Nobody else may enter it, and so nobody else reach the socket in it.
+    if len(os.fsencode(folder)) > LONGEST:
+        Path(folder).rmdir()
+        folder = tempfile.mkdtemp(prefix="clce-", dir="/tmp")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     os.environ[VARIABLE] = json.dumps({"folder": folder, "owner": os.getpid()})
 
@@ -110,21 +117,37 @@ def _connect(connection: socket.socket, path: Path) -> bool:
 def _started(folder: Path, owner: int) -> bool:
     """Starts the warm process, unless another job has, and waits for it: importing twice at once would take longer."""
     command = [sys.executable, "-m", "clce_bench.execution.worker", str(folder), str(owner)]
-    environment, nowhere, process = {**os.environ, **ALLOCATOR}, subprocess.DEVNULL, None
+    starting, failed, process = folder / "starting", folder / "failed", None
     try:
-        (folder / "starting").touch(exist_ok=False)
+        starting.touch(exist_ok=False)
     except FileExistsError:
         pass
     except OSError:
         return False  # The process that allowed it is on another machine, or gone.
     else:
-        process = subprocess.Popen(command, env=environment, stdin=nowhere, stdout=nowhere, stderr=nowhere)
+        LOG.parent.mkdir(parents=True, exist_ok=True)
+        with LOG.open("ab") as log:
+            environment, nowhere = {**os.environ, **ALLOCATOR}, subprocess.DEVNULL
+            process = subprocess.Popen(command, env=environment, stdin=nowhere, stdout=log, stderr=log)
+        starting.write_text(str(process.pid))
     deadline = time.monotonic() + PATIENCE
     while not (folder / "socket").exists() and time.monotonic() < deadline:
-        if not folder.exists() or (process and process.poll() is not None):
+        if process and process.poll() is not None:  # Others must not wait for it.
+            with suppress(OSError):
+                failed.touch()
+        if not folder.exists() or failed.exists() or _is_dead(starting):
             return False
         time.sleep(0.05)
     return True
+
+
+def _is_dead(starting: Path) -> bool:
+    """Whether the process that was started is known to have ended; its number is written just after its start."""
+    try:
+        number = starting.read_text()
+    except OSError:
+        return True
+    return bool(number) and not _alive(int(number))
 
 
 @contextmanager

@@ -4,7 +4,6 @@ The record of ``train`` is ``cell.json``, that of ``evaluate`` is ``metrics.json
 ``NAME.job.json`` beside its result. All have ``job``, ``inputs_sha256``, ``outputs_sha256`` and ``modules``.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from clce_bench.errors import UserError
-from clce_bench.files import digest, read_json, sha256_of
+from clce_bench.files import digest, read_json, read_stored, sha256_of
 from clce_bench.records.environment import now
 from clce_bench.records.record_models import (
     UNREADABLE,
@@ -35,11 +34,7 @@ def code_file(verb: str, code: str) -> Path:
 
 def read_outlines(verb: str, code: str) -> dict[str, dict[str, str]] | None:
     """Reads :func:`code_file`; ``None`` where it is missing or was cut off, so that it has to be made again."""
-    try:
-        outlines = json.loads(code_file(verb, code).read_bytes())
-    except (OSError, ValueError):
-        return None
-    return outlines if isinstance(outlines, dict) and outlines else None
+    return read_stored(code_file(verb, code))
 
 
 def record_path(output: Path) -> Path:

@@ -7,12 +7,13 @@ from tempfile import mkdtemp
 
 from clce_bench.data.archives import unpack
 from clce_bench.errors import UserError
+from clce_bench.execution.run_lock import refuse_if_held
 from clce_bench.files import digest, read_json, sha256_of, write_json
 from clce_bench.planning.plan import RESULTS
 from clce_bench.records.job_records import read_record
 from clce_bench.records.record_models import CellRecord
 from clce_bench.results.archive_manifest import DESCRIPTIONS, Manifest, read_manifest
-from clce_bench.results.stored_records import WEIGHTS, refuse_if_running
+from clce_bench.results.stored_records import WEIGHTS
 
 
 @dataclass
@@ -49,7 +50,7 @@ def import_cells(archive: Path, prefer: str | None) -> Merged:
     """
     if not archive.is_file():
         raise UserError(f"{archive}: there is no such file.")
-    refuse_if_running()
+    refuse_if_held()
     place = RESULTS / "cells"
     place.mkdir(parents=True, exist_ok=True)
     temporary = Path(mkdtemp(prefix=".import.", dir=place))

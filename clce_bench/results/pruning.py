@@ -7,11 +7,12 @@ from pathlib import Path
 
 from clce_bench.errors import UserError
 from clce_bench.execution import finished_cells
+from clce_bench.execution.run_lock import refuse_if_held
 from clce_bench.experiment.loading import load_experiment
 from clce_bench.files import read_json
 from clce_bench.planning.plan import RESULTS, Plan, plan_of
 from clce_bench.records.job_records import code_file, read_record, record_path
-from clce_bench.results.stored_records import folders_of, refuse_if_running
+from clce_bench.results.stored_records import folders_of
 
 _PRUNED = ("cells", "features", "splits", "episodes", "data", "backbones", "code", "logs", "experiments", "imports")
 """Folders of ``results/`` whose content is the benchmark's own; what lies beside them is left alone."""
@@ -69,7 +70,7 @@ def remove(found: Iterable[Leftover]) -> None:
     Raises:
         UserError: Snakemake runs in this folder.
     """
-    refuse_if_running()
+    refuse_if_held()
     for leftover in found:
         parent = leftover.path.parent
         if leftover.path.is_dir() and not leftover.path.is_symlink():

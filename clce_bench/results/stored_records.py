@@ -1,9 +1,8 @@
-"""Which records lie below ``results/``, and what nothing may touch while Snakemake runs."""
+"""Which records lie below ``results/``."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from clce_bench.errors import UserError
 from clce_bench.execution import finished_cells
 from clce_bench.planning.plan import RESULTS, Plan
 from clce_bench.planning.stages import UPSTREAM_STAGES
@@ -13,7 +12,6 @@ FOLDERS = ("data", "splits", "episodes", "backbones", "features", "cells")
 """Folders of ``results/`` in which each result has a folder of its own."""
 WEIGHTS = "model.safetensors"
 """The file of a cell that nothing after training reads."""
-LOCKS = Path(".snakemake/locks")
 
 
 def folders_of(plan: Plan) -> set[Path]:
@@ -41,14 +39,3 @@ def all_records() -> Iterator[Path]:
             for path in found
             if not any(part.startswith(".") or part == finished_cells.FOLDER for part in path.parts)
         )
-
-
-def refuse_if_running() -> None:
-    """Makes sure that no Snakemake runs in this folder, whose jobs may need what is about to change.
-
-    Raises:
-        UserError: one runs, or was killed.
-    """
-    if LOCKS.is_dir() and any(LOCKS.iterdir()):
-        unlock = "wait until it has ended; if it was killed: snakemake --unlock"
-        raise UserError(f"{LOCKS}: Snakemake runs here and may need what would change; {unlock}.")

@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -71,3 +73,49 @@ def test_the_warm_process_ends_with_its_owner(tmp_path):
     owner.communicate(b"\n")
     assert process.wait(timeout=10) == 0
     assert not (tmp_path / "w").exists()
+
+
+def allowed(monkeypatch, folder):
+    monkeypatch.setenv(worker.VARIABLE, json.dumps({"folder": str(folder), "owner": os.getpid()}))
+
+
+DYING = {
+    "at once": "import sys; sys.exit('no memory left')",
+    "by a signal": "import os, sys; print('no memory left', file=sys.stderr, flush=True); os.kill(os.getpid(), 9)",
+    "by an import": "raise ImportError('no memory left')",
+}
+
+
+@pytest.mark.parametrize("code", DYING.values(), ids=DYING.keys())
+def test_when_it_dies_early_no_job_waits_and_its_last_words_are_kept(monkeypatch, tmp_path, code):
+    allowed(monkeypatch, tmp_path)
+    start = subprocess.Popen
+    monkeypatch.setattr(worker.subprocess, "Popen", lambda _, **options: start([sys.executable, "-c", code], **options))
+    clock = time.monotonic()
+    assert [worker.run("module:function", ["train"]) for _ in range(3)] == [None] * 3
+    assert time.monotonic() - clock < worker.PATIENCE / 4
+    assert worker.LOG.read_text().count("no memory left") == 1
+
+
+def test_when_it_and_the_job_that_started_it_are_gone_no_job_waits(monkeypatch, tmp_path):
+    allowed(monkeypatch, tmp_path)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    (tmp_path / "starting").write_text(str(gone.pid))
+    clock = time.monotonic()
+    assert worker.run("module:function", ["train"]) is None
+    assert time.monotonic() - clock < worker.PATIENCE / 4
+
+
+@pytest.mark.parametrize("length", [10, 86, 120, 200])
+def test_a_folder_for_temporary_files_may_have_any_path(monkeypatch, tmp_path, length):
+    place = tmp_path / ("x" * length)
+    place.mkdir()
+    monkeypatch.setattr(worker.tempfile, "tempdir", str(place))
+    monkeypatch.setenv(worker.VARIABLE, "")
+    worker.allow()
+    address = Path(json.loads(os.environ[worker.VARIABLE])["folder"], "binding")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(address))
+    assert list(place.iterdir()) in ([], [address.parent])
+    shutil.rmtree(address.parent)

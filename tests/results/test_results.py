@@ -16,6 +16,7 @@ from clce_bench.cli import command_status
 from clce_bench.data.prepare import prepare_dataset
 from clce_bench.data.splits import make_splits
 from clce_bench.errors import UserError
+from clce_bench.execution.run_lock import hold_folder
 from clce_bench.experiment.loading import parse_experiment
 from clce_bench.files import canonical_json, read_json, sha256_of, write_json
 from clce_bench.planning.plan import cell_key, plan_of
@@ -255,10 +256,9 @@ def test_nothing_is_removed_when_an_experiment_cannot_be_read_or_snakemake_runs(
     assert command_status(["prune", "--delete"]) == 2
     assert "'schanne' is not a loss" in capsys.readouterr().err
     Path("experiments/other.yaml").unlink()
-    Path(".snakemake/locks").mkdir(parents=True)
-    Path(".snakemake/locks/0.output.lock").write_text("results/cells/x")
+    hold_folder()
     assert command_status(["prune", "--delete"]) == 2
-    assert "Snakemake runs here" in capsys.readouterr().err
+    assert f"Snakemake, process {os.getpid()}" in capsys.readouterr().err
     assert tree("results") == before
 
 
@@ -353,9 +353,8 @@ def test_a_torn_record_gives_way_when_asked(two_machines):
 def test_nothing_is_imported_while_snakemake_runs(two_machines):
     export_cells(finished(), Path("../cells.tar.gz"), weights=True)
     two_machines("two")
-    Path(".snakemake/locks").mkdir(parents=True)
-    Path(".snakemake/locks/0.input.lock").write_text("")
-    with pytest.raises(UserError, match="Snakemake runs here"):
+    hold_folder()
+    with pytest.raises(UserError, match=f"Snakemake, process {os.getpid()}"):
         import_cells(Path("../cells.tar.gz"), None)
     assert not Path("results").exists()
 

@@ -1,6 +1,7 @@
 """What Snakemake is told of the jobs of a plan, and which of them share a cluster's job."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,31 @@ def test_small_cells_share_a_job_and_large_ones_are_evaluated_alone():
     assert groups_of(remote=False, small=True) == ("small_cells", "small_cells")
     assert groups_of(remote=False, small=False) == ("cells", "evaluations")
     assert groups_of(remote=True, small=False) == groups_of(remote=True, small=True) == ("batch", "batch")
+
+
+@pytest.mark.parametrize("ahead", [10, 10**9])
+def test_results_from_the_future_do_not_make_what_runs_now_old(plan, ahead):
+    future = time.time() + ahead
+    cell = plan.cells[0]
+    (cell.directory / "metrics.json").unlink()
+    for path in (cell.directory / "cell.json", cell.directory / "metrics.npz", plan.folder / "report.html", DUE):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        os.utime(path, (future, future))
+    reruns = begin(plan)
+    key = f"digits/{cell.backbone.name}/{cell.name}"
+    inputs = inputs_of_jobs(plan, reruns, ancient)["evaluate", key]
+    assert inputs["cell"] == f"ancient {cell.directory / 'cell.json'}"
+    new = Path("new")
+    new.touch()
+    assert (plan.folder / "report.html").stat().st_mtime_ns < DUE.stat().st_mtime_ns <= new.stat().st_mtime_ns
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"clce_bench.training.train": {"fit"', "[]", "null"])
+def test_what_is_known_of_code_is_written_again_when_it_was_cut_off(plan, content):
+    begin(plan)
+    whole = {path: path.read_text() for path in Path("results/code").iterdir()}
+    for path in whole:
+        path.write_text(content)
+    begin(plan)
+    assert {path: path.read_text() for path in Path("results/code").iterdir()} == whole

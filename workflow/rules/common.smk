@@ -27,8 +27,8 @@ def job_of(verb, key=None):
 
 
 def inputs_of(verb, key=None):
-    """Gives a job's inputs by name."""
-    return lambda wildcards: as_one_batch(INPUTS)[verb, key or wildcards.key]
+    """Gives a job's inputs by name; the first to ask finds Snakemake's settings there."""
+    return lambda wildcards: settle_run() or INPUTS[verb, key or wildcards.key]
 
 
 def needs(stage, name):

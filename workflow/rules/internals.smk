@@ -1,10 +1,11 @@
 # All that reads or changes Snakemake's own objects, which have no stable interface. Settings leave this file as plain values;
 # what follows from them is worked out in clce_bench/scheduling, which never imports Snakemake.
 import sys
+from functools import cache
 
 from snakemake.settings.types import DeploymentMethod
 
-from clce_bench.execution import finished_cells, worker
+from clce_bench.execution import finished_cells, run_lock, worker
 from clce_bench.execution.shell_paths import check_shell_names
 from clce_bench.scheduling.commands import ending_with_a_message, paths_in_commands
 from clce_bench.scheduling.resources import given_to_this_job
@@ -29,17 +30,26 @@ if ON_CLUSTER:
     finished_cells.keep_all()
 
 
-def as_one_batch(inputs):
-    """Tells Snakemake, in a job of a cluster, what it was told on the head node and does not pass on; returns the inputs.
+@cache
+def settle_run():
+    """Changes what Snakemake has no option for, once its settings are there and before it locks the folder.
 
-    A batch goes on past a cell that fails, runs in one process, not in one per cell, and keeps to what it was given. It is
-    input functions that call this: when the workflow is read, Snakemake has no settings of its execution yet.
+    A run on this machine needs no limit of jobs per second. Snakemake keeps to one by a timer for each turn of the
+    scheduler, each of which turns it again: its own time then grows with the square of the number of jobs.
+
+    A job of a cluster is told what the head node does not pass on: a batch goes on past a cell that fails, runs in one
+    process, not in one per cell, and keeps to what it was given.
     """
     if ON_CLUSTER:
         workflow.execution_settings.keep_going = True
         workflow.group_settings.group_components = {GROUPS.cells: sys.maxsize}
         workflow.global_resources.update(given_to_this_job())
-    return inputs
+    elif not SETTLED and workflow.executor_plugin and not workflow.dryrun:
+        with ending_with_a_message():
+            if run_lock.hold_folder():
+                print("A run here was killed: its lock is removed.", file=sys.stderr)
+        if workflow.local_exec:
+            workflow.scheduling_settings.max_jobs_per_timespan = None
 
 
 def check_names(experiment):
