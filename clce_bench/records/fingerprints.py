@@ -44,9 +44,9 @@ _LOSS_TABLE, _SHOWING = "clce_bench.components.loss_info", ("summarize", "figure
 REST = "the module itself"
 """Stands for what a module does outside its functions and classes."""
 
-_INSTALLED = tuple(
-    str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "platstdlib", "purelib", "platlib")
-)
+_PYTHON = tuple(str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "platstdlib"))
+_INSTALLED = {"site-packages", "dist-packages"}
+"""Folders of packages, of this environment or of another that it sees: the system's, the user's."""
 
 
 @cache
@@ -102,7 +102,7 @@ def is_local(module: str) -> bool:
         path = source_file(module).resolve()
     except (UserError, ValueError):
         return False
-    return path.suffix == ".py" and not str(path).startswith(_INSTALLED)
+    return path.suffix == ".py" and not str(path).startswith(_PYTHON) and _INSTALLED.isdisjoint(path.parts)
 
 
 @cache

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from clce_bench.records.environment import environment
-from clce_bench.records.fingerprints import fingerprint
+from clce_bench.records.fingerprints import fingerprint, is_local
 from tests.helpers.miniature import ROOT
 
 LOSSES = {name: f"clce_bench.losses.{name}:X" for name in ("clce", "tcl", "supcon")}
@@ -147,3 +147,13 @@ def test_ten_thousand_cells_have_their_fingerprints_in_less_than_a_second():
     for number in range(10_000):
         fingerprint("train", LOSSES[("clce", "tcl", "supcon")[number % 3]])
     assert time.perf_counter() - start < 1
+
+
+@pytest.mark.parametrize("folder", ["site-packages", "dist-packages", "own"])
+def test_packages_of_another_environment_that_this_one_sees_are_installed_ones(tmp_path, monkeypatch, folder):
+    """As with the system's packages, or the user's."""
+    name = f"seen_{folder.replace('-', '_')}"
+    (tmp_path / folder / name).mkdir(parents=True)
+    (tmp_path / folder / name / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path / folder)
+    assert is_local(name) == (folder == "own")
