@@ -3,11 +3,12 @@
 from typing import Any
 
 import timm
-from timm.layers import DropPath
+import torch
+from timm.layers import DropPath, to_2tuple
 from timm.models.resnet import ResNet
 from torch import nn
 
-from clce_bench.errors import UserError
+from clce_bench.errors import UserError, unknown
 
 
 def create_model(name: str, small_stem: bool = False, **options: Any) -> Any:
@@ -19,8 +20,9 @@ def create_model(name: str, small_stem: bool = False, **options: Any) -> Any:
         options: passed on to timm.
 
     Raises:
-        UserError: the model has no stem that could be replaced.
+        UserError: there is no such model, or it has no stem that could be replaced.
     """
+    _check_name(name)
     model: Any = timm.create_model(name, **options)
     if small_stem:
         stem: Any = getattr(model, "conv1", None)
@@ -31,6 +33,16 @@ def create_model(name: str, small_stem: bool = False, **options: Any) -> Any:
         model.add_module("conv1", small)
         model.add_module("maxpool", nn.Identity())
     return model
+
+
+def _check_name(name: str) -> None:
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        raise UserError(f"backbone.name: {unknown('a timm model', name, timm.list_models(), 'See timm.list_models()')}")
+    known = timm.list_pretrained(f"{architecture}.*")
+    if tag and name not in known:
+        listing = f"Allowed: {', '.join([architecture, *known])}"
+        raise UserError(f"backbone.name: {unknown('a timm model', name, known, listing)}")
 
 
 def empty_backbone(name: str, small_stem: bool, drop_path: float) -> Any:
@@ -63,13 +75,27 @@ def fit_to_size(model: Any, name: str, size: int) -> None:
         UserError: the model cannot take it.
     """
     own = model.pretrained_cfg["input_size"][-1]
-    if not model.pretrained_cfg.get("fixed_input_size") or size == own:
-        return
-    patch = model.patch_embed.patch_size[0] if hasattr(model, "patch_embed") else 1
-    if not hasattr(model, "set_input_size") or size % patch:
-        allowed = f"multiples of {patch}" if hasattr(model, "set_input_size") else str(own)
-        raise UserError(f"datasets: size: {size} is not allowed for {name}. Allowed: {allowed}.")
-    model.set_input_size(img_size=(size, size))
+    if model.pretrained_cfg.get("fixed_input_size") and size != own:
+        patch = to_2tuple(getattr(getattr(model, "patch_embed", None), "patch_size", 1))[0]
+        adapts = hasattr(model, "set_input_size")
+        allowed = f"multiples of {patch}" if adapts else str(own)
+        if not adapts or size % patch:
+            raise UserError(f"datasets: size: {size} is not allowed for {name}. Allowed: {allowed}.")
+        model.set_input_size(img_size=(size, size))
+    _try_size(model, name, size)
+
+
+@torch.no_grad()
+def _try_size(model: Any, name: str, size: int) -> None:
+    """Some models only show by their forward pass that images are too small: of the last map nothing is left."""
+    training = model.training
+    try:
+        model.eval()(torch.zeros(1, 3, size, size, device=next(model.parameters()).device))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        own = model.pretrained_cfg["input_size"][-1]
+        raise UserError(f"datasets: size: {size} is not allowed for {name}, made for {own}: {error}") from None
+    finally:
+        model.train(training)
 
 
 def checkpoint_gradients(model: Any, name: str) -> None:

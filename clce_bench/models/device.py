@@ -1,7 +1,6 @@
 """Where tensors live: a device of one's own, even when many jobs start on one machine."""
 
 import fcntl
-import getpass
 import logging
 import os
 import random
@@ -112,7 +111,7 @@ def locked(names: Sequence[str], count: int = 1, folder: Path | None = None) -> 
     Yields:
         The places of the locked ones in ``names``.
     """
-    folder = folder or Path(tempfile.gettempdir(), f"clce-bench-{getpass.getuser()}", "devices")
+    folder = folder or Path(tempfile.gettempdir(), f"clce-bench-{os.getuid()}", "devices")
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         files = [stack.enter_context((folder / f"{name}.lock").open("a")) for name in names]

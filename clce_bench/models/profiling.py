@@ -156,15 +156,9 @@ def _dtype(cell: Cell) -> "torch.dtype":
 
 
 def _model(backbone: Backbone, size: int) -> Any:
-    import timm
-
-    from clce_bench.errors import UserError, unknown
     from clce_bench.models.create import create_model, fit_to_size
 
-    name = backbone.name
-    if not timm.is_model(name):
-        raise UserError(f"backbone.name: {unknown('a timm model', name, timm.list_models(), 'See timm.list_models()')}")
-    model = create_model(name, backbone.small_stem)
-    fit_to_size(model, name, size)
+    model = create_model(backbone.name, backbone.small_stem)
+    fit_to_size(model, backbone.name, size)
     model.reset_classifier(0)
     return model

@@ -1,10 +1,11 @@
 """The ``backbone`` stage: pre-trained weights from wherever they are, checked and stored as safetensors."""
 
+import argparse
 import logging
 import pickle
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,21 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from clce_bench.components.registry import PACKAGED_WEIGHTS, check_packaged
-from clce_bench.errors import UserError, unknown
+from clce_bench.errors import UserError
 from clce_bench.files import sha256_of, staged, write_json
 from clce_bench.models.create import create_model
 from clce_bench.seeds import seed_for
 
 log = logging.getLogger(__name__)
+
+PREFIXES = ("module.", "_orig_mod.", "encoder_q.", "encoder.", "backbone.")
+"""What DistributedDataParallel, torch.compile, MoCo and other training scripts put before the names of weights."""
+
+NOT_WEIGHTS = {
+    b"version https://git-lfs": "a pointer of Git LFS, not the weights. Get them by git lfs pull.",
+    b"<": "a web page, not weights. Download the file itself.",
+}
+"""What is often downloaded in place of weights, by how it begins."""
 
 
 def prepare_backbone(spec: dict[str, Any], output: Path) -> None:
@@ -37,9 +47,10 @@ def prepare_backbone(spec: dict[str, Any], output: Path) -> None:
     """
     name, weights, small_stem = spec["name"], spec["weights"], spec.get("small_stem", False)
     check_packaged(name, weights)
-    if not timm.is_model(name):
-        raise UserError(f"backbone.name: {unknown('a timm model', name, timm.list_models(), 'See timm.list_models()')}")
     torch.manual_seed(seed_for("backbone", name=name))
+    if weights == "timm" and not timm.is_model_pretrained(name):
+        allowed = "'random', a file, or another name, of timm.list_pretrained()"
+        raise UserError(f"backbone.weights: timm: there are none for {name}. Allowed: {allowed}.")
     try:
         model = create_model(name, small_stem, pretrained=weights == "timm")
     except OSError as error:
@@ -72,17 +83,46 @@ def read_weights(path: Path) -> Mapping[str, Tensor]:
     """
     if not path.is_file():
         raise UserError(f"backbone.weights: {path}: there is no such file.")
+    with path.open("rb") as file:
+        start = file.read(64).lstrip()
+    for beginning, what in NOT_WEIGHTS.items():
+        if start.startswith(beginning):
+            raise UserError(f"backbone.weights: {path}: is {what}")
     try:
         if path.suffix == ".safetensors":
             state: Any = load_file(path)
         else:
-            state = torch.load(path, weights_only=True, map_location="cpu")
+            # Many training scripts store their arguments beside the weights; a Namespace runs no code.
+            with torch.serialization.safe_globals([argparse.Namespace]):
+                state = torch.load(path, weights_only=True, map_location="cpu")
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise UserError(f"backbone.weights: {path}: cannot be read as weights: {error}") from None
     if not isinstance(state, Mapping):
         raise UserError(f"backbone.weights: {path}: holds a {type(state).__name__}, not a state dictionary.")
-    nested: Mapping[str, Tensor] = state.get("model", state.get("state_dict", state))
+    nested = state.get("model", state.get("state_dict", state))
+    if not isinstance(nested, Mapping) or not all(isinstance(value, Tensor) for value in nested.values()):
+        raise UserError(
+            f"backbone.weights: {path}: holds {', '.join(map(str, state))}, of which none is a state dictionary."
+        )
     return nested
+
+
+def strip_prefixes(state: Mapping[str, Tensor], own: Iterable[str], source: str) -> dict[str, Tensor]:
+    """Takes off what wrappers put before the names of weights, as often as they did; the log says so.
+
+    Args:
+        state: the weights.
+        own: the model's names, which may begin so themselves.
+        source: where the weights are from, for the log.
+    """
+    found, own = dict(state), tuple(own)
+    while True:
+        prefix = next((p for p in PREFIXES if any(key.startswith(p) for key in found)), None)
+        if prefix is None or any(key.startswith(prefix) for key in own):
+            return found
+        others = [key for key in found if not key.startswith(prefix)]
+        found = {key.removeprefix(prefix): value for key, value in found.items() if key.startswith(prefix)}
+        log.info("%s: %r taken off the names; not used: %s", source, prefix, ", ".join(others[:5]) or "none")
 
 
 def load_strictly(model: nn.Module, state: Mapping[str, Tensor], source: str, drop_classifier: bool = False) -> None:
@@ -100,12 +140,15 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor], source: str, dr
         UserError: keys are missing, unexpected or of another shape; the message lists them.
     """
     own = model.state_dict()
-    given = dict(state)
+    given = strip_prefixes(state, own, source)
     if drop_classifier:
         classifier = getattr(model, "pretrained_cfg", {}).get("classifier")
         left_out = [key for key in (f"{classifier}.weight", f"{classifier}.bias") if key in own]
         given |= {key: own[key] for key in left_out}
         log.info("%s: the classifier (%s) is not used", source, ", ".join(left_out) or "none")
+    broken = [key for key, value in given.items() if value.is_floating_point() and not value.isfinite().all()]
+    if broken:
+        raise UserError(f"{source}: these weights are not finite: {', '.join(broken[:5])}{', …' * (len(broken) > 5)}.")
     given = _resized(given, model, source)
     problems = {
         "missing": sorted(own.keys() - given.keys()),

@@ -1,6 +1,7 @@
 """Which images a step sees, in which views: the same for every loss at one seed."""
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from clce_bench.data.augmentation import CLEAN, Views
 from clce_bench.data.prepared import PreparedDataset
+from clce_bench.errors import UserError
 from clce_bench.experiment.cells import Cell
 from clce_bench.models.features import run_trunk
 from clce_bench.seeds import seed_for
@@ -108,12 +110,28 @@ class ComputedInputs:
             pin_memory=self.device.type == "cuda",
             generator=torch.Generator(),  # Without one of its own, the loader draws from the global one.
         )
-        for images in loader:
+        for images in with_shared_memory(loader):
             values = images.to(self.device, non_blocking=True)
             if self.views is not None:
                 with torch.no_grad():
                     values = run_trunk(self.trunk, values, self.description)
             yield values
+
+
+def with_shared_memory(loader: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Passes a loader's batches on.
+
+    Raises:
+        UserError: its processes ran out of shared memory.
+    """
+    try:
+        yield from loader
+    except RuntimeError as error:
+        if re.search(r"shared memory|/torch_|No space left", str(error)):
+            allowed = "0, or give /dev/shm more room (of a container: --shm-size, or --ipc=host)"
+            cause = str(error).strip().rpartition("\n")[2]
+            raise UserError(f"runtime.workers: they ran out of shared memory ({cause}). Allowed: {allowed}.") from None
+        raise
 
 
 class _ViewBatches(Dataset[Tensor]):

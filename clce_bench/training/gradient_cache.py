@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from clce_bench.training.distributed import all_reduce_any
 from clce_bench.training.random_state import RandomState
 
 
@@ -29,8 +30,8 @@ def cached_backward(encoder: nn.Module, inputs: Tensor, loss: Callable[..., Tens
     torch.Size([8, 16])
 
     Dropout and stochastic depth draw the same numbers both times, from torch's generators. With
-    ``DistributedDataParallel`` gradients are exchanged once, with the last micro-batch; a loss with ``gather=True``
-    then sees the batches of all processes.
+    ``DistributedDataParallel`` gradients are exchanged once, with the last micro-batch, of which each process may have
+    another number; a loss with ``gather=True`` then sees the batches of all processes.
 
     Args:
         encoder: returns a tensor, or a tuple of tensors and ``None``, each with one row per input.
@@ -49,7 +50,10 @@ def cached_backward(encoder: nn.Module, inputs: Tensor, loss: Callable[..., Tens
     if micro_batch < 1:
         raise ValueError(f"micro_batch: {micro_batch} is not allowed. Allowed: at least 1.")
     pieces = torch.split(inputs, micro_batch)
-    if len(pieces) == 1:
+    exchanging = hasattr(encoder, "no_sync")
+    several = len(pieces) > 1
+    # All processes go the same way: otherwise one would exchange buffers and buckets while others gather embeddings.
+    if not (all_reduce_any(several) if exchanging else several):
         value = loss(*_as_tuple(encoder(inputs)))
         torch.autograd.backward(value)
         return value.detach()
@@ -63,9 +67,7 @@ def cached_backward(encoder: nn.Module, inputs: Tensor, loss: Callable[..., Tens
     del outputs
     value = loss(*whole)
     torch.autograd.backward(value)
-    # Processes wait for each other's gradients, of outputs that the loss does not read too.
-    exchanging = hasattr(encoder, "no_sync")
-    starts = range(0, len(inputs), micro_batch)
+    starts = range(0, max(len(inputs), 1), micro_batch)  # A process may have no rows, in one piece.
     for start, piece, state in zip(starts, pieces, states, strict=True):
         last = start == starts[-1]
         with state.replayed(), nullcontext() if last else _without_exchange(encoder):
@@ -76,6 +78,7 @@ def cached_backward(encoder: nn.Module, inputs: Tensor, loss: Callable[..., Tens
                 if output is not None
                 and full is not None
                 and output.requires_grad
+                # Processes wait for each other's gradients, of outputs that the loss does not read too.
                 and (full.grad is not None or exchanging)
             ]
             shares = [

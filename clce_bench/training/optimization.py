@@ -1,25 +1,34 @@
 """What a recipe says of the optimiser: which parameters decay, how fast each learns, and when."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from timm.optim import Lars, param_groups_layer_decay, param_groups_weight_decay
 from torch import nn
 
+from clce_bench.experiment.cells import Cell
 from clce_bench.experiment.recipes import Recipe
 from clce_bench.models.classifier import ContrastiveClassifier
+from clce_bench.models.create import create_model
 
 
-def build_optimizer(model: ContrastiveClassifier, loss: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+def build_optimizer(model: ContrastiveClassifier, loss: nn.Module, cell: Cell) -> torch.optim.Optimizer:
     """Builds the recipe's optimiser; :func:`set_learning_rate` sets its rates.
 
     Args:
         model: its tail is the trainable part of the backbone.
         loss: may have parameters of its own.
-        recipe: the cell's recipe.
+        cell: its recipe, and its backbone, whose layers may learn at different rates.
     """
-    groups: Any = parameter_groups(model, loss, recipe)
+    recipe = cell.recipe
+    scales: dict[str, float] = {}
+    if recipe.layer_decay < 1:
+        with torch.device("meta"):
+            whole = create_model(cell.backbone.name, cell.backbone.small_stem)
+        scales = layer_scales(whole, recipe.layer_decay)
+    groups: Any = parameter_groups(model, loss, recipe, scales)
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum)
     if recipe.optimizer == "lars":
@@ -27,29 +36,50 @@ def build_optimizer(model: ContrastiveClassifier, loss: nn.Module, recipe: Recip
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
 
 
-def parameter_groups(model: ContrastiveClassifier, loss: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+def layer_scales(backbone: nn.Module, layer_decay: float) -> dict[str, float]:
+    """Says how fast each parameter learns: the further from the end its layer is, the more slowly.
+
+    Args:
+        backbone: a timm model with its classifier, which counts as a layer: what timm puts beside it, such as a last
+            norm of its own, learns at the classifier's rate.
+        layer_decay: factor from each layer to the one before.
+    """
+    groups: list[dict[str, Any]] = param_groups_layer_decay(backbone, layer_decay=layer_decay)
+    scales = {id(parameter): group["lr_scale"] for group in groups for parameter in group["params"]}
+    return {name: scales[id(parameter)] for name, parameter in backbone.named_parameters()}
+
+
+def parameter_groups(
+    model: ContrastiveClassifier, loss: nn.Module, recipe: Recipe, scales: Mapping[str, float]
+) -> list[dict[str, Any]]:
     """Divides the parameters that are trained by weight decay and learning rate.
 
-    Biases and normalisation do not decay, nor does what the backbone exempts (position embeddings). Layers of the
-    backbone learn more slowly the further they are from its end, by ``recipe.layer_decay``; the heads at full rate.
+    Biases and normalisation do not decay, nor does what the backbone exempts (position embeddings). The heads learn at
+    full rate.
+
+    Args:
+        model: its tail is the trainable part of the backbone.
+        loss: may have parameters of its own.
+        recipe: says the weight decay.
+        scales: factor of the rate by parameter of the tail, from :func:`layer_scales`; 1 where there is none.
 
     Returns:
         Groups with ``params``, ``weight_decay`` and ``lr_scale``.
     """
     exempt: set[str] = set(getattr(model.tail, "no_weight_decay", set)())
-    groups: list[dict[str, Any]]
-    if recipe.layer_decay < 1:
-        groups = param_groups_layer_decay(
-            model.tail, recipe.weight_decay, no_weight_decay_list=exempt, layer_decay=recipe.layer_decay
-        )
-        # The heads are the layer after the backbone's last.
-        groups = [{**group, "lr_scale": group["lr_scale"] * recipe.layer_decay} for group in groups]
-    else:
-        groups = param_groups_weight_decay(model.tail, recipe.weight_decay, no_weight_decay_list=exempt)
-    for head in (model.classifier, model.projection, loss):
-        if head is not None:
-            groups += param_groups_weight_decay(head, recipe.weight_decay)
-    return [{"lr_scale": 1.0, **group} for group in groups if group["params"]]
+    scale_of = {id(parameter): scales.get(name, 1.0) for name, parameter in model.tail.named_parameters()}
+    modules = [module for module in (model.tail, model.classifier, model.projection, loss) if module is not None]
+    divided: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for module in modules:
+        own = exempt if module is model.tail else ()
+        for group in param_groups_weight_decay(module, recipe.weight_decay, no_weight_decay_list=own):
+            for parameter in group["params"]:
+                key = float(group["weight_decay"]), scale_of.get(id(parameter), 1.0)
+                divided.setdefault(key, []).append(parameter)
+    return [
+        {"params": parameters, "weight_decay": decay, "lr_scale": scale}
+        for (decay, scale), parameters in divided.items()
+    ]
 
 
 def learning_rate(recipe: Recipe, batch_size: int, step: int, steps: int) -> float:

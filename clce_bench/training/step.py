@@ -8,7 +8,9 @@ import torch
 from timm.data import Mixup
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
+from torch._dynamo.exc import BackendCompilerFailed
 
+from clce_bench.errors import UserError
 from clce_bench.experiment.cells import Cell
 from clce_bench.experiment.recipes import Runtime
 from clce_bench.losses.fused import FusedLoss
@@ -55,7 +57,7 @@ class TrainStep:
         self, model: ContrastiveClassifier, loss: FusedLoss, cell: Cell, runtime: Runtime, classes: int
     ) -> None:
         self.model, self.loss, self.cell, recipe = model, loss, cell, cell.recipe
-        self.optimizer = build_optimizer(model, loss, recipe)
+        self.optimizer = build_optimizer(model, loss, cell)
         self.device = next(model.parameters()).device
         self.precision = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}[recipe.precision]
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "float16")
@@ -126,6 +128,9 @@ class TrainStep:
             try:
                 with torch.autocast(self.device.type, self.precision, enabled=self.precision is not None):
                     return cached_backward(self.network, inputs, total, self.micro_batch or len(inputs))
+            except BackendCompilerFailed as error:
+                cause = str(error.inner_exception).partition("\n")[0]
+                raise UserError(f"runtime.compile: true: torch.compile fails here: {cause} Allowed: false.") from None
             except torch.OutOfMemoryError:
                 rows = self.micro_batch or len(inputs)
                 if not self.shrinks or rows == 1:

@@ -1,5 +1,7 @@
 """Several processes give the gradients of one."""
 
+from datetime import timedelta
+
 import pytest
 import torch
 import torch.distributed as dist
@@ -58,6 +60,32 @@ def test_gathered_gradients_equal_those_of_one_process(tmp_path, processes, micr
         torch.testing.assert_close(got_each, each.detach())
         for result, parameter in zip(got_gradients, model.parameters(), strict=True):
             torch.testing.assert_close(result, parameter.grad)
+
+
+def unequal(rank, sizes, folder):
+    """Takes two steps with one micro-batch here and several there, and buffers to exchange."""
+    torch.set_num_threads(1)
+    store = f"file://{folder}/store"
+    dist.init_process_group("gloo", store, timedelta(seconds=60), rank=rank, world_size=len(sizes))
+    inputs, labels = (values.split(sizes)[rank] for values in batch())
+    inner = nn.Sequential(*encoder(), nn.BatchNorm1d(4).double().eval())
+    model, loss = nn.parallel.DistributedDataParallel(inner), create_loss("clce", gather=True)
+    for _ in range(2):
+        model.zero_grad()
+        cached_backward(model, inputs, lambda rows: loss(rows, labels.short()), 3)
+    if rank == 0:
+        torch.save([parameter.grad for parameter in model.parameters()], f"{folder}/gradients.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("sizes", [[9, 3], [2, 10], [12, 0]])
+def test_processes_may_have_unequal_numbers_of_micro_batches(tmp_path, sizes):
+    multiprocessing.spawn(unequal, (sizes, str(tmp_path)), nprocs=2)
+    inputs, labels = batch()
+    whole = nn.Sequential(*encoder(), nn.BatchNorm1d(4).double().eval())
+    create_loss("clce")(whole(inputs), labels).backward()
+    for result, parameter in zip(torch.load(tmp_path / "gradients.pt"), whole.parameters(), strict=True):
+        torch.testing.assert_close(result, parameter.grad)
 
 
 def test_gather_needs_no_processes():

@@ -7,13 +7,14 @@ import pytest
 import torch
 from torch import nn
 
+from clce_bench.errors import UserError
 from clce_bench.experiment.cells import cells_of, union
 from clce_bench.experiment.loading import parse_experiment
 from clce_bench.experiment.recipes import Recipe, Runtime
 from clce_bench.losses import FusedLoss, create_loss
 from clce_bench.models.classifier import ContrastiveClassifier
 from clce_bench.training import step as step_module
-from clce_bench.training.optimization import learning_rate, parameter_groups, set_learning_rate
+from clce_bench.training.optimization import layer_scales, learning_rate, parameter_groups, set_learning_rate
 from clce_bench.training.step import Batch, Diverged, TrainStep
 
 LABELS, INSTANCE_IDS = torch.arange(24) % 4, torch.arange(24) % 12
@@ -144,6 +145,15 @@ def test_a_compiled_step_equals_the_plain_one(monkeypatch):
     torch.testing.assert_close(compiled[1], run(train_step(), 2)[1])
 
 
+def test_a_failing_compiler_is_named(monkeypatch):
+    def fails(_graph, _inputs):
+        raise RuntimeError("No working C++ compiler found in (None, 'g++').")
+
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=fails))
+    with pytest.raises(UserError, match=r"runtime.compile: true: torch.compile fails here: No working C\+\+ compiler"):
+        run(train_step(runtime=Runtime(compile=True)), 1)
+
+
 class Layers(nn.Module):
     """A backbone as timm's are: two blocks, position embeddings that do not decay."""
 
@@ -152,6 +162,7 @@ class Layers(nn.Module):
         self.position = nn.Parameter(torch.zeros(1, 4, 8))
         self.blocks = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
         self.norm = nn.LayerNorm(8)
+        self.head = nn.Linear(8, 3)
 
     def no_weight_decay(self):
         return {"position"}
@@ -163,8 +174,11 @@ class Layers(nn.Module):
 @pytest.mark.parametrize("layer_decay", [1.0, 0.5])
 def test_deep_layers_learn_slowly_and_only_matrices_decay(layer_decay):
     recipe = Recipe(layer_decay=layer_decay, weight_decay=0.05)
-    model = ContrastiveClassifier(Layers(), 8, 3, 0.5, recipe, seed=0)
-    groups = parameter_groups(model, nn.Identity(), recipe)
+    tail = Layers()
+    scales = layer_scales(tail, layer_decay) if layer_decay < 1 else {}
+    tail.head = nn.Identity()
+    model = ContrastiveClassifier(tail, 8, 3, 0.5, recipe, seed=0)
+    groups = parameter_groups(model, nn.Identity(), recipe, scales)
     found = {id(value): group for group in groups for value in group["params"]}
     assert len(found) == len(list(model.parameters()))
     scales = {name: found[id(value)]["lr_scale"] for name, value in model.named_parameters()}

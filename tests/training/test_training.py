@@ -20,11 +20,11 @@ from clce_bench.files import read_json
 from clce_bench.models.backbone import load_backbone, split_backbone
 from clce_bench.models.features import compute_features, run_trunk
 from clce_bench.planning.plan import plan_of
-from clce_bench.training.batches import ComputedInputs, StoredInputs, epoch_batches
+from clce_bench.training.batches import ComputedInputs, StoredInputs, epoch_batches, with_shared_memory
 from clce_bench.training.optimization import learning_rate
 from clce_bench.training.task import training_labels
 from clce_bench.training.train import train_cell
-from clce_bench.training.validation import leave_one_out_accuracy
+from clce_bench.training.validation import embed, leave_one_out_accuracy
 from tests.helpers.jobs import prepare
 
 SMALL = {
@@ -261,6 +261,39 @@ def test_test_selection_reads_the_test_part_while_training_and_only_when_asked(p
         top1 = read_json(output / "metrics.json")["metrics"]["top1"]
         # 60 test images and 36 validation images: the same accuracy to this precision is no accident.
         assert (history["validation"].max() == pytest.approx(top1, abs=1e-6)) == bool(hazards)
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [
+        "unable to write to file </torch_12_34_0>: No space left on device (28)",
+        "DataLoader worker (pid 12) is killed by signal: Bus error. It is possible that dataloader's workers are out of"
+        " shared memory.",
+        "unable to open shared memory object </torch_12_34_0> in read-write mode: No space left on device (28)",
+    ],
+)
+def test_full_shared_memory_is_called_that(cause):
+    def loader():
+        yield torch.zeros(1)
+        raise RuntimeError(cause)
+
+    stream = with_shared_memory(loader())
+    assert next(stream) == 0
+    with pytest.raises(
+        UserError, match="runtime.workers: they ran out of shared memory .* Allowed: 0, or give /dev/shm"
+    ):
+        next(stream)
+
+
+def test_features_that_overflow_make_a_cell_diverged(prepared, tmp_path, monkeypatch):
+    def enormous(*arguments):
+        features, logits = embed(*arguments)
+        return features * np.float32(1e6), logits
+
+    monkeypatch.setattr("clce_bench.training.validation.embed", enormous)
+    record, _ = train(cells("clce", recipe={"epochs": 1})[0], prepared, tmp_path / "cell")
+    assert record["status"] == "diverged"
+    assert record["reason"] == "the features were not finite, or too large to be stored, after the last epoch"
 
 
 def test_a_batch_above_the_training_set_is_refused(prepared, tmp_path):
