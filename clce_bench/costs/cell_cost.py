@@ -86,8 +86,7 @@ def cell_cost(cell: Cell, source: Dataset, profile: Profile, micro_batch: int | 
             the memory is that of all rows, whatever will fit.
     """
     recipe, split = cell.recipe, cell.split
-    few = (split.images_per_class or 0) * source.class_count
-    train = min(source.train_images, few) if few else source.train_images
+    train = _training_images(cell, source)
     rows = recipe.views * cell.batch_size
     at_once = min(rows, micro_batch) if isinstance(micro_batch, int) else rows
     twice = at_once < rows or micro_batch == "auto"
@@ -111,6 +110,14 @@ def cell_cost(cell: Cell, source: Dataset, profile: Profile, micro_batch: int | 
         probe=PROBE_PASSES * 4 * min(train, PROBE_IMAGES) * wide * classes,
         evaluation=features + logits + 3 * 2 * features,  # As stored, and in float32: all, a part, that part scaled.
     )
+
+
+def _training_images(cell: Cell, source: Dataset) -> int:
+    split, images = cell.split, source.train_images
+    if split.cross_fitting and source.image_count:
+        images = round(source.image_count * (1 - split.test_share) * (1 - 1 / split.folds))
+    few = (split.images_per_class or 0) * source.class_count
+    return min(images, few) if few else images
 
 
 def costs_of(plan: Plan, count: bool = True) -> dict[str, CellCost]:

@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from clce_bench.data.splits import divide_images
+from clce_bench.data.dealing import divide_images
 from clce_bench.seeds import seed_for
 
 INVERSE_STRENGTHS = tuple(float(f"{10**exponent:.3g}") for exponent in np.arange(-3, 1.01, 0.5))

@@ -72,6 +72,20 @@ def test_activations_are_at_least_what_a_real_step_keeps():
     assert real <= profiling.count(SHRUNK, 64).activations < 4 * real
 
 
+def test_parts_that_test_in_turn_leave_the_rest_to_train():
+    def flops(**split):
+        grid = {"name": "g", "dataset": "digits", "loss": "ce", "batch_size": 2}
+        values = {"name": "t", "datasets": {"digits": {"split": split}}, "grids": [grid]}
+        (cell,) = union(cells_of(parse_experiment(values, "")))
+        return cell_cost(cell, load_dataset("digits"), profiling.count(SHRUNK, 64)).flops
+
+    # Of 1,797 digits a half, three quarters or nine tenths train and validate. All of them are looked at in the end.
+    half, most = flops(test_folds=2) / flops(test_folds=4), flops(test_folds=10) / flops(test_folds=4)
+    assert half == pytest.approx(2 / 3, abs=0.02)
+    assert most == pytest.approx(1.2, abs=0.02)
+    assert flops(test_folds=4) == pytest.approx(flops(), rel=0.01)
+
+
 def cells(micro_batch=None, **recipe):
     grid = {"name": "g", "dataset": "digits", "loss": "clce", "lambda": [0, 0.5, 1], "batch_size": 100}
     return {
