@@ -2,6 +2,7 @@ PYTHON ?= python3
 EXPERIMENT ?= config.yaml
 PROFILE ?=
 BIN := .venv/bin
+PIP = $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable
 
 .DEFAULT_GOAL := help
 .PHONY: help install reproduce test browser slurm lint report ui clean
@@ -17,38 +18,50 @@ help:
 install: .venv/installed
 
 .venv/installed: pyproject.toml requirements.lock
-	@echo "Setting up .venv with pinned packages: about 6 GB and a few minutes the first time."
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[pipeline,dev]'
+	@command -v "$(PYTHON)" >/dev/null || { echo "There is no $(PYTHON). Python 3.11 or newer is needed."; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$$("$(PYTHON)" --version 2>&1) is" \
+		"too old: Python 3.11 or newer is needed. Another one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) has no venv: apt-get install python3-venv"; exit 1; }
+	@echo "Setting up .venv with pinned packages, the first time only: 3 GB to download, 6 GB of disk, 3 to 10 minutes."
+	@"$(PYTHON)" -m venv .venv
+	@$(PIP) '.[pipeline]'
 	@touch $@
 
-RUN = $(BIN)/snakemake --configfile $(EXPERIMENT) $(if $(PROFILE),--profile $(PROFILE)) \
+# What tests and style checks need beside it: 0.4 GB.
+.venv/installed-dev: .venv/installed
+	@$(PIP) '.[pipeline,dev]'
+	@touch $@
+
+# Quoted by the shell: in the environment a name is only a name, whatever is in it.
+export EXPERIMENT PROFILE
+RUN = $(BIN)/snakemake --configfile "$$EXPERIMENT" $${PROFILE:+--profile "$$PROFILE"} \
 	$$([ -t 2 ] && echo --logger rich || echo --quiet rules)
 
 # Before a cluster is asked, what the cells cost is counted: it decides what their jobs ask for, and which share one.
 # Where an experiment searches settings, its trials run first.
 reproduce: install
-	@$(if $(PROFILE),$(BIN)/clce-bench plan --experiment $(EXPERIMENT))
-	@$(BIN)/clce-bench tune --check --experiment $(EXPERIMENT) 2>/dev/null || $(RUN)
+	@$(if $(PROFILE),$(BIN)/clce-bench plan --experiment "$$EXPERIMENT")
+	@$(BIN)/clce-bench tune --check --experiment "$$EXPERIMENT" || { [ $$? = 1 ] && $(RUN); }
 	@$(RUN)
-	@$(BIN)/clce-bench headline --experiment $(EXPERIMENT)
+	@$(BIN)/clce-bench headline --experiment "$$EXPERIMENT"
 
-test: install browser slurm
+test: .venv/installed-dev browser slurm
 	$(BIN)/pytest
 
-# The tests look at the report page in it.
-browser:
-	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq \
-		&& apt-get install -qq --no-install-recommends chromium >/dev/null; } \
-		|| echo "The tests of the report page need Chromium: apt-get install chromium"
+# The tests look at the report page in it. Without root it comes from Playwright, into the environment's own folder.
+browser: .venv/installed-dev
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || $(call as_root,chromium) \
+		|| PLAYWRIGHT_BROWSERS_PATH=.venv/browsers timeout 300 $(BIN)/playwright install --only-shell chromium >/dev/null 2>&1 \
+		|| echo "The tests of the report page are skipped: there is no Chromium. apt-get install chromium brings it."
 
-# The tests of clusters start one of their own, on loopback; without it they are skipped.
+# The tests of clusters start one of their own, on loopback.
 slurm:
-	@command -v slurmctld >/dev/null || [ -x /usr/sbin/slurmctld ] || { [ "$$(id -u)" = 0 ] && apt-get update -qq \
-		&& apt-get install -qq --no-install-recommends slurm-wlm munge >/dev/null; } \
-		|| echo "The tests of clusters need Slurm: apt-get install slurm-wlm munge"
+	@command -v slurmctld >/dev/null || [ -x /usr/sbin/slurmctld ] || $(call as_root,slurm-wlm munge) \
+		|| echo "The tests of clusters are skipped: there is no Slurm. apt-get install slurm-wlm munge brings it."
 
-lint: install
+as_root = { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq --no-install-recommends $(1) >/dev/null; } 2>/dev/null
+
+lint: .venv/installed-dev
 	$(BIN)/ruff format --check clce_bench tests benchmarks examples .ci
 	$(BIN)/ruff check clce_bench tests benchmarks examples .ci
 	$(BIN)/snakefmt --check Snakefile workflow
@@ -56,7 +69,7 @@ lint: install
 	$(BIN)/lint-imports
 
 report: install
-	$(BIN)/clce-bench headline --experiment $(EXPERIMENT) --open
+	$(BIN)/clce-bench headline --experiment "$$EXPERIMENT" --open
 
 ui: install
 	@echo "Open http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"

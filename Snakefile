@@ -1,16 +1,10 @@
 from pathlib import Path
 
 from clce_bench.execution import finished_cells, worker
-from clce_bench.experiment.loading import parse_experiment
-from clce_bench.planning.plan import plan_of
+from clce_bench.planning.plan import load_plan
 from clce_bench.scheduling import batching, commands
 from clce_bench.scheduling.job_inputs import begin, inputs_of_jobs
 from clce_bench.scheduling.resources import Estimates
-
-# An experiment file given with --configfile replaces the default one: the two are never merged.
-if not workflow.overwrite_configfiles:
-
-    configfile: "config.yaml"
 
 
 # Used with --sdm apptainer only, by the rules that follow: docs/cluster.md says how it is built.

@@ -22,9 +22,11 @@ def unknown(kind: str, value: str, allowed: Iterable[str], listing: str | None =
         listing: how to list them; all names, sorted, when not given.
 
     Returns:
-        A sentence such as ``'schanne' is not a loss. Did you mean 'schane'? Allowed: ce, clce.``
+        A sentence or more, such as ``'schanne' is not a loss. Did you mean 'schane'? Allowed: ce, clce.``
     """
-    names = sorted(allowed)
+    names = sorted(map(str, allowed))  # Members of an enum are shown as what they stand for.
+    if not names:
+        return f"{value!r} is not {kind}: there is none."
     # What cannot be meant here can still be a name elsewhere: nobody is told to write what he wrote.
     nearest = get_close_matches(value, [name for name in names if name != value], n=1)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""

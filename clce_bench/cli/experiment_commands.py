@@ -52,12 +52,11 @@ def plan(path: Path, as_json: bool, cost: bool, measure: bool) -> None:
         print_needs,
         print_runs,
     )
-    from clce_bench.experiment.loading import load_experiment
     from clce_bench.planning.cell_status import states_of
-    from clce_bench.planning.plan import plan_of
+    from clce_bench.planning.plan import load_plan
     from clce_bench.planning.reruns import reruns_of
 
-    found = plan_of(load_experiment(path))
+    found = load_plan(path)
     if measure:
         from clce_bench.costs.throughput import measure_here
 
@@ -83,18 +82,16 @@ def tune(path: Path, output: Path | None, checking: bool) -> None:
 
     Example: clce-bench tune --experiment experiments/tuned.yaml --output /tmp/tuning.json
     """
-    from clce_bench.experiment.loading import load_experiment
-    from clce_bench.planning.plan import plan_of
+    from clce_bench.planning.plan import load_plan
 
-    experiment = load_experiment(path)
+    plan = load_plan(path)
     if checking:
-        raise SystemExit(int(plan_of(experiment).deciding))
+        raise SystemExit(int(plan.deciding))
     from clce_bench.analysis.tuning_choice import write_choices
 
-    plan = plan_of(experiment)
     place = output or plan.folder / "tuning.json"
     with own_record(plan, "tune", place, [f"{place.stem}.*"]):
-        write_choices(experiment, place)
+        write_choices(plan.experiment, place)
 
 
 @click.command()
@@ -106,11 +103,10 @@ def summarize(path: Path, output: Path) -> None:
     Example: clce-bench summarize --output /tmp/summary
     """
     from clce_bench.analysis.summary import write_summary
-    from clce_bench.experiment.loading import load_experiment
     from clce_bench.planning.evidence import cells_checksum
-    from clce_bench.planning.plan import plan_of
+    from clce_bench.planning.plan import load_plan
 
-    plan = plan_of(load_experiment(path))
+    plan = load_plan(path)
     files = ("*.csv", "*.parquet", "verdicts.json", "tables/*")
     with own_record(plan, "summarize", output / "summary.parquet", files) as others:
         write_summary(plan.experiment, output)
@@ -125,11 +121,10 @@ def report(path: Path, output: Path) -> None:
 
     Example: clce-bench report --output results/experiments/default/report.html
     """
-    from clce_bench.experiment.loading import load_experiment
-    from clce_bench.planning.plan import plan_of
+    from clce_bench.planning.plan import load_plan
     from clce_bench.report.page import write_report
 
-    plan = plan_of(load_experiment(path))
+    plan = load_plan(path)
     with own_record(plan, "report", output, (output.name,)):
         write_report(plan.experiment, output)
 
@@ -145,11 +140,10 @@ def track(path: Path, output: Path | None) -> None:
     # Read by mlflow when it is imported: no usage data to its makers, no progress bars in a log.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    from clce_bench.experiment.loading import load_experiment
-    from clce_bench.planning.plan import plan_of
+    from clce_bench.planning.plan import load_plan
     from clce_bench.tracking.mlflow_store import track_experiment
 
-    plan = plan_of(load_experiment(path))
+    plan = load_plan(path)
     with own_record(plan, "track", output, ("tracked.json", "runs.html")):
         track_experiment(plan.experiment, output)
 
@@ -163,14 +157,13 @@ def headline(path: Path, open_page: bool, closing: bool) -> None:
 
     Example: clce-bench headline
     """
-    from clce_bench.experiment.loading import load_experiment
-    from clce_bench.planning.plan import plan_of
+    from clce_bench.planning.plan import load_plan
     from clce_bench.report.headline import close_run, print_headline
 
-    experiment = load_experiment(path)
+    plan = load_plan(path)
     if closing:
-        close_run(plan_of(experiment))
-    page = print_headline(experiment)
+        close_run(plan)
+    page = print_headline(plan.experiment)
     if open_page:
         click.launch(str(page))
 

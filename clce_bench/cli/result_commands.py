@@ -64,12 +64,11 @@ def verify(path: Path | None, as_json: bool, count: int, seed: int, tolerance: f
 
     Example: clce-bench verify --rerun 3
     """
-    from clce_bench.experiment.loading import load_experiment
-    from clce_bench.planning.plan import plan_of
+    from clce_bench.planning.plan import load_plan
     from clce_bench.results.stored_records import all_records, records_of
     from clce_bench.results.verification import verify as check
 
-    plan = plan_of(load_experiment(path or Path("config.yaml"))) if path or count else None
+    plan = load_plan(path or Path("config.yaml")) if path or count else None
     records = records_of(plan) if plan and path else list(all_records())
     findings = check(records)
     again: list[Any] = []
@@ -115,11 +114,10 @@ def export(archive: Path, path: Path, weights: bool, as_json: bool) -> None:
     Example: clce-bench export --no-weights --experiment experiments/clce.yaml clce.tar.gz
     """
     from clce_bench.data.fetch import readable
-    from clce_bench.experiment.loading import load_experiment
-    from clce_bench.planning.plan import plan_of
+    from clce_bench.planning.plan import load_plan
     from clce_bench.results.archive_export import export_cells
 
-    exported = export_cells(plan_of(load_experiment(path)), archive, weights)
+    exported = export_cells(load_plan(path), archive, weights)
     if as_json:
         click.echo(json.dumps(asdict(exported), indent=2))
         return

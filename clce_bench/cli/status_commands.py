@@ -63,7 +63,7 @@ def status(path: Path, as_json: bool) -> None:
 def why(cell: str, path: Path, as_json: bool) -> None:
     """Say in full how a cell as it is now differs from what was run. CELL: name, start of a name, or path.
 
-    Example: clce-bench why clce_bs64_lam0.9_s0
+    Example, with a name that clce-bench status shows: clce-bench why clce_bs64_lam0.9_s0-0f3a91c2
     """
     from clce_bench.planning.explanation import explain, lines
 
@@ -113,16 +113,16 @@ def find_cell(reruns: "Reruns", text: str) -> "Cell":
     if len(matches) == 1:
         return names[matches[0]]
     if matches:
-        raise UserError(f"{text}: {len(matches)} cells begin so: {', '.join(matches[:5])}{', …' * (len(matches) > 5)}.")
+        listing = ", ".join(matches[:5]) + ", …" * (len(matches) > 5)
+        raise UserError(f"{text}: {len(matches)} cells begin so: {listing}. Give more of the name.")
     raise UserError(unknown("a cell of this experiment", name, names, "clce-bench plan lists the cells"))
 
 
 def _reruns(path: Path) -> Any:
-    from clce_bench.experiment.loading import load_experiment
-    from clce_bench.planning.plan import plan_of
+    from clce_bench.planning.plan import load_plan
     from clce_bench.planning.reruns import reruns_of
 
-    return reruns_of(plan_of(load_experiment(path)))
+    return reruns_of(load_plan(path))
 
 
 COMMANDS = (status, why, accept)

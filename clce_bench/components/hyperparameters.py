@@ -198,6 +198,8 @@ def check_loss(name: str, hyperparameters: dict[str, Any], labels: Sequence[str]
         if key not in allowed:
             keys = sorted(["name", "recipe", "labels", *allowed])
             raise ValueError(unknown(f"a key of {name!r}", key, keys, f"Keys: {', '.join(keys)}"))
+        if value == []:
+            raise ValueError(f"{key}: an empty list is not allowed: it would leave no cell.")
         for single in value if isinstance(value, list) else [value]:
             check_hyperparameters({key: as_default(single, allowed[key])})
 
@@ -214,3 +216,5 @@ def check_hyperparameters(values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         if name in _ALLOWED and not _ALLOWED[name].holds(value):
             raise ValueError(f"{name}: {value!r} is not allowed. Allowed: {_ALLOWED[name].told}.")
+        if isinstance(value, float) and not isfinite(value):
+            raise ValueError(f"{name}: {value!r} is not allowed. Allowed: a finite number.")

@@ -74,9 +74,20 @@ def loss_path(name: str) -> str:
 
 
 def canonical_dataset(name: str) -> str:
-    """Returns the one way to write a data set's name: the path of a folder without detours."""
+    """Returns the one way to write a data set's name: the path of a folder without detours.
+
+    Raises:
+        UserError: the folder has no path, or its path starts with a user whom nobody knows.
+    """
     kind, _, path = name.partition(":")
-    return f"folder:{normpath(Path(path).expanduser())}" if kind == "folder" else name
+    if kind != "folder":
+        return name
+    if not path.strip():
+        raise UserError(f"{name!r}: the path of the folder is missing.")
+    try:
+        return f"folder:{normpath(Path(path).expanduser())}"
+    except RuntimeError as error:
+        raise UserError(f"{name}: {error}") from None
 
 
 def dataset_path(name: str) -> str:

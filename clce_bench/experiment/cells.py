@@ -134,7 +134,7 @@ def _scalar(value: Any) -> Any:
 def dataset_directory(dataset: str) -> str:
     """Turns a data set's name into a folder's: ``folder-birds-1f3a9c`` for ``folder:photos/birds``."""
     kind, _, path = dataset.rpartition(":")
-    readable = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(path).name).strip("-.")
+    readable = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(path).name).strip("-.")[:100]
     return f"{re.sub('[^A-Za-z0-9._-]+', '-', kind)}-{readable}-{digest(dataset, 6)}" if kind else dataset
 
 

@@ -9,10 +9,10 @@ from pydantic import BeforeValidator
 
 from clce_bench.components.registry import CLAIMS, load
 from clce_bench.errors import unknown
-from clce_bench.experiment.strict_model import Name, StrictModel, as_list
+from clce_bench.experiment.strict_model import Name, StrictModel, Values, as_list
 
 CLAIM_AXES = ("dataset", "images_per_class", "backbone", "batch_size", "loss", "lambda")
-Selector = dict[str, Annotated[list[Any], BeforeValidator(as_list)]]
+Selector = dict[str, Annotated[Values, BeforeValidator(as_list)]]
 """Cells by axis: each of the values given."""
 
 
@@ -87,8 +87,8 @@ def expand_claims(claims: Any) -> Any:
             found.append(given)
         elif given.get("id") == "all":
             found += packaged_claims().values()
-        elif given.get("id") in packaged_claims():
-            found.append({**packaged_claims()[given["id"]], **given})
+        elif (name := str(given.get("id"))) in packaged_claims():
+            found.append({**packaged_claims()[name], **given})
         else:
             names = ["all", *packaged_claims()]
             why = "Others need a statement, paper, place …"

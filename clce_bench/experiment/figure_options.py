@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from clce_bench.experiment.strict_model import Name, StrictModel, as_list
+from clce_bench.experiment.strict_model import Name, StrictModel, Values, as_list
 
 Kind = Literal[
     "accuracy_cost",
@@ -48,7 +48,7 @@ class Figure(StrictModel):
     """The grid whose cells it shows; or several, for their union."""
     name: Name
     """Name of its files: kind and grid when not given."""
-    where: dict[str, Annotated[list[Any], BeforeValidator(as_list)]] = {}
+    where: dict[str, Annotated[Values, BeforeValidator(as_list)]] = {}
     """Shows only cells with these values: ``{dataset: digits, lambda: [0.5, 0.9]}``. Cells that do not have an axis
     stay, so cross-entropy stays whatever is said of λ."""
     metrics: list[Name] = []

@@ -151,7 +151,7 @@ def expand_preset(recipe: Any) -> Any:
     if not isinstance(values, dict) or "preset" not in values:
         return values
     name, presets = values["preset"], named("recipes")
-    if name not in presets:
+    if not isinstance(name, str) or name not in presets:
         raise ValueError(unknown("a recipe", str(name), presets, f"Recipes: {', '.join(sorted(presets))}"))
     return {**presets[name], **{key: value for key, value in values.items() if key != "preset"}}
 
@@ -163,6 +163,8 @@ def check_recipe(recipe: dict[str, Any]) -> dict[str, Any]:
         ValueError: an unknown key or a value outside its range.
     """
     for key, value in recipe.items():
+        if value == []:
+            raise ValueError(f"{key}: an empty list is not allowed: it would leave no cell.")
         for single in as_list(value):
             Recipe.model_validate({key: single})
     return recipe

@@ -197,9 +197,9 @@ def known_dataset(name: str) -> str:
     """
     try:
         dataset_path(name)
+        return canonical_dataset(name)
     except UserError as error:
         raise ValueError(str(error)) from None
-    return canonical_dataset(name)
 
 
 class Grid(StrictModel):

@@ -2,10 +2,10 @@
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from clce_bench.components.hyperparameters import check_loss
-from clce_bench.experiment.recipes import check_recipe
+from clce_bench.experiment.recipes import Recipe, check_recipe
 from clce_bench.experiment.strict_model import StrictModel
 
 
@@ -44,10 +44,20 @@ def _ranges(space: Any) -> Any:
 Space = Annotated[dict[str, Range], BeforeValidator(_ranges), Field(min_length=1)]
 
 
+def _check_recipe_range(key: str, name: str, values: Range) -> None:
+    try:
+        check_recipe({name: values.ends})
+    except ValidationError as error:
+        detail = error.errors()[0]
+        raise ValueError(f"{key}: {detail['input']!r} is not allowed. {detail['msg']}.") from None
+    if not values.choices and Recipe.model_fields[name].annotation is not float:
+        raise ValueError(f"{key}: low and high are for numbers with a fraction; give a list of values.")
+
+
 class Tuning(StrictModel):
     """A search for the settings of each loss: as many trials for one as for any other, each judged by validation."""
 
-    trials: Annotated[int, Field(ge=2)]
+    trials: Annotated[int, Field(ge=2, le=1000)]
     """For each loss."""
     space: dict[str, Space]
     """By loss, what is searched: its hyper-parameters, ``recipe.NAME`` and ``lambda``."""
@@ -59,10 +69,11 @@ class Tuning(StrictModel):
         for loss, space in self.space.items():
             for name, values in space.items():
                 if name == "lambda":
-                    if loss == "ce" or not all(0 < float(end) < 1 for end in values.ends):
+                    numbers = all(isinstance(end, int | float) and 0 < end < 1 for end in values.ends)
+                    if loss == "ce" or not numbers:
                         raise ValueError(f"space.{loss}.lambda: allowed: between 0 and 1, of losses other than ce.")
                 elif name.startswith("recipe."):
-                    check_recipe({name.removeprefix("recipe."): values.ends})
+                    _check_recipe_range(f"space.{loss}.{name}", name.removeprefix("recipe."), values)
                 else:
                     check_loss(loss, {name: values.ends})
         return self

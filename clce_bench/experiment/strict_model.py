@@ -6,9 +6,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from clce_bench.errors import unknown
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
 """Part of a file's name."""
 Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+Values = Annotated[list[Any], Field(min_length=1)]
+"""What a cell may have to be among those that are meant: at least one value."""
 
 
 def as_list(value: Any) -> list[Any]:

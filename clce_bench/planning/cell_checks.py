@@ -15,6 +15,13 @@ def weights_file(weights: str) -> Path | None:
     return None if weights in ("timm", "random") or weights.startswith("package:") else Path(weights)
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # Such as a name that is too long.
+        return False
+
+
 def check_cell(cell: Cell, source: Dataset) -> None:
     """Checks that a cell can be trained, as far as that can be known before anything runs.
 
@@ -26,7 +33,7 @@ def check_cell(cell: Cell, source: Dataset) -> None:
         raise UserError(f"grids: batch_size: {cell.batch_size} is not allowed. {allowed}.")
     check_packaged(cell.backbone.name, cell.backbone.weights)
     file = weights_file(cell.backbone.weights)
-    if file and not file.is_file():
+    if file and not _is_file(file):
         allowed = "Allowed: 'package:NAME', a .safetensors or .pth file, 'timm' or 'random'"
         raise UserError(f"backbone.weights: {file}: there is no such file. {allowed}.")
     for key, unused in (("drop_path", 0.0), ("layer_decay", 1.0)):

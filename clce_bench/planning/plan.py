@@ -4,13 +4,15 @@ The Snakefile asks this module, and so do the verbs that say what would run. Pat
 """
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from clce_bench.components.registry import dataset_path, load_dataset
 from clce_bench.data.dataset import Dataset
+from clce_bench.errors import UserError
 from clce_bench.experiment.cells import Cell, cells_of, union
+from clce_bench.experiment.loading import load_experiment
 from clce_bench.experiment.schema import DatasetOptions, Experiment
 from clce_bench.experiment.search_trials import Choices, searched
 from clce_bench.files import canonical_json, read_json, write_if_changed, write_json
@@ -22,7 +24,10 @@ from clce_bench.records.environment import now
 from clce_bench.records.fingerprints import outlines
 from clce_bench.records.job_records import code_file, read_outlines, read_record, record_path
 
-__all__ = ["RESULTS", "Job", "Plan", "cell_key", "plan_of"]
+OWNER = "experiment-file.txt"
+"""Beside an experiment's own results, the name of its file."""
+
+__all__ = ["RESULTS", "Job", "Plan", "cell_key", "load_plan", "plan_of"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,7 @@ class Plan:
         cells: all cells, each once.
         jobs: by verb, then by the directory of the result below the stage's own (for figures, the figure's name).
         deciding: whether trials must first decide the settings of other cells; there are only the trials then.
+        file: the experiment file, where it is known.
     """
 
     experiment: Experiment
@@ -42,6 +48,7 @@ class Plan:
     cells: list[Cell]
     jobs: dict[str, dict[str, Job]]
     deciding: bool = False
+    file: Path | None = None
 
     @property
     def folder(self) -> Path:
@@ -94,6 +101,8 @@ class Plan:
         for job in {job.code: job for jobs in self.jobs.values() for job in jobs.values()}.values():
             if read_outlines(job.verb, job.code) is None:
                 write_json(code_file(job.verb, job.code), outlines(job.verb, *job.components))
+        if self.file and self.file.parent != self.folder:
+            write_if_changed(self.folder / OWNER, f"{self.file}\n")
         write_if_changed(self.folder / "experiment.json", canonical_json(self.experiment.model_dump(by_alias=True)))
 
     def mark_start(self, cores: int) -> None:
@@ -101,6 +110,42 @@ class Plan:
         path = self.folder / "run.json"
         cost = read_json(path).get("cost") if path.exists() else None
         write_json(path, {"started": now(), "cores": cores, "cost": cost})
+
+
+def load_plan(path: Path) -> Plan:
+    """Reads an experiment file and works out all jobs.
+
+    Raises:
+        UserError: it breaks a rule, or another file's experiment has its name; every message starts with the file.
+    """
+    experiment = load_experiment(path)
+    try:
+        plan = replace(plan_of(experiment), file=_from_here(path))
+        _check_owner(plan, path)
+        return plan
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def _from_here(path: Path) -> Path:
+    """Names a file from the working directory, so that a copy of that has a name of its own for it."""
+    whole, here = path.resolve(), Path.cwd()
+    return whole.relative_to(here) if whole.is_relative_to(here) else whole
+
+
+def _check_owner(plan: Plan, path: Path) -> None:
+    """Checks that the results of this name are not another file's, which still exists and still has the name."""
+    record = plan.folder / OWNER
+    if path.parent == plan.folder or not record.exists():
+        return
+    owner = Path(record.read_text().strip())
+    if owner.is_file() and not owner.samefile(path):
+        try:
+            name = load_experiment(owner).name
+        except UserError:
+            return
+        if name == plan.experiment.name:
+            raise UserError(f"name: {name!r} is the name of {owner} too, whose report and runs lie in {plan.folder}.")
 
 
 def plan_of(experiment: Experiment) -> Plan:

@@ -4,18 +4,27 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel
+from pydantic import AfterValidator, BaseModel, Field, FiniteFloat
 
 from clce_bench.files import write_json
 
 
-def _time(text: str) -> str:
-    datetime.fromisoformat(text)
+def parse_time(text: str) -> str:
+    """Returns a time that says its zone, as results have it.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if datetime.fromisoformat(text).tzinfo is None:
+        raise ValueError(f"{text!r} is a time without a zone")
     return text
 
 
-Time = Annotated[str, AfterValidator(_time)]
+Time = Annotated[str, AfterValidator(parse_time)]
 """ISO 8601."""
+Seconds = Annotated[FiniteFloat, Field(ge=0)]
+MetricName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,100}$")]
+"""A column of tables, and a name that MLflow takes."""
 
 
 class JobDefinition(BaseModel):
@@ -57,7 +66,7 @@ class JobRecord(BaseModel, extra="allow"):
     modules: dict[str, str] = {}
     started: Time | None = None
     finished: Time | None = None
-    seconds: float | None = None
+    seconds: Seconds | None = None
     seen: dict[str, list[int]] = {}
     accepted: list[Acceptance] = []
 
@@ -84,11 +93,11 @@ class CellRecord(JobRecord):
     status: Literal["done", "diverged"]
     reason: str | None
     started: Time
-    seconds: float
-    peak_memory_mib: int | float | None
+    seconds: Seconds
+    peak_memory_mib: int | FiniteFloat | None
     peak_gpu_memory_mib: int | float | None = None
     runtime: dict[str, Any] = {}
-    waiting_for_data: float
+    waiting_for_data: FiniteFloat
     resumed: int = 0
     environment: Environment
 
@@ -97,13 +106,13 @@ class EvaluationRecord(JobRecord):
     """``metrics.json``: a measured cell."""
 
     status: Literal["done", "diverged"]
-    metrics: dict[str, float]
+    metrics: dict[MetricName, float]
     absent: dict[str, str] = {}
     probe: dict[str, float] | None = None
     overlap: dict[str, Any] = {}
     cell_sha256: dict[str, str]
     started: Time
-    seconds: float
+    seconds: Seconds
 
 
 UNREADABLE = JobRecord(job=JobDefinition())

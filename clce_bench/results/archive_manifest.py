@@ -1,5 +1,7 @@
 """What an archive may hold: nothing that its manifest does not list, nothing that is not a result."""
 
+import json
+from math import isfinite
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -7,9 +9,12 @@ from pydantic import BaseModel, ValidationError
 
 from clce_bench.data.archives import refused
 from clce_bench.errors import UserError
+from clce_bench.experiment.schema import Experiment
+from clce_bench.experiment.strict_model import Name
 from clce_bench.files import digest, sha256_of
 from clce_bench.planning.plan import RESULTS
-from clce_bench.records.record_models import CellRecord, EvaluationRecord
+from clce_bench.records.record_models import CellRecord, EvaluationRecord, Time
+from clce_bench.results.archive_content import check_arrays, check_history
 from clce_bench.results.archive_export import FORMAT, MANIFEST
 from clce_bench.results.stored_records import WEIGHTS
 
@@ -33,8 +38,8 @@ class Manifest(BaseModel):
     """The list of an archive: its files, what was left out, and where they come from."""
 
     format: Literal[1]
-    experiment: str
-    written: str
+    experiment: Name
+    written: Time
     environment: dict[str, Any]
     files: dict[str, _File]
     left_out: dict[str, str]
@@ -78,7 +83,35 @@ def read_manifest(archive: Path, unpacked: Path) -> Manifest:
             raise refused(archive, name, f"is missing or damaged: its SHA-256 is not that of {MANIFEST}")
     for name in manifest.cells:
         _check_cell(archive, unpacked / name, name, manifest)
+    for name in manifest.files:
+        try:
+            _check_content(unpacked / name, manifest)
+        except (ValueError, OSError) as error:
+            raise refused(archive, name, f"is not what it should be: {error}") from None
     return manifest
+
+
+def _check_content(path: Path, manifest: Manifest) -> None:
+    """Checks a file by its kind.
+
+    Raises:
+        ValueError: it is another thing than its name says.
+    """
+    if path.name == "history.csv":
+        check_history(path)
+    elif path.suffix == ".npz":
+        check_arrays(path)
+    elif path.suffix == ".json":
+        content = json.loads(path.read_bytes())
+        if not isinstance(content, dict):
+            raise ValueError("no mapping")
+        for name, value in content["metrics"].items() if path.name == "metrics.json" else ():
+            if not isfinite(value):
+                raise ValueError(f"{name!r} is {value}, no finite number")
+        if path.name == "experiment.json":
+            known = set(Experiment.model_fields) >= set(content)  # Its losses need not be here.
+            if not known or content.get("name") != manifest.experiment or not isinstance(content.get("grids"), list):
+                raise ValueError(f"not the experiment {manifest.experiment!r}")
 
 
 def _is_result(path: PurePosixPath) -> bool:

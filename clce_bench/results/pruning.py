@@ -8,9 +8,8 @@ from pathlib import Path
 from clce_bench.errors import UserError
 from clce_bench.execution import finished_cells
 from clce_bench.execution.run_lock import refuse_if_held
-from clce_bench.experiment.loading import load_experiment
 from clce_bench.files import read_json
-from clce_bench.planning.plan import RESULTS, Plan, plan_of
+from clce_bench.planning.plan import RESULTS, Plan, load_plan
 from clce_bench.records.job_records import code_file, read_record, record_path
 from clce_bench.results.stored_records import folders_of
 
@@ -50,7 +49,7 @@ def leftovers(experiments: Iterable[Path]) -> list[Leftover]:
     Raises:
         UserError: one of them cannot be read, or its trials must choose again, so that nobody knows what it asks for.
     """
-    plans = [plan_of(load_experiment(path)) for path in experiments]
+    plans = [load_plan(path) for path in experiments]
     for plan in plans:
         if plan.deciding and (plan.folder / "tuning.json").exists():
             why = "its trials have changed and must choose again before anybody knows which cells it asks for"

@@ -22,9 +22,22 @@ def ending_with_a_message() -> Iterator[None]:
         sys.exit(2)
 
 
-def experiment_file(configfiles: Sequence[object]) -> str:
-    """Names the experiment file: the last one given with ``--configfile``, else the default one."""
-    return str(configfiles[-1]) if configfiles else DEFAULT_EXPERIMENT
+def experiment_file(configfiles: Sequence[object], overrides: Sequence[str] = ()) -> str:
+    """Names the experiment file: the one given with ``--configfile``, else the default one.
+
+    Args:
+        configfiles: what was given with ``--configfile``.
+        overrides: keys given with ``--config``.
+
+    Raises:
+        UserError: there are several files, or values beside the file: results would be those of no file.
+    """
+    if len(set(map(str, configfiles))) > 1:
+        listing = ", ".join(map(str, configfiles))
+        raise UserError(f"--configfile: {listing}: give one experiment file; they are not merged.")
+    if overrides:
+        raise UserError(f"--config: {', '.join(overrides)} is not allowed; write it into the experiment file.")
+    return str(configfiles[0]) if configfiles else DEFAULT_EXPERIMENT
 
 
 def shell_prefix(runtime: Runtime, source: str, contained: bool) -> str:

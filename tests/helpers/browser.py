@@ -1,18 +1,25 @@
-"""A headless Chromium for tests of pages."""
+"""A headless Chromium for tests of pages: the system's, or the one that ``make browser`` put into the environment."""
 
+import os
 import shutil
+import sys
 from contextlib import contextmanager
+from pathlib import Path
 
-import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Error, sync_playwright
+
+from tests.helpers.absent import absent
 
 
 @contextmanager
 def chromium():
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if path is None:
-        pytest.fail("There is no Chromium, in which this test looks at the page: apt-get install chromium")
+    os.environ.setdefault("PLAYWRIGHT_BROWSERS_PATH", str(Path(sys.prefix, "browsers")))
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        try:
+            browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        except Error as error:
+            reason = str(error).strip().splitlines()[0]
+            absent(f"no Chromium to look at the page in; apt-get install chromium, or make browser ({reason})")
         yield browser
         browser.close()

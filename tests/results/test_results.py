@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -409,8 +410,6 @@ def listed(name, content=b"x"):
     """Adds a member that the manifest lists."""
 
     def change(manifest, rest):
-        import hashlib
-
         manifest["files"][name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
         rest.append((tarfile.TarInfo(name), content))
 
@@ -428,6 +427,38 @@ def unlisted(name, kind=tarfile.REGTYPE, target=""):
 
 def other_content(members):
     return [(info, content[:-1] + b"?" if info.name.endswith("history.csv") else content) for info, content in members]
+
+
+def rewritten(ending, change):
+    """Changes the first file with this ending, and the checksums that name it, so that only its content is wrong."""
+
+    def changed(members):
+        found = next(info for info, _ in members if info.name.endswith(f"/{ending}"))
+        contents = {info.name: content for info, content in members}
+        before = contents[found.name]
+        after = contents[found.name] = change(before)
+        manifest = json.loads(contents["manifest.json"])
+        folder = found.name.rpartition("/")[0]
+        for name in (found.name, f"{folder}/cell.json", f"{folder}/metrics.json"):
+            if name in contents and name != found.name:
+                old, new = (hashlib.sha256(content).hexdigest().encode() for content in (before, after))
+                contents[name] = contents[name].replace(old, new)
+            if name in contents:
+                manifest["files"][name]["sha256"] = hashlib.sha256(contents[name]).hexdigest()
+        contents["manifest.json"] = json.dumps(manifest).encode()
+        return [(info, contents[info.name]) for info, _ in members]
+
+    return changed
+
+
+def of_record(name, **values):
+    return rewritten(name, lambda text: json.dumps({**json.loads(text), **values}).encode())
+
+
+def npz(array):
+    content = io.BytesIO()
+    np.savez(content, array=array)
+    return content.getvalue()
 
 
 def bomb(members):
@@ -452,7 +483,44 @@ HOSTILE = {
     "no manifest": (lambda members: members[1:], "has no manifest.json"),
     "odd name": (
         lambda members: with_manifest(members, lambda manifest, _: manifest.update(experiment="../../x")),
-        "is not a file that results have",
+        "manifest.json: experiment: String should match pattern",
+    ),
+    "written at no time": (
+        lambda members: with_manifest(members, lambda manifest, _: manifest.update(written="today")),
+        "manifest.json: written: .*Invalid isoformat",
+    ),
+    "garbage as experiment": (rewritten("experiment.json", lambda _: b"garbage"), "is not what it should be"),
+    "a list as experiment": (rewritten("experiment.json", lambda _: b"[]"), "is not what it should be: no mapping"),
+    "another experiment": (
+        rewritten("experiment.json", lambda text: text.replace(b'"made-up"', b'"another"')),
+        "not the experiment 'made-up'",
+    ),
+    "a data set that is a list": (
+        rewritten("dataset.json", lambda _: b"[1]"),
+        "dataset.json' is not what it should be",
+    ),
+    "history of other columns": (rewritten("history.csv", lambda _: b"a,b\n1,2\n"), "its columns are not epoch, time"),
+    "history of texts": (
+        rewritten("history.csv", lambda text: text + b"x,2026-01-01T00:00:00+00:00,1,1,1,1\n"),
+        "could not",
+    ),
+    "history without times": (rewritten("history.csv", lambda text: text + b"4,now,1,1,1,1\n"), "Invalid isoformat"),
+    "history of two values": (rewritten("history.csv", lambda text: text + b"4,5\n"), "is not what it should be"),
+    "no arrays": (rewritten("embeddings.npz", lambda _: b"garbage"), "is not what it should be: no arrays"),
+    "objects in arrays": (rewritten("embeddings.npz", lambda _: npz(np.array([{}]))), "holds Python objects"),
+    "trained at no date": (of_record("cell.json", started="yesterday"), "not one: started: .*Invalid isoformat"),
+    "trained in no zone": (of_record("cell.json", started="2026-01-01T00:00:00"), "not one: started: .*without a zone"),
+    "measured at no date": (of_record("metrics.json", started="<b>"), "not one: started: .*Invalid isoformat"),
+    "negative seconds": (of_record("cell.json", seconds=-1), "not one: seconds: .*greater than or equal to 0"),
+    "endless seconds": (of_record("cell.json", seconds=float("inf")), "not one: seconds: .*finite"),
+    "a metric called script": (
+        of_record("metrics.json", metrics={"<script>alert(1)</script>": 1.0}),
+        "not one: metrics.*String should match",
+    ),
+    "a metric with a path": (of_record("metrics.json", metrics={"../x": 1.0}), "not one: metrics.*String should match"),
+    "a metric that is no number": (
+        of_record("metrics.json", metrics={"top1": float("nan")}),
+        "metrics.json' is not what it should be: 'top1' is nan",
     ),
 }
 

@@ -28,7 +28,11 @@ def said_by_shell(prefix, command, **environment):
 
 def test_the_last_experiment_file_counts_and_without_one_the_default():
     assert experiment_file([]) == "config.yaml"
-    assert experiment_file(["a.yaml", Path("b c.yaml")]) == "b c.yaml"
+    assert experiment_file([Path("b c.yaml")]) == "b c.yaml"
+    with pytest.raises(UserError, match="--configfile: a.yaml, b c.yaml: give one experiment file"):
+        experiment_file(["a.yaml", Path("b c.yaml")])
+    with pytest.raises(UserError, match="--config: name, seed is not allowed; write it into the experiment file"):
+        experiment_file([], ["name", "seed"])
 
 
 def test_jobs_find_the_program_beside_this_python_and_how_to_run():

@@ -105,3 +105,82 @@ def test_the_command_says_what_it_lacks(bare_python):
 def test_the_package_requires_torch_alone():
     required = [need for need in distribution("clce_bench").requires if "extra ==" not in need]
     assert [re.match(r"[\w-]+", need)[0] for need in required] == ["torch"]
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A folder with the Makefile and an environment whose programs only say what they were called with."""
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        shutil.copy(ROOT / name, tmp_path)
+    for name in ("snakemake", "clce-bench"):
+        write_program(tmp_path / ".venv" / "bin" / name, 'printf "%s|" "${0##*/}" "$@"; echo; exit ${STATUS:-0}')
+    (tmp_path / ".venv" / "installed").touch()
+    return tmp_path
+
+
+def write_program(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+def make(folder, *arguments, **environment):
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
+    command = ["make", "--no-print-directory", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env={**clean, **environment})
+
+
+@pytest.mark.parametrize("name", ["a b.yaml", "it's.yaml", 'a"b;touch ran.yaml', "a`touch ran`b.yaml", "*.yaml"])
+def test_the_experiments_name_is_quoted(checkout, name):
+    done = make(checkout, "reproduce", f"EXPERIMENT={name}", f"PROFILE=of {name}")
+    assert done.returncode == 0, done.stderr
+    plan, tune, run, headline = done.stdout.splitlines()
+    assert plan == f"clce-bench|plan|--experiment|{name}|"
+    assert tune == f"clce-bench|tune|--check|--experiment|{name}|"
+    assert run.startswith(f"snakemake|--configfile|{name}|--profile|of {name}|")
+    assert headline == f"clce-bench|headline|--experiment|{name}|"
+    assert not list(checkout.glob("ran*"))
+
+
+@pytest.mark.parametrize(("status", "runs"), [(0, 1), (1, 2), (2, 0)])
+def test_a_bad_experiment_ends_with_its_message_alone(checkout, status, runs):
+    write_program(
+        checkout / ".venv/bin/clce-bench", f'[ "$1" = tune ] || exit 0; echo "error: it is bad" >&2; exit {status}'
+    )
+    done = make(checkout, "reproduce")
+    assert done.stdout.count("snakemake|") == runs
+    assert "error: it is bad" in done.stderr
+    assert (done.returncode == 0) == (status < 2)
+
+
+@pytest.mark.parametrize(
+    ("program", "expected"),
+    [
+        (
+            'case "$*" in --version) echo Python 3.9.2;; *version_info*) exit 1;; *) touch ran;; esac',
+            "Python 3.9.2 is too old",
+        ),
+        ('case "$*" in *ensurepip*) exit 1;; *version_info*) ;; *) touch ran;; esac', "apt-get install python3-venv"),
+        (None, "There is no ./python. Python 3.11 or newer is needed."),
+    ],
+    ids=["old", "no venv", "none"],
+)
+def test_a_python_that_will_not_do_is_named_before_anything_is_downloaded(checkout, program, expected):
+    shutil.rmtree(checkout / ".venv")
+    if program:
+        write_program(checkout / "python", program)
+    done = make(checkout, "reproduce", "PYTHON=./python")
+    assert done.returncode == 2
+    assert expected in done.stdout
+    assert len(done.stdout.splitlines()) == 1
+    assert not list(checkout.glob("ran*"))
+
+
+def test_running_an_experiment_installs_nothing_for_tests():
+    for goal, extras in (("reproduce", "'.[pipeline]'"), ("test", "'.[pipeline,dev]'"), ("lint", "'.[pipeline,dev]'")):
+        lines = make(ROOT, "--dry-run", "--always-make", goal).stdout.splitlines()
+        asked = [line.rpartition(" ")[2] for line in lines if "pip install" in line]
+        assert asked[-1] == extras
+        assert "Setting up .venv" in "".join(
+            lines[: lines.index(next(line for line in lines if "pip install" in line))]
+        )

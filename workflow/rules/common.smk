@@ -8,9 +8,10 @@ gc.set_threshold(1_000_000)
 # Losses of the user's own lie in the folder from which the workflow runs.
 sys.path.insert(0, os.getcwd())
 
-EXPERIMENT_FILE = commands.experiment_file(CONFIGFILES)
+# Not Snakemake's own reading of it, which merges files and takes the last of two equal keys.
 with commands.ending_with_a_message():
-    PLAN = plan_of(parse_experiment(config, EXPERIMENT_FILE))
+    EXPERIMENT_FILE = commands.experiment_file(CONFIGFILES, OVERRIDES)
+    PLAN = load_plan(Path(EXPERIMENT_FILE))
 FOLDER, OWN = str(PLAN.folder), PLAN.experiment.name
 RERUNS = None if SETTLED else begin(PLAN)
 # All at once: Snakemake takes an input function that fails for a file that nobody makes.

@@ -11,6 +11,7 @@ from clce_bench.scheduling.commands import ending_with_a_message, paths_in_comma
 from clce_bench.scheduling.resources import given_to_this_job
 
 CONFIGFILES = workflow.overwrite_configfiles or []
+OVERRIDES = list(workflow.config_settings.config) if workflow.is_main_process else []
 # A job that Snakemake starts elsewhere reads the workflow again; what is to run was settled before, and is left alone.
 SETTLED = not workflow.is_main_process
 ON_CLUSTER = workflow.remote_exec

@@ -169,7 +169,7 @@ def _check_name(root: Path, entry: os.DirEntry[str]) -> None:
 
 def _check_file(root: Path, entry: os.DirEntry[str]) -> None:
     if not entry.is_file():
-        what = "a link that leads nowhere" if entry.is_symlink() else "not a file"
+        what = "not a file" if Path(entry.path).exists() else "a link that leads nowhere"
         raise UserError(f"folder:{root}: {entry.path} is {what}; remove it.")
 
 
