@@ -1,6 +1,7 @@
 """What a loss accepts, read from its source: a configuration is checked in milliseconds, before torch is imported."""
 
 import ast
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib.util import resolve_name
@@ -73,32 +74,33 @@ def is_self_supervised(path: str) -> bool:
     return False
 
 
-def _family(path: str) -> Iterator[ast.ClassDef]:
+def _family(path: str, above: frozenset[tuple[str, str]] = frozenset()) -> Iterator[ast.ClassDef]:
     """Yields the class at ``module:name`` and those that it builds on, as far as their names lead to source."""
     module, _, name = path.partition(":")
-    owner, node = _find(module, name)
+    owner, node = _find(module, name, above)
     yield node
     for base in node.bases:
         if isinstance(base, ast.Name):
             try:
-                yield from _family(f"{owner}:{base.id}")
+                yield from _family(f"{owner}:{base.id}", above | {(owner, node.name)})
             except UserError:
                 continue  # Such as a base that is made when the module is run.
 
 
-def _find(module: str, name: str) -> tuple[str, ast.ClassDef]:
-    """Finds a class where it is defined, also when the module only imports it."""
+def _find(module: str, name: str, seen: frozenset[tuple[str, str]]) -> tuple[str, ast.ClassDef]:
+    """Finds a class where it is defined, also when the module only imports it; never one that was seen on the way."""
     file = source_file(module)
     body = _parse(file, file.stat().st_mtime_ns)
     classes = {node.name: node for node in body if isinstance(node, ast.ClassDef)}
-    if name in classes:
+    if name in classes and (module, name) not in seen:
         return module, classes[name]
+    seen |= {(module, name)}
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]
     for node in (node for node in body if isinstance(node, ast.ImportFrom)):
         origin = resolve_name("." * node.level + (node.module or ""), package)
         for alias in node.names:
-            if name == (alias.asname or alias.name) and origin != module:
-                return _find(origin, alias.name)
+            if name == (alias.asname or alias.name) and (origin, alias.name) not in seen:
+                return _find(origin, alias.name, seen)
     raise UserError(f"{module}:{name}: {unknown(f'a class in {file}', name, classes)}")
 
 
@@ -108,6 +110,8 @@ def _parse(file: Path, _changed: int) -> list[ast.stmt]:
         return ast.parse(file.read_text(encoding="utf-8")).body
     except SyntaxError as error:
         raise UserError(f"{file}: line {error.lineno}: not Python: {error.msg}.") from None
+    except (ValueError, OSError, RecursionError, MemoryError) as error:
+        raise UserError(f"{file}: not Python: {error}.") from None
 
 
 def _methods(path: str) -> dict[str, ast.FunctionDef]:
@@ -120,13 +124,17 @@ def _methods(path: str) -> dict[str, ast.FunctionDef]:
 
 
 def _defaults(arguments: ast.arguments, path: str) -> dict[str, Any]:
-    try:
-        return {
-            argument.arg: ... if node is None else ast.literal_eval(node)
-            for argument, node in [*_positional(arguments), *_by_name(arguments)]
-        }
-    except ValueError:
-        raise UserError(f"{path}: defaults of its constructor must be plain numbers or strings.") from None
+    found = {}
+    for argument, node in [*_positional(arguments), *_by_name(arguments)]:
+        try:
+            found[argument.arg] = ... if node is None else ast.literal_eval(node)
+            # What identifies a cell is JSON, which has no infinity.
+            json.dumps(None if node is None else found[argument.arg], allow_nan=False)
+        except (ValueError, TypeError):
+            told = f"{argument.arg}={ast.unparse(node) if node else ''}"
+            allowed = "Defaults of a constructor are plain, finite numbers or strings."
+            raise UserError(f"{path}: the default {told} is not allowed. {allowed}") from None
+    return found
 
 
 def _positional(arguments: ast.arguments) -> list[tuple[ast.arg, ast.expr | None]]:

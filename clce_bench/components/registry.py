@@ -5,10 +5,12 @@ A component is found by its name here, or by an import path ``my_pkg.my_module:N
 
 import importlib
 import sys
-from dataclasses import replace
+import traceback
+from dataclasses import is_dataclass, replace
 from importlib.util import find_spec
 from os.path import normpath
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from clce_bench.components.loss_info import LOSSES
@@ -52,9 +54,27 @@ PACKAGED_WEIGHTS: dict[str, tuple[str, str]] = {
 
 
 def load(path: str) -> Any:
-    """Imports the component at ``module:name``."""
+    """Imports the component at ``module:name``.
+
+    Raises:
+        UserError: a module of the user's own cannot be imported, or has no such name.
+    """
     module, _, name = path.partition(":")
-    return getattr(importlib.import_module(module), name)
+    imported = _imported(module)
+    if not hasattr(imported, name):
+        raise UserError(f"{path}: there is no {name!r} in {imported.__file__}.")
+    return getattr(imported, name)
+
+
+def _imported(module: str) -> ModuleType:
+    if module.startswith("clce_bench."):
+        return importlib.import_module(module)
+    try:
+        return importlib.import_module(module)
+    except (Exception, SystemExit) as error:  # A module may do anything, also end the process.
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{frame.filename}, line {frame.lineno}"
+        raise UserError(f"{module}: importing it failed: {type(error).__name__}: {error} ({place}).") from error
 
 
 def loss_path(name: str) -> str:
@@ -119,8 +139,9 @@ def load_dataset(name: str) -> Any:
         return load(path)
     module, _, attribute = path.partition(":")
     file = source_file(module)
-    found: Any = getattr(importlib.import_module(module), attribute, None)
-    if not hasattr(found, "train_images"):
+    found: Any = getattr(_imported(module), attribute, None)
+    is_dataset = is_dataclass(found) and not isinstance(found, type) and hasattr(found, "train_images")
+    if not is_dataset:
         raise UserError(f"{name}: there is no Dataset called {attribute!r} in {file}.")
     return replace(found, name=name, images=name if found.images == found.name else found.images)
 

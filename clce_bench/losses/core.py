@@ -1,15 +1,20 @@
 """What all contrastive losses here share: they say what an anchor costs, the base does the rest."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal, TypedDict, Unpack
+from typing import Any, ClassVar, Literal, TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
 
 from clce_bench.losses.gather import Gathered
 from clce_bench.losses.pairs import DensePairs, N, P, Pairs, TiledPairs
+from clce_bench.losses.tiles import for_device
 
 __all__ = ["ContrastiveLoss", "N", "Options", "P", "Pairs"]
+
+
+DENSE_ROWS = {"cpu": 512, "cuda": 2048}
+"""Batches of at most so many rows, by kind of device, are computed as one matrix, which is faster; others in tiles."""
 
 
 class Options(TypedDict, total=False):
@@ -71,15 +76,15 @@ class ContrastiveLoss(nn.Module, ABC):
         labels = labels.long()
         with torch.autocast(embeddings.device.type, enabled=False):
             batch = Gathered(normalise_rows(embeddings), labels, self.gather)
-            order = batch.labels.argsort(stable=True)
-            anchor_index = None if batch.is_anchor is None else batch.is_anchor[order].nonzero().squeeze(1)
-            pairs = TiledPairs(batch.rows[order], batch.labels[order], anchor_index)
+            if len(batch.labels) <= for_device(DENSE_ROWS, labels.device):
+                pairs, place = _dense(batch), None
+            else:
+                pairs, place = _tiled(batch)
             has_positive = pairs.count(P) > 0
             values = torch.where(has_positive, self.per_anchor(pairs), 0.0)
             if self.reduction == "mean":
-                return values.sum() * batch.world_size / batch.total(has_positive.sum()).clamp(min=1)
-            order = order if anchor_index is None else order[anchor_index] - batch.start
-            return torch.zeros_like(values).index_copy(0, order, values)
+                return values.sum() / (batch.total(has_positive.sum()).clamp(min=1) / batch.world_size)
+            return values if place is None else torch.zeros_like(values).index_copy(0, place, values)
 
     @torch.no_grad()
     def gradient_weights(self, embeddings: Tensor, labels: Tensor) -> Tensor:
@@ -114,11 +119,45 @@ def normalise_rows(embeddings: Tensor) -> Tensor:
     smallest = max(torch.finfo(embeddings.dtype).tiny, 1e-12)
     rows = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
     # Dividing by the largest entry first keeps squares from overflowing; a unit vector does not depend on it.
-    largest = rows.detach().abs().amax(dim=1, keepdim=True)
+    largest = torch.linalg.vector_norm(rows.detach(), torch.inf, dim=1, keepdim=True)
     empty = largest <= smallest
-    rows = torch.where(empty, 0.0, rows / torch.where(empty, 1.0, largest))
-    unit: Tensor = rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp(min=0.5)
+    rows = rows / largest.masked_fill(empty, torch.inf)
+    unit: Tensor = rows / (torch.linalg.vector_norm(rows, dim=1, keepdim=True) + empty)
     return unit
+
+
+def _dense(batch: Gathered) -> Pairs:
+    if batch.is_anchor is None:
+        return DensePairs(_Similarity.apply(batch.rows), batch.labels)
+    anchor_index = batch.is_anchor.nonzero().squeeze(1)
+    return DensePairs(_Similarity.apply(batch.rows)[anchor_index], batch.labels, anchor_index)
+
+
+def _tiled(batch: Gathered) -> tuple[Pairs, Tensor]:
+    """Returns also which of this process's rows each anchor is."""
+    order = batch.labels.argsort(stable=True)
+    if batch.is_anchor is None:
+        return TiledPairs(batch.rows[order], batch.labels[order]), order
+    anchor_index = batch.is_anchor[order].nonzero().squeeze(1)
+    return TiledPairs(batch.rows[order], batch.labels[order], anchor_index), order[anchor_index] - batch.start
+
+
+# A backward pass inside autocast would compute the gradient of a plain product in half precision.
+class _Similarity(torch.autograd.Function):
+    @staticmethod
+    def forward(rows: Tensor) -> Tensor:
+        return rows @ rows.T
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (rows,) = ctx.saved_tensors
+        with torch.autocast(gradient.device.type, enabled=False):
+            passed: Tensor = (gradient + gradient.T) @ rows
+        return passed
 
 
 def _check(embeddings: Tensor, labels: Tensor) -> None:

@@ -12,8 +12,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-TILE = 512
-"""Rows and columns of a tile: its few matrices then stay in a processor's cache."""
+TILE = {"cpu": 512, "cuda": 4096}
+"""Rows and columns of a tile by kind of device; other kinds have the processor's.
+
+On a processor its few matrices stay in the cache; on a GPU launches are few, and a matrix has 64 MiB.
+"""
 
 NEG_INF = -1e9
 """The log-sum-exp over an empty set: finite, so that what is derived from it has a zero gradient instead of NaN."""
@@ -41,6 +44,16 @@ class Tile(NamedTuple):
     columns: slice
     kind: PairKind
     mirrored: bool
+
+
+def for_device(sizes: dict[str, int], device: torch.device) -> int:
+    """Returns the size for a device, :data:`TILE` for instance."""
+    return sizes.get(device.type, sizes["cpu"])
+
+
+def is_bounded(coefficient: float, dtype: torch.dtype) -> bool:
+    """Says whether sums of exp(coefficient · s), s in [−1, 1], neither overflow nor lose their small terms."""
+    return abs(coefficient) <= 0.68 * math.log(torch.finfo(dtype).max)
 
 
 def pair_logsumexp(
@@ -129,14 +142,12 @@ class _Tiling:
         self.symmetric = anchor_index is None
         self.anchor_index = torch.arange(len(rows), device=rows.device) if anchor_index is None else anchor_index
         self.sums = list(zip(map(PairKind, kinds), coefficients, strict=True))
-        # Up to here a sum of exponentials of c·s, s in [−1, 1], neither overflows nor loses its small terms.
-        limit = 0.68 * math.log(torch.finfo(rows.dtype).max)
-        self.bounded = [abs(coefficient) <= limit for coefficient in coefficients]
+        self.bounded = [is_bounded(coefficient, rows.dtype) for coefficient in coefficients]
 
     def tiles(self) -> Iterator[Tile]:
-        columns = _blocks(self.labels)
+        columns = self._blocks(self.labels)
         if not self.symmetric:
-            for row, low, high in _blocks(self.labels[self.anchor_index]):
+            for row, low, high in self._blocks(self.labels[self.anchor_index]):
                 for column, first, last in columns:
                     apart = high < first or last < low
                     yield Tile(row, column, PairKind.NEGATIVES if apart else PairKind.MIXED, mirrored=False)
@@ -146,6 +157,14 @@ class _Tiling:
             for column, first, last in columns[position + 1 :]:
                 kind = PairKind.POSITIVES if low == last else PairKind.NEGATIVES if high < first else PairKind.MIXED
                 yield Tile(row, column, kind, mirrored=True)
+
+    def _blocks(self, labels: Tensor) -> list[tuple[slice, int, int]]:
+        """Cuts sorted labels into blocks, each with its first and last label."""
+        size = for_device(TILE, labels.device)
+        starts = range(0, len(labels), size)
+        stops = [min(start + size, len(labels)) for start in starts]
+        edges = labels[[*starts, *(stop - 1 for stop in stops)]].tolist()
+        return list(zip(map(slice, starts, stops), edges[: len(stops)], edges[len(stops) :], strict=True))
 
     def terms(self, tile: Tile) -> Iterator[tuple[int, Tensor]]:
         """Yields exp(c·s) of the pairs in each sum that the tile has a part in; c·s where exponentials may overflow."""
@@ -168,14 +187,6 @@ class _Tiling:
         same = self.labels[anchors][:, None] == self.labels[tile.columns][None, :]
         itself = anchors[:, None] == others[tile.columns][None, :]
         return {PairKind.POSITIVES: ~same | itself, PairKind.NEGATIVES: same}
-
-
-def _blocks(labels: Tensor) -> list[tuple[slice, int, int]]:
-    """Cuts sorted labels into blocks, each with its first and last label."""
-    starts = range(0, len(labels), TILE)
-    stops = [min(start + TILE, len(labels)) for start in starts]
-    edges = labels[[*starts, *(stop - 1 for stop in stops)]].tolist()
-    return list(zip(map(slice, starts, stops), edges[: len(stops)], edges[len(stops) :], strict=True))
 
 
 @_forward.register_fake

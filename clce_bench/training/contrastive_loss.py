@@ -29,6 +29,12 @@ def contrastive_loss(cell: Cell) -> nn.Module | None:
         loss = create_loss(name, **hyperparameters)
     except (ValueError, TypeError) as error:
         raise UserError(f"losses.{name}: {error}") from None
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        if ":" not in name:
+            raise
+        raise UserError(f"losses.{name}: making it failed: {type(error).__name__}: {error}.") from error
     if ":" in name:
         _try(name, copy.deepcopy(loss), cell.recipe.projection_size)
     if "per-process-negatives" in cell.hazards:

@@ -1,10 +1,13 @@
 """Losses of the user's own and of libraries: found by path, checked before anything runs."""
 
+import sys
+
 import pytest
 import torch
 from pytorch_metric_learning.losses import TripletMarginLoss
 
 from clce_bench.components.hyperparameters import hyperparameters_of
+from clce_bench.components.registry import load_dataset
 from clce_bench.errors import UserError
 from clce_bench.experiment.cells import cells_of, union
 from clce_bench.experiment.loading import parse_experiment
@@ -116,3 +119,79 @@ def test_trying_a_loss_leaves_it_and_the_random_numbers_as_they_were(module):
     torch.manual_seed(0)
     assert contrastive_loss(cell(path)).calls == 0
     assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "shown"),
+    [
+        (
+            "raise RuntimeError('no licence')",
+            "pass",
+            r"importing it failed: RuntimeError: no licence \(.*\.py, line 2\)",
+        ),
+        ("import sys; sys.exit(3)", "pass", "importing it failed: SystemExit: 3"),
+        (
+            "import no_such_package",
+            "pass",
+            "importing it failed: ModuleNotFoundError: No module named 'no_such_package'",
+        ),
+        ("1 / 0", "pass", "importing it failed: ZeroDivisionError"),
+        ("", "def __init__(self): raise KeyError('weights')", "making it failed: KeyError: 'weights'"),
+        ("", "def __init__(self): raise SystemExit(0)", "making it failed: SystemExit: 0"),
+    ],
+)
+def test_a_loss_that_fails_when_it_is_imported_or_made_gets_one_message(module, head, body, shown):
+    path = module(body, head=head)
+    with pytest.raises(UserError, match=shown):
+        contrastive_loss(cell(path))
+
+
+@pytest.mark.parametrize("default", ["1e999", "-1e999", "[1e999]", "{1, 2}", "2j", "b'x'", "print"])
+def test_a_default_that_no_file_can_hold_is_refused_by_name(module, default):
+    path = module(f"def __init__(self, margin={default}): super().__init__()")
+    with pytest.raises(UserError, match=r"the default margin=.* is not allowed. Defaults .* are plain, finite numbers"):
+        cell(path)
+
+
+def test_classes_and_imports_that_lead_to_themselves_end(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_ring_a.py").write_text(
+        "from own_ring_b import Mine\nclass Pair(Other): pass\nclass Other(Pair): pass\n"
+    )
+    (tmp_path / "own_ring_b.py").write_text("from own_ring_a import Mine\n")
+    with pytest.raises(UserError, match="'Mine' is not a class in .*own_ring_a.py"):
+        cell("own_ring_b:Mine")
+    cell("own_ring_a:Pair")
+    (tmp_path / "own_self.py").write_text("class Mine(Mine): pass\n")
+    with pytest.raises(UserError, match="own_self: importing it failed: NameError: name 'Mine' is not defined"):
+        contrastive_loss(cell("own_self:Mine"))
+
+
+def test_a_loss_may_be_called_as_what_it_builds_on(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_tcl.py").write_text("from clce_bench.losses import TCL\nclass TCL(TCL): pass\n")
+    assert hyperparameters_of("own_tcl:TCL") == {"temperature": 0.1, "k1": 5000.0, "k2": 1.0}
+
+
+@pytest.mark.parametrize("text", ["x = '\0'", "class Mine(\n", "(" * 5000, "\udcff"])
+def test_a_file_that_python_cannot_read_is_named(tmp_path, monkeypatch, text):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_damaged.py").write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(UserError, match=r"own_damaged\.py: .*not Python"):
+        cell("own_damaged:Mine")
+
+
+@pytest.mark.parametrize("found", ["print", "object()", "type('Half', (), {'train_images': 1})()", "3", "None"])
+def test_what_is_no_data_set_is_called_that(tmp_path, monkeypatch, found):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_data.py").write_text(f"MINE = {found}\n")
+    monkeypatch.delitem(sys.modules, "own_data", raising=False)
+    with pytest.raises(UserError, match="own_data:MINE: there is no Dataset called 'MINE'"):
+        load_dataset("own_data:MINE")
+
+
+def test_a_data_set_that_ends_the_process_gets_one_message(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_exit.py").write_text("raise SystemExit(5)\n")
+    with pytest.raises(UserError, match="own_exit: importing it failed: SystemExit: 5"):
+        load_dataset("own_exit:MINE")

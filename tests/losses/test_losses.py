@@ -7,12 +7,12 @@ import sys
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pytorch_metric_learning.losses import SupConLoss
 
 from clce_bench.errors import UserError
-from clce_bench.losses import ContrastiveLoss, FusedLoss, create_loss, tiles
+from clce_bench.losses import ContrastiveLoss, FusedLoss, core, create_loss, tiles
 from clce_bench.losses.pairs import DensePairs, P
 from tests.losses.references import CASES, loop, make, random_embeddings, random_labels
 
@@ -38,13 +38,21 @@ def value_and_gradient(function, embeddings, labels):
 @pytest.fixture
 def small_tiles(monkeypatch):
     """Tiles so small that a batch of a test has many, of every kind."""
-    monkeypatch.setattr(tiles, "TILE", 7)
+    monkeypatch.setitem(core.DENSE_ROWS, "cpu", 0)
+    monkeypatch.setitem(tiles.TILE, "cpu", 7)
+
+
+@pytest.fixture(params=["one matrix", "tiles"])
+def either_way(request):
+    """What small batches are computed by, and what large ones are."""
+    if request.param == "tiles":
+        request.getfixturevalue("small_tiles")
 
 
 @pytest.mark.parametrize("case", CASES)
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(labels=batches, tau=temperatures, a=st.floats(0, 2), b=st.floats(0, 3), seed=st.integers(0, 100))
-def test_loss_equals_the_loop(case, labels, tau, a, b, seed):
+def test_loss_equals_the_loop(either_way, case, labels, tau, a, b, seed):
     hyperparameters, reference = (of(tau, a, b) for of in CASES[case])
     embeddings = random_embeddings(len(labels), seed)
     loss = create_loss(case.split()[0], **hyperparameters)
@@ -122,7 +130,7 @@ def test_both_forms_of_supcon_agree_when_every_anchor_has_one_positive():
 
 
 @pytest.mark.parametrize("case", CASES)
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     labels=st.lists(st.integers(0, 3), min_size=1, max_size=9),
     dimensions=st.sampled_from([2, 5, 2048]),
@@ -130,7 +138,7 @@ def test_both_forms_of_supcon_agree_when_every_anchor_has_one_positive():
     dtype=st.sampled_from([torch.float64, torch.float32, torch.float16, torch.bfloat16]),
     kind=st.sampled_from(["random", "equal rows", "opposite rows", "a zero row", "zeros", "tiny", "huge"]),
 )
-def test_value_and_gradient_are_finite(case, labels, dimensions, tau, dtype, kind):
+def test_value_and_gradient_are_finite(either_way, case, labels, dimensions, tau, dtype, kind):
     embeddings = random_embeddings(len(labels), 2, dimensions)
     if kind in ("equal rows", "opposite rows"):
         embeddings = embeddings[:1].repeat(len(labels), 1)
@@ -174,7 +182,7 @@ def test_anchors_of_a_large_batch_cost_what_their_formula_says(case):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_gradient_is_that_of_the_value(case):
+def test_gradient_is_that_of_the_value(either_way, case):
     embeddings = random_embeddings(8, 3).requires_grad_()
     labels = torch.tensor([0, 0, 1, 1, 2, 2, 3, 0])
     loss = make(case, temperature=0.5)
@@ -183,7 +191,7 @@ def test_gradient_is_that_of_the_value(case):
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_inputs_are_summed_in_single(case, dtype):
+def test_half_precision_inputs_are_summed_in_single(either_way, case, dtype):
     embeddings, labels = random_embeddings(64, 4).to(dtype), torch.arange(64) % 8
     loss = make(case, temperature=0.02)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -192,7 +200,7 @@ def test_half_precision_inputs_are_summed_in_single(case, dtype):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_backward_inside_autocast_is_computed_in_single(case):
+def test_backward_inside_autocast_is_computed_in_single(either_way, case):
     embeddings, labels = random_embeddings(64, 20, dimensions=16).float(), torch.arange(64) % 8
     loss = make(case, temperature=0.02)
 
@@ -207,7 +215,7 @@ def test_backward_inside_autocast_is_computed_in_single(case):
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("temperature", [0.02, 0.05])
-def test_gradients_stay_exact_when_classes_are_far_apart(case, temperature):
+def test_gradients_stay_exact_when_classes_are_far_apart(either_way, case, temperature):
     labels = torch.arange(32) % 4
     centres = random_embeddings(4, 21, dimensions=32)
     embeddings = centres[labels] + 0.1 * random_embeddings(32, 22, dimensions=32)
@@ -226,7 +234,7 @@ def test_labels_may_be_integers_of_any_width(dtype):
         assert fused(logits, embeddings, labels.to(dtype)) == fused(logits, embeddings, labels)
 
 
-def test_an_empty_batch_costs_nothing():
+def test_an_empty_batch_costs_nothing(either_way):
     value, gradient = value_and_gradient(create_loss("clce"), torch.zeros(0, 8), torch.zeros(0, dtype=torch.int64))
     assert value == 0
     assert gradient.shape == (0, 8)
@@ -252,6 +260,44 @@ class Learnt(ContrastiveLoss):
 def test_a_temperature_that_is_to_be_learnt_is_refused():
     with pytest.raises(TypeError, match="a temperature cannot be learnt"):
         Learnt()(random_embeddings(8, 26), torch.arange(8) % 2)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_one_matrix_and_tiles_agree_where_one_takes_over_from_the_other(monkeypatch, case):
+    embeddings, labels = random_embeddings(core.DENSE_ROWS["cpu"], 27).float(), random_labels(512, 40)
+    loss = make(case)
+    with_matrix = value_and_gradient(loss, embeddings, labels)
+    monkeypatch.setitem(core.DENSE_ROWS, "cpu", 0)
+    for result, expected in zip(value_and_gradient(loss, embeddings, labels), with_matrix, strict=True):
+        torch.testing.assert_close(result, expected, rtol=1e-5, atol=1e-6)
+
+
+def operators(loss, rows):
+    """How often each operator runs in a forward and a backward pass."""
+    embeddings, labels = random_embeddings(rows, 28, dimensions=2).float().requires_grad_(), random_labels(rows, 9)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        loss(embeddings, labels).backward()
+    return {event.key: event.count for event in profile.key_averages() if event.key.startswith("aten::")}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_small_batch_takes_few_operators_however_many_rows_it_has(case):
+    few, many = operators(make(case), 32), operators(make(case), 512)
+    assert few == many
+    assert few["aten::mm"] == 2
+    assert sum(few.values()) < 360
+
+
+@pytest.mark.parametrize(("rows", "tile", "products"), [(513, 512, 3), (2048, 512, 10), (4200, None, 3)])
+def test_tiles_are_as_many_as_their_size_says(monkeypatch, rows, tile, products):
+    """Each product of the forward pass is one of the backward pass too, with one or two more for the gradient."""
+    if tile is None:
+        monkeypatch.setitem(tiles.TILE, "cpu", tiles.TILE["cuda"])
+    assert tile in (None, tiles.TILE["cpu"])
+    found = operators(create_loss("clce"), rows)
+    blocks = -(-rows // tiles.TILE["cpu"])
+    assert found["aten::mm"] == 2 * products
+    assert found["aten::addmm_"] == 2 * products - blocks
 
 
 MEMORY = """
@@ -307,7 +353,7 @@ def test_gradient_weights_give_the_gradient(case):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_functional_gradient_equals_backward(case):
+def test_functional_gradient_equals_backward(either_way, case):
     embeddings, labels = random_embeddings(16, 14), random_labels(16, 4)
     loss = make(case)
     functional = torch.func.grad(lambda rows: loss(rows, labels))(embeddings)
@@ -315,7 +361,7 @@ def test_functional_gradient_equals_backward(case):
 
 
 @pytest.mark.parametrize("case", ["clce", "tcl"])
-def test_compiled_loss_equals_the_plain_one(case):
+def test_compiled_loss_equals_the_plain_one(either_way, case):
     loss = make(case)
     compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
     for rows in (16, 24, 31):
@@ -326,7 +372,7 @@ def test_compiled_loss_equals_the_plain_one(case):
             torch.testing.assert_close(result, plain)
 
 
-def test_second_derivatives_are_refused():
+def test_second_derivatives_are_refused_above_the_sizes_of_one_matrix(small_tiles):
     embeddings, labels = random_embeddings(8, 16).requires_grad_(), torch.arange(8) % 2
     (gradient,) = torch.autograd.grad(create_loss("clce")(embeddings, labels), embeddings, create_graph=True)
     with pytest.raises(RuntimeError, match="no second derivatives"):

@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 from torch import multiprocessing, nn
 
-from clce_bench.losses import create_loss
+from clce_bench.losses import core, create_loss
 from clce_bench.training.gradient_cache import cached_backward
 
 NAMES = ["supcon", "schane", "clce", "tcl", "ntxent", "hcl"]
@@ -24,9 +24,10 @@ def encoder():
     return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4)).double()
 
 
-def worker(rank, sizes, folder, micro_batch):
+def worker(rank, sizes, folder, micro_batch, dense_rows):
     """Trains one step on this process's rows; the first process writes its gradients."""
     torch.set_num_threads(1)
+    core.DENSE_ROWS["cpu"] = dense_rows
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=len(sizes))
     inputs, labels = (values.split(sizes)[rank] for values in batch())
     results = {}
@@ -45,9 +46,9 @@ def worker(rank, sizes, folder, micro_batch):
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize(("processes", "micro_batch"), [(2, 2), (4, 100)])
-def test_gathered_gradients_equal_those_of_one_process(tmp_path, processes, micro_batch):
-    multiprocessing.spawn(worker, (SIZES[processes], str(tmp_path), micro_batch), nprocs=processes)
+@pytest.mark.parametrize(("processes", "micro_batch", "dense_rows"), [(2, 2, 12), (2, 100, 0), (4, 100, 12), (4, 2, 0)])
+def test_gathered_gradients_equal_those_of_one_process(tmp_path, processes, micro_batch, dense_rows):
+    multiprocessing.spawn(worker, (SIZES[processes], str(tmp_path), micro_batch, dense_rows), nprocs=processes)
     results = torch.load(tmp_path / "results.pt")
     inputs, labels = batch()
     for name in NAMES:
