@@ -121,7 +121,7 @@ def load_plan(path: Path) -> Plan:
     experiment = load_experiment(path)
     try:
         plan = replace(plan_of(experiment), file=_from_here(path))
-        _check_owner(plan, path)
+        _check_owner(plan)
         return plan
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
@@ -133,13 +133,13 @@ def _from_here(path: Path) -> Path:
     return whole.relative_to(here) if whole.is_relative_to(here) else whole
 
 
-def _check_owner(plan: Plan, path: Path) -> None:
+def _check_owner(plan: Plan) -> None:
     """Checks that the results of this name are not another file's, which still exists and still has the name."""
     record = plan.folder / OWNER
-    if path.parent == plan.folder or not record.exists():
+    if plan.file is None or plan.file.parent == plan.folder or not record.exists():
         return
     owner = Path(record.read_text().strip())
-    if owner.is_file() and not owner.samefile(path):
+    if owner.is_file() and not owner.samefile(plan.file):
         try:
             name = load_experiment(owner).name
         except UserError:

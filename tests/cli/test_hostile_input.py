@@ -314,7 +314,9 @@ def test_two_experiments_do_not_share_a_name(capsys):
             "error: other.yaml: name: 'x' is the name of config.yaml too, whose report and runs lie"
         )
     # The checked experiment beside the results, a copy elsewhere and a file that was renamed are no others.
-    assert command_status(["plan", "--no-cost", "--experiment", "results/experiments/x/experiment.json"]) == 0
+    settings_file = Path("results/experiments/x/experiment.json")
+    for path in (settings_file, settings_file.resolve()):
+        assert command_status(["plan", "--no-cost", "--experiment", str(path)]) == 0
     assert command_status(["plan", "--no-cost", "--experiment", str(Path("config.yaml").resolve())]) == 0
     shutil.copytree(Path.cwd(), Path.cwd().with_name("copy"))
     os.chdir(Path.cwd().with_name("copy"))

@@ -78,11 +78,13 @@ def test_the_papers_experiments_have_a_dag_without_data_or_gpu(tmp_path, name, c
 )
 def test_a_change_reruns_what_it_concerns(ran, change, expected):
     folder = ran
-    experiment = yaml.safe_load((folder / "miniature.yaml").read_text())
+    text = (folder / "miniature.yaml").read_text()
+    experiment = yaml.safe_load(text)
     change(experiment)
     saved = (folder / "results/experiments/miniature/experiment.json").read_text()
-    (folder / "changed.yaml").write_text(yaml.safe_dump(experiment))
-    dry = snakemake(folder, "-n", experiment="changed.yaml")
+    (folder / "miniature.yaml").write_text(yaml.safe_dump(experiment))
+    dry = snakemake(folder, "-n")
+    (folder / "miniature.yaml").write_text(text)
     assert dry.returncode == 0, dry.stderr
     counts = jobs_of(dry.stdout + dry.stderr)
     stages = ("dataset", "splits", "episodes", "backbone", "features", "train", "evaluate")
