@@ -1,5 +1,6 @@
 """The one exception that users are meant to see, and the wording of its usual cases."""
 
+import errno
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -10,6 +11,22 @@ class UserError(Exception):
 
 class Interrupted(Exception):
     """Asked to end, with the work so far saved; the process ends with status 75, on which clusters try again."""
+
+
+_STORAGE = {
+    errno.ENOSPC: "the disk is full. Make room and run the same command again: what is finished stays",
+    errno.EDQUOT: "the quota is used up. Make room and run the same command again: what is finished stays",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "this user may not read or write it",
+    errno.EPERM: "this user may not change it",
+}
+
+
+def storage_problem(error: BaseException) -> str:
+    """Says what is wrong with a disk or a permission, if that is what an error is about; else nothing."""
+    if not isinstance(error, OSError) or error.errno not in _STORAGE:
+        return ""
+    return f"{error.filename2 or error.filename or 'a file'}: {_STORAGE[error.errno]}."
 
 
 def unknown(kind: str, value: str, allowed: Iterable[str], listing: str | None = None) -> str:

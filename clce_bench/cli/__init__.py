@@ -14,7 +14,7 @@ except ModuleNotFoundError:
 
 from clce_bench import __version__
 from clce_bench.cli import experiment_commands, result_commands, stage_commands, status_commands
-from clce_bench.errors import Interrupted, UserError
+from clce_bench.errors import Interrupted, UserError, storage_problem
 from clce_bench.execution import worker
 
 
@@ -49,8 +49,13 @@ def command_status(arguments: Sequence[str]) -> int:
         return 2
     except click.Abort:
         return 130
-    except Exception:
+    except Exception as error:
+        if problem := storage_problem(error):
+            click.echo(f"error: {problem}", err=True)
+            return 2
         traceback.print_exc()
+        # Once more in one line, for those who see only the end of a log: some messages have pages.
+        click.echo(f"error: {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}", err=True)
         return 1
     return 0
 

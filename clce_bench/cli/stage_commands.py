@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -161,8 +162,9 @@ def train(job: dict[str, Any], output: Path, threads: int, runtime: str) -> None
     except Interrupted:
         raise
     except BaseException as error:
-        output.mkdir(parents=True, exist_ok=True)
-        failure.write_text(f"{type(error).__name__}: {error}\n")
+        with suppress(OSError):  # The disk may be what failed.
+            output.mkdir(parents=True, exist_ok=True)
+            failure.write_text(f"{type(error).__name__}: {error}\n")
         raise
     failure.unlink(missing_ok=True)
     if (output / "cell.json").exists():

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from clce_bench.errors import UserError
+from clce_bench.errors import UserError, storage_problem
 from clce_bench.experiment.recipes import Runtime
 
 DEFAULT_EXPERIMENT = "config.yaml"
@@ -17,8 +17,11 @@ def ending_with_a_message() -> Iterator[None]:
     """Ends the process as ``clce-bench`` ends when the input is bad: one message, status 2."""
     try:
         yield
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (UserError, OSError) as error:
+        message = str(error) if isinstance(error, UserError) else storage_problem(error)
+        if not message:
+            raise
+        print(f"error: {message}", file=sys.stderr)
         sys.exit(2)
 
 

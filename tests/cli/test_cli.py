@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import subprocess
@@ -111,3 +112,34 @@ def test_a_training_run_that_was_asked_to_end_has_a_status_of_its_own(tmp_path, 
     assert command_status(["train", "--job", "{}", "--output", str(tmp_path / "cell")]) == 75
     assert "stopped after step 5" in capsys.readouterr().err
     assert not (tmp_path / "cell" / "failure.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.ENOSPC, "the disk is full"),
+        (errno.EDQUOT, "the quota is used up"),
+        (errno.EROFS, "the file system is read-only"),
+        (errno.EACCES, "this user may not"),
+    ],
+)
+def test_a_disk_that_cannot_be_written_is_one_message(monkeypatch, capsys, number, said):
+    def fail(*_):
+        raise OSError(number, os.strerror(number), "results/data/items.parquet")
+
+    monkeypatch.setattr("clce_bench.data.prepare.prepare_dataset", fail)
+    assert command_status(["dataset", "--job", '{"spec":{}}', "--output", "out"]) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"error: results/data/items.parquet: {said}")
+    assert "Traceback" not in printed
+
+
+@pytest.mark.parametrize("error", [RuntimeError, OSError, KeyError])
+def test_the_last_lines_of_a_log_hold_the_cause_however_long_a_message_is(monkeypatch, capsys, error):
+    def fail(*_):
+        raise error("out of memory\n" + "frame\n" * 50)
+
+    monkeypatch.setattr("clce_bench.data.prepare.prepare_dataset", fail)
+    assert command_status(["dataset", "--job", '{"spec":{}}', "--output", "out"]) == 1
+    last = capsys.readouterr().err.splitlines()[-3:]
+    assert any("out of memory" in line for line in last)

@@ -12,12 +12,14 @@ sys.path.insert(0, os.getcwd())
 with commands.ending_with_a_message():
     EXPERIMENT_FILE = commands.experiment_file(CONFIGFILES, OVERRIDES)
     PLAN = load_plan(Path(EXPERIMENT_FILE))
+    RERUNS = None if SETTLED else begin(PLAN)
 FOLDER, OWN = str(PLAN.folder), PLAN.experiment.name
-RERUNS = None if SETTLED else begin(PLAN)
 # All at once: Snakemake takes an input function that fails for a file that nobody makes.
 INPUTS = inputs_of_jobs(PLAN, RERUNS, ancient)
 ESTIMATES = Estimates(PLAN, GPUS, batching.batch_size(SMALL_CELLS, RERUNS))
 GROUPS = batching.groups_of(ON_CLUSTER, ESTIMATES.small)
+# What many cells wait for goes first: else the features of one data set run alone when all cells of another are done.
+BEFORE_CELLS = 1
 CLI = commands.command_line()
 shell.prefix(commands.shell_prefix(PLAN.experiment.runtime, SOURCE, CONTAINED))
 

@@ -6,6 +6,7 @@ rule dataset:
         table="results/data/{key}/items.parquet",
     log:
         "results/logs/dataset/{key}.log",
+    priority: BEFORE_CELLS
     conda:
         "../envs/clce_bench.yaml"
     params:
@@ -23,6 +24,7 @@ rule splits:
         splits="results/splits/{key}/splits.parquet",
     log:
         "results/logs/splits/{key}.log",
+    priority: BEFORE_CELLS
     conda:
         "../envs/clce_bench.yaml"
     params:

@@ -6,6 +6,7 @@ rule backbone:
         weights="results/backbones/{key}/model.safetensors",
     log:
         "results/logs/backbone/{key}.log",
+    priority: BEFORE_CELLS
     conda:
         "../envs/clce_bench.yaml"
     params:
@@ -24,6 +25,7 @@ rule features:
         index="results/features/{key}/index.npy",
     log:
         "results/logs/features/{key}.log",
+    priority: BEFORE_CELLS
     conda:
         "../envs/clce_bench.yaml"
     threads: 1
