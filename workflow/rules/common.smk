@@ -18,8 +18,6 @@ FOLDER, OWN = str(PLAN.folder), PLAN.experiment.name
 INPUTS = inputs_of_jobs(PLAN, RERUNS, ancient)
 ESTIMATES = Estimates(PLAN, GPUS, batching.batch_size(SMALL_CELLS, RERUNS))
 GROUPS = batching.groups_of(ON_CLUSTER, ESTIMATES.small)
-# What many cells wait for goes first: else the features of one data set run alone when all cells of another are done.
-BEFORE_CELLS = 1
 CLI = commands.command_line()
 shell.prefix(commands.shell_prefix(PLAN.experiment.runtime, SOURCE, CONTAINED))
 

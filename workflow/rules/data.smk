@@ -1,3 +1,7 @@
+# What many cells wait for goes first: else the features of one data set run alone when all cells of another are done.
+BEFORE_CELLS = 1
+
+
 rule dataset:
     input:
         unpack(inputs_of("dataset")),
