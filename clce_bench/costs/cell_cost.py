@@ -1,6 +1,7 @@
 """What cells cost before they are trained: operations, memory, disk."""
 
 from dataclasses import asdict, dataclass
+from math import ceil
 from pathlib import Path
 
 from clce_bench.components.registry import load_dataset
@@ -96,13 +97,15 @@ def cell_cost(cell: Cell, source: Dataset, profile: Profile, micro_batch: int | 
     forward = profile.forward + 2 * (classifier + projection)
     # Micro-batches embed every row twice: once for the loss, once for the gradients.
     step = forward * (1 + twice) + profile.backward + 4 * (classifier + projection)
-    steps = recipe.epochs * (train // cell.batch_size)
+    per_epoch = train // cell.batch_size
+    steps = recipe.step_count(per_epoch)
+    epochs = ceil(steps / max(per_epoch, 1))
     validation, images = train // (split.folds - 1), source.image_count or train
     trained = profile.trained + classifier + projection
     copies = 2 + _STATE[recipe.optimizer] + bool(recipe.ema)
     features, logits = 2 * images * wide, 4 * images * classes * (cell.contrastive_weight < 1)
     return CellCost(
-        flops=steps * rows * step + (recipe.epochs * validation + images) * forward,
+        flops=steps * rows * step + (epochs * validation + images) * forward,
         weights=4 * trained * copies,
         row=profile.activations,
         rows=at_once,

@@ -34,7 +34,8 @@ class Past:
 def kind(cell: Cell) -> tuple[object, ...]:
     """Names what cells have in common that take the same time and memory."""
     recipe = cell.recipe
-    return cell.dataset, workload(cell), cell.batch_size, recipe.views, recipe.epochs, cell.split.images_per_class
+    length = recipe.epochs, recipe.steps
+    return cell.dataset, workload(cell), cell.batch_size, recipe.views, length, cell.split.images_per_class
 
 
 def past_of(cells: Iterable[Cell], runtime: Runtime, gpus: int) -> Past | None:

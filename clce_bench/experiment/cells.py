@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, reduce
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -14,7 +14,7 @@ from clce_bench.components.registry import load_dataset, loss_path
 from clce_bench.errors import UserError
 from clce_bench.experiment.grid_checks import check_grids
 from clce_bench.experiment.hazards import Hazard, apply_hazards
-from clce_bench.experiment.recipes import Augmentation, Recipe
+from clce_bench.experiment.recipes import Augmentation, Recipe, lay_over
 from clce_bench.experiment.schema import Backbone, DatasetOptions, Experiment, Grid, Loss, Split
 from clce_bench.experiment.search_trials import Choices, parts_of
 from clce_bench.experiment.strict_model import StrictModel
@@ -230,9 +230,8 @@ def _recipes(experiment: Experiment, grid: Grid, dataset: str, loss: Loss) -> It
         loss.recipe,
         grid.recipe,
     )
-    merged = {key: value for layer in overrides for key, value in layer.items()}
-    for values in _alternatives(merged):
-        yield Recipe.model_validate({**experiment.recipe.model_dump(), **values})
+    for values in _alternatives(reduce(lay_over, overrides)):
+        yield Recipe.model_validate(lay_over(experiment.recipe.model_dump(), values))
 
 
 def _alternatives(values: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -5,7 +5,7 @@ from importlib.resources import files
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from clce_bench.errors import unknown
 from clce_bench.experiment.strict_model import Probability, StrictModel, as_list
@@ -66,10 +66,22 @@ NamedAugmentation = Annotated[Augmentation, BeforeValidator(expand_augmentation)
 """What may change, or the name of an entry of ``data_files/augmentations.yaml``."""
 
 
+class Sampler(StrictModel):
+    """Batches by class: so many classes, drawn for each batch, and so many images of each."""
+
+    classes: Annotated[int, Field(ge=2)]
+    images: Annotated[int, Field(ge=2)]
+
+
 class Recipe(StrictModel):
     """How a cell is trained."""
 
-    epochs: Annotated[int, Field(ge=1)] = 12
+    epochs: Annotated[int, Field(ge=1)] | None = 12
+    """How long, unless ``steps`` says it."""
+    steps: Annotated[int, Field(ge=1)] | None = None
+    """How long, in steps, whatever the batch size; instead of ``epochs``."""
+    sampler: Sampler | None = None
+    """Which images share a batch; all the same to each other when not given. ``batch_size`` is classes × images."""
     optimizer: Literal["adamw", "sgd", "lars"] = "adamw"
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     """Its peak, at ``reference_batch_size``."""
@@ -111,8 +123,24 @@ class Recipe(StrictModel):
 
     @property
     def unused(self) -> set[str]:
-        """What has done its part once a cell is made, and the ``momentum`` that adamw does not have."""
-        return {"augmentation", *(["momentum"] if self.optimizer == "adamw" else [])}
+        """What has done its part once a cell is made, the ``momentum`` that adamw does not have, what is not given."""
+        absent = [name for name in ("epochs", "steps", "sampler") if getattr(self, name) is None]
+        return {"augmentation", *(["momentum"] if self.optimizer == "adamw" else []), *absent}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_length(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("steps") is not None:
+            if values.get("epochs") is not None:
+                raise ValueError("epochs and steps cannot both be given: each says how long to train.")
+            values = {**values, "epochs": None}
+        elif isinstance(values, dict) and values.get("epochs", 0) is None:
+            raise ValueError("epochs: give a number, or steps.")
+        return values
+
+    def step_count(self, per_epoch: int) -> int:
+        """Returns the steps of a training run whose epochs have ``per_epoch``."""
+        return self.steps or per_epoch * (self.epochs or 0)
 
 
 class Runtime(StrictModel):
@@ -153,7 +181,13 @@ def expand_preset(recipe: Any) -> Any:
     name, presets = values["preset"], named("recipes")
     if not isinstance(name, str) or name not in presets:
         raise ValueError(unknown("a recipe", str(name), presets, f"Recipes: {', '.join(sorted(presets))}"))
-    return {**presets[name], **{key: value for key, value in values.items() if key != "preset"}}
+    return lay_over(presets[name], {key: value for key, value in values.items() if key != "preset"})
+
+
+def lay_over(recipe: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """Lays values over those of a recipe; ``steps`` replaces ``epochs``, and the other way round."""
+    replaced = {other for key, other in (("steps", "epochs"), ("epochs", "steps")) if values.get(key) is not None}
+    return {**{key: value for key, value in recipe.items() if key not in replaced}, **values}
 
 
 def check_recipe(recipe: dict[str, Any]) -> dict[str, Any]:
@@ -162,6 +196,8 @@ def check_recipe(recipe: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: an unknown key or a value outside its range.
     """
+    if recipe.get("epochs") is not None and recipe.get("steps") is not None:
+        raise ValueError("epochs and steps cannot both be given: each says how long to train.")
     for key, value in recipe.items():
         if value == []:
             raise ValueError(f"{key}: an empty list is not allowed: it would leave no cell.")

@@ -31,6 +31,10 @@ def check_cell(cell: Cell, source: Dataset) -> None:
     if cell.batch_size > source.train_images and cell.split == DatasetOptions().split:
         allowed = f"Allowed: at most {source.train_images}, the training images of {cell.dataset}"
         raise UserError(f"grids: batch_size: {cell.batch_size} is not allowed. {allowed}.")
+    sampler = cell.recipe.sampler
+    if sampler and cell.batch_size != sampler.classes * sampler.images:
+        allowed = f"{sampler.classes * sampler.images}, {sampler.classes} classes × {sampler.images} images"
+        raise UserError(f"grids: batch_size: {cell.batch_size} is not allowed. Allowed: {allowed} of recipe.sampler.")
     check_packaged(cell.backbone.name, cell.backbone.weights)
     file = weights_file(cell.backbone.weights)
     if file and not _is_file(file):

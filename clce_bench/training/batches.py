@@ -3,7 +3,6 @@
 import os
 import re
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +16,8 @@ from clce_bench.data.augmentation import CLEAN, Views
 from clce_bench.data.prepared import PreparedDataset
 from clce_bench.errors import UserError
 from clce_bench.experiment.cells import Cell
+from clce_bench.experiment.hazards import Hazard
+from clce_bench.experiment.recipes import Sampler
 from clce_bench.models.features import run_trunk
 from clce_bench.seeds import seed_for
 from clce_bench.training import distributed
@@ -154,6 +155,8 @@ def epoch_batches(
     dataset: str,
     seed: int,
     same_crop: bool = False,
+    sampler: Sampler | None = None,
+    labels: NDArray[np.int64] | None = None,
 ) -> Iterator[ViewBatch]:
     """Draws the batches of one epoch.
 
@@ -166,21 +169,47 @@ def epoch_batches(
         dataset: an axis of the randomness, as ``seed``; the loss is none.
         seed: the cell's seed.
         same_crop: a hazard: repeat the first view instead of drawing others.
+        sampler: how many classes and images of each a batch has; then ``labels`` are needed.
+        labels: class of each of ``rows``.
 
     Yields:
         Rows and views, each (views · batch_size,): all images in their first view, then all in their second, …
     """
     rng = np.random.default_rng(seed_for("batches", dataset=dataset, seed=seed, epoch=epoch))
-    order = rng.permutation(rows)
-    if stored is None:
-        chosen = np.tile(epoch * views + np.arange(views), (len(rows), 1))
+    if sampler and labels is not None:
+        order = _by_class(rng, rows, labels, sampler, len(rows) // batch_size)
     else:
-        chosen = rng.random((len(rows), stored)).argsort(axis=1)[:, :views]
+        order = rng.permutation(rows)
+    if stored is None:
+        chosen = np.tile(epoch * views + np.arange(views), (len(order), 1))
+    else:
+        chosen = rng.random((len(order), stored)).argsort(axis=1)[:, :views]
     if same_crop:
         chosen = np.repeat(chosen[:, :1], views, axis=1)
-    for start in range(0, len(rows) - batch_size + 1, batch_size):
+    for start in range(0, len(order) - batch_size + 1, batch_size):
         batch = slice(start, start + batch_size)
         yield np.tile(order[batch], views), chosen[batch].T.reshape(-1)
+
+
+def _by_class(
+    rng: np.random.Generator, rows: NDArray[np.int64], labels: NDArray[np.int64], sampler: Sampler, batches: int
+) -> NDArray[np.int64]:
+    """Draws classes for each batch, and images of each; a class shows all its images before it begins again."""
+    members = {label: rows[labels == label] for label in np.unique(labels)}
+    fewest = min(map(len, members.values()))
+    for key, value, most in (("classes", sampler.classes, len(members)), ("images", sampler.images, fewest)):
+        if value > most:
+            what = "classes that train" if key == "classes" else "training images of the smallest class"
+            raise UserError(f"recipe.sampler.{key}: {value} is not allowed. Allowed: at most {most}, the {what}.")
+    waiting = {label: rng.permutation(members[label]) for label in members}
+    drawn = []
+    for _ in range(batches):
+        for label in rng.choice(list(members), sampler.classes, replace=False):
+            if len(waiting[label]) < sampler.images:
+                waiting[label] = rng.permutation(members[label])
+            drawn.append(waiting[label][: sampler.images])
+            waiting[label] = waiting[label][sampler.images :]
+    return np.concatenate(drawn)
 
 
 class TrainBatches:
@@ -197,16 +226,30 @@ class TrainBatches:
         self.cell, self.inputs, self.rows, self.labels = cell, inputs, rows, labels
         self.per_epoch = len(rows) // cell.batch_size
 
-    def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
-        """Yields the batches of an epoch, which counts from 0, after the first ``skip`` of them."""
-        cell, views = self.cell, self.cell.recipe.views
-        drawn = epoch_batches(
-            *(self.rows, cell.batch_size, views, self.inputs.views, number, cell.dataset, cell.seed),
-            same_crop="same-crop" in cell.hazards,
-        )
+        self.classes = labels.cpu().numpy()
+
+    def epoch(self, number: int, skip: int = 0, most: int | None = None) -> Iterator[Batch]:
+        """Yields the batches of an epoch, which counts from 0: after the first ``skip`` of them, ``most`` at most."""
+        views = self.cell.recipe.views
         own = [
             (distributed.shard(rows, views), distributed.shard(chosen, views))
-            for rows, chosen in islice(drawn, skip, None)
+            for rows, chosen in self._drawn(number)[skip:][:most]
         ]
         for (rows, _), inputs in zip(own, self.inputs.stream(own), strict=True):
             yield Batch(inputs, self.labels[rows], torch.from_numpy(rows).to(self.labels.device))
+
+    def positives(self, number: int) -> float:
+        """Returns how many other rows of an anchor's class its batch has, on average over an epoch's batches."""
+        counts = [np.unique(self.classes[rows], return_counts=True)[1] for rows, _ in self._drawn(number)]
+        return float(np.mean([(count * (count - 1)).sum() / count.sum() for count in counts]))
+
+    def _drawn(self, number: int) -> list[ViewBatch]:
+        cell = self.cell
+        return list(
+            epoch_batches(
+                *(self.rows, cell.batch_size, cell.recipe.views, self.inputs.views, number, cell.dataset, cell.seed),
+                same_crop=Hazard.SAME_CROP in cell.hazards,
+                sampler=cell.recipe.sampler,
+                labels=self.classes[self.rows],
+            )
+        )

@@ -1,6 +1,7 @@
 """The training loop: batches in, history and a trained model out."""
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -53,25 +54,27 @@ def _run(
     state: TrainState,
 ) -> None:
     cell, recipe = train_step.cell, train_step.cell.recipe
-    steps = recipe.epochs * batches.per_epoch
+    steps = recipe.step_count(batches.per_epoch)
+    epochs = math.ceil(steps / batches.per_epoch)
     with stop_signals() as stop, Progress(cell.name, steps, state.step, cell.batch_size) as progress:
-        for epoch in range(len(state.history), recipe.epochs):
+        for epoch in range(len(state.history), epochs):
             train_step.model.train()
-            for batch in state.waiting_for(batches.epoch(epoch, skip=state.epoch_steps)):
+            left = batches.epoch(epoch, state.epoch_steps, steps - state.step)
+            for batch in state.waiting_for(left):
                 with state.timed():
                     rate = learning_rate(recipe, cell.batch_size, state.step, steps)
                     set_learning_rate(train_step.optimizer, rate)
                     loss = train_step(state.step, batch)
                     state.add(distributed.all_reduce_mean(loss).item())
                 progress.advance(state.mean_loss)
-                if state.epoch_steps < batches.per_epoch:
+                if state.epoch_steps < batches.per_epoch and state.step < steps:
                     _save_if_due(train_step, checkpoints, state, stop)
             with state.timed():
                 accuracy = validate()
             if "test-selection" in cell.hazards:
                 train_step.keep_best(accuracy)
-            log.info("%s", progress.line(epoch + 1, recipe.epochs, state.mean_loss, accuracy))
-            state.finish_epoch(accuracy, rate)
+            log.info("%s", progress.line(epoch + 1, epochs, state.mean_loss, accuracy))
+            state.finish_epoch(accuracy, rate, batches.positives(epoch))
             if state.step < steps:
                 _save_if_due(train_step, checkpoints, state, stop)
 

@@ -3,6 +3,7 @@
 import logging
 import resource
 import time
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,12 @@ from clce_bench.training.build import build
 from clce_bench.training.checkpoint import Checkpoints
 from clce_bench.training.loop import fit
 from clce_bench.training.task import Task
-from clce_bench.training.train_state import TrainState
+from clce_bench.training.train_state import Epoch, TrainState
 from clce_bench.training.validation import embed_all, validate
 
 log = logging.getLogger(__name__)
 
-HISTORY = ("epoch", "time", "loss", "learning_rate", "validation", "seconds")
+HISTORY = tuple(field.name for field in fields(Epoch))
 
 
 def train_cell(job: dict[str, Any], output: Path, runtime: Runtime | None = None) -> None:

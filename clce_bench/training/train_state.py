@@ -22,6 +22,7 @@ class Epoch:
         learning_rate: at the last step.
         validation: accuracy on the validation part, in [0, 1]; on the test part under ``test-selection``.
         seconds: of training until then, validation included, without what a killed run lost.
+        positives: mean number of rows of an anchor's class in its batch, views of its own image among them.
     """
 
     epoch: int
@@ -30,6 +31,7 @@ class Epoch:
     learning_rate: float
     validation: float
     seconds: float
+    positives: float
 
 
 @dataclass
@@ -73,9 +75,10 @@ class TrainState:
         self.epoch_steps += 1
         self.epoch_loss += loss
 
-    def finish_epoch(self, accuracy: float, rate: float) -> None:
+    def finish_epoch(self, accuracy: float, rate: float, positives: float) -> None:
         """Adds the current epoch to the history."""
-        self.history.append(Epoch(len(self.history) + 1, now(), self.mean_loss, rate, accuracy, self.seconds))
+        number = len(self.history) + 1
+        self.history.append(Epoch(number, now(), self.mean_loss, rate, accuracy, self.seconds, positives))
         self.epoch_steps, self.epoch_loss = 0, 0.0
 
     def rows(self) -> list[dict[str, str | float | int]]:

@@ -14,7 +14,7 @@ from clce_bench.evaluation.evaluate import evaluate_cell
 from clce_bench.experiment.cells import cells_of, union
 from clce_bench.experiment.hazards import Hazard
 from clce_bench.experiment.loading import parse_experiment
-from clce_bench.experiment.recipes import Recipe
+from clce_bench.experiment.recipes import Recipe, Sampler
 from clce_bench.experiment.schema import ROLES
 from clce_bench.files import read_json
 from clce_bench.models.backbone import load_backbone, split_backbone
@@ -90,6 +90,54 @@ def test_batches_differ_between_epochs_and_seeds_and_drop_the_rest():
     assert not (first()[0] == first(seed=1)[0]).all()
     assert set(first()[1]) == {0, 1}
     assert set(first(epoch=3)[1]) == {6, 7}
+
+
+def test_batches_by_class_have_so_many_classes_and_images_in_the_views_of_every_loss():
+    rows, labels = np.arange(100, 160), np.repeat(np.arange(6), 10)
+    sampler = Sampler(classes=3, images=4)
+    options = {"epoch": 2, "dataset": "digits", "seed": 1, "sampler": sampler, "labels": labels}
+    seen = []
+    for batch, _ in epoch_batches(rows, 12, 2, 8, **options):
+        classes, counts = np.unique(labels[batch - 100], return_counts=True)
+        assert len(classes) == 3
+        assert counts.tolist() == [8, 8, 8]
+        assert len(set(batch)) == 12
+        seen += batch[:12].tolist()
+    assert len(seen) == 60
+    for label in range(6):  # No image comes again before less than a draw of its class is left.
+        own = [row for row in seen if labels[row - 100] == label]
+        assert len(set(own[:8])) == len(own[:8])
+    for key in ("classes", "images"):
+        with pytest.raises(UserError, match=f"recipe.sampler.{key}: 11 is not allowed. Allowed: at most (6|10), the"):
+            list(epoch_batches(rows, 12, 2, 8, **{**options, "sampler": sampler.model_copy(update={key: 11})}))
+
+
+def test_steps_and_batches_by_class_train_and_say_their_positives(prepared, tmp_path):
+    by_class = {"steps": 13, "sampler": {"classes": 4, "images": 4}}
+    (cell,) = cells("clce", recipe={"learning_rate": 0.002, **by_class})
+    _, history = train(cell, prepared, tmp_path / "cell")
+    # 144 training images are 9 batches of 16; an anchor has its other view and 3 images in 2 views.
+    assert history["epoch"].tolist() == [1, 2]
+    assert history["positives"].tolist() == [7.0, 7.0]
+    assert cell.spec["recipe"]["steps"] == 13
+    assert "epochs" not in cell.spec["recipe"]
+
+
+def test_epochs_and_steps_replace_each_other():
+    grid = {"name": "main", "dataset": "tiny", "loss": "ce", "recipe": {"steps": [5, 9]}}
+    values = {"name": "t", "recipe": {"preset": "quick-frozen"}, "grids": [grid]}
+    made = union(cells_of(parse_experiment(values, "")))
+    assert sorted((cell.recipe.epochs, cell.recipe.steps) for cell in made) == [(None, 5), (None, 9)]
+    assert union(cells_of(parse_experiment(parse_experiment(values, "").model_dump(by_alias=True), ""))) == made
+    turned = {**values, "recipe": {"steps": 7}, "grids": [{**grid, "recipe": {"epochs": 3}}]}
+    (cell,) = union(cells_of(parse_experiment(turned, "")))
+    assert (cell.recipe.epochs, cell.recipe.steps) == (3, None)
+    for both in ({"recipe": {"epochs": 1, "steps": 2}}, {"grids": [{**grid, "recipe": {"epochs": 1, "steps": 2}}]}):
+        with pytest.raises(UserError, match="epochs and steps cannot both be given"):
+            parse_experiment({**values, **both}, "")
+    refused = {**grid, "batch_size": 16, "recipe": {"sampler": {"classes": 3, "images": 5}}}
+    with pytest.raises(UserError, match="batch_size: 16 is not allowed. Allowed: 15, 3 classes × 5 images"):
+        plan_of(parse_experiment({**values, "grids": [refused]}, ""))
 
 
 def test_cached_features_give_the_numbers_of_the_whole_network(prepared, tmp_path):
