@@ -5,6 +5,7 @@ from clce_bench.planning.plan import load_plan
 from clce_bench.scheduling import batching, commands
 from clce_bench.scheduling.job_inputs import begin, inputs_of_jobs
 from clce_bench.scheduling.resources import Estimates
+from clce_bench.tracking.store_check import check_store
 
 
 # Used with --sdm apptainer only, by the rules that follow: docs/cluster.md says how it is built.

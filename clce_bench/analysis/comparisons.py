@@ -191,7 +191,7 @@ def varying_columns(rows: pd.DataFrame) -> list[str]:
 def distinct_label(setting: dict[str, Any], rows: pd.DataFrame) -> str:
     """Names a setting among others: the loss, λ where it varies, and hyper-parameters that vary."""
     label = loss_label(setting["loss"])
-    if setting["loss"] != "ce" and rows.loc[rows["loss"] != "ce", "lambda"].nunique() > 1:
+    if setting["lambda"] > 0 and rows.loc[rows["lambda"] > 0, "lambda"].nunique() > 1:
         label += f", λ = {setting['lambda']:g}"
     for name in hyperparameter_columns(setting):
         if not pd.isna(setting[name]):

@@ -10,6 +10,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from clce_bench.components.loss_info import WITHOUT_CODE
 from clce_bench.components.registry import loss_path, source_file
 from clce_bench.errors import UserError, unknown
 
@@ -182,7 +183,7 @@ def check_loss(name: str, hyperparameters: dict[str, Any], labels: Sequence[str]
     """Checks that a loss exists, can be called as a loss, and takes these hyper-parameters.
 
     Args:
-        name: ``ce``, a loss of :data:`clce_bench.components.loss_info.LOSSES` or an import path.
+        name: a loss of :data:`clce_bench.components.loss_info.LOSSES` or an import path.
         hyperparameters: value, or list of values, by name.
         labels: what says which rows are positives, ``classes`` or ``images``.
 
@@ -190,8 +191,8 @@ def check_loss(name: str, hyperparameters: dict[str, Any], labels: Sequence[str]
         ValueError: an unknown name, other arguments than a loss is given, or a value outside its range.
     """
     allowed: dict[str, Any] = {}
-    refused = "images" if name == "ce" else ""
-    if name != "ce":
+    refused = "images" if name in WITHOUT_CODE else ""
+    if name not in WITHOUT_CODE:
         try:
             path = loss_path(name)
             allowed = hyperparameters_of(path)

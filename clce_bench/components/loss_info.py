@@ -7,7 +7,7 @@ class LossInfo(NamedTuple):
     """A loss.
 
     Attributes:
-        path: its import path; empty for cross-entropy, which is PyTorch's own.
+        path: its import path; empty for cross-entropy, which is PyTorch's own, and for no training.
         label: its name as papers write it.
         color: its one colour in all figures, of Okabe and Ito's palette, which any colour vision can tell apart.
         marker: of its points, as matplotlib calls it.
@@ -21,9 +21,13 @@ class LossInfo(NamedTuple):
     line: str
 
 
+NO_TRAINING = "none"
+"""Takes the place of a loss where nothing is trained: features are measured as the backbone brings them along."""
+
 # In the order of tables and legends.
 LOSSES: dict[str, LossInfo] = {
     "ce": LossInfo("", "CE", "#000000", "o", "-"),
+    NO_TRAINING: LossInfo("", "no training", "#888888", "*", ":"),
     "supcon": LossInfo("clce_bench.losses.supcon:SupCon", "SupCon", "#0072B2", "s", "--"),
     "schane": LossInfo("clce_bench.losses.schane:SCHaNe", "SCHaNe", "#E69F00", "^", "-."),
     "clce": LossInfo("clce_bench.losses.clce:CLCE", "CLCE", "#D55E00", "D", "-"),
@@ -31,6 +35,9 @@ LOSSES: dict[str, LossInfo] = {
     "ntxent": LossInfo("clce_bench.losses.ntxent:NTXent", "NT-Xent", "#CC79A7", "P", "--"),
     "hcl": LossInfo("clce_bench.losses.hcl:HCL", "HCL", "#56B4E9", "X", "-."),
 }
+
+WITHOUT_CODE = tuple(name for name, info in LOSSES.items() if not info.path)
+"""Those that have no contrastive loss and no hyper-parameters."""
 
 
 def loss_order(name: str) -> int:

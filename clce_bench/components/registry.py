@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from clce_bench.components.loss_info import LOSSES
+from clce_bench.components.loss_info import LOSSES, NO_TRAINING
 from clce_bench.errors import UserError, unknown
 
 DATASETS: dict[str, str] = {
@@ -87,6 +87,8 @@ def loss_path(name: str) -> str:
         return name
     if name == "ce":
         raise UserError("'ce' is not a contrastive loss: cross-entropy alone is FusedLoss(None, weight=0).")
+    if name == NO_TRAINING:
+        raise UserError("'none' is not a contrastive loss: it stands for features without any training.")
     if name in LOSSES:
         return LOSSES[name].path
     listing = f"Losses: {', '.join(sorted(LOSSES))}, or a path like my_pkg.my_loss:MyLoss"

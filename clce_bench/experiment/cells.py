@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import ConfigDict, Field, ValidationError
 
 from clce_bench.components.hyperparameters import as_default, hyperparameters_of, is_self_supervised
+from clce_bench.components.loss_info import NO_TRAINING, WITHOUT_CODE
 from clce_bench.components.registry import load_dataset, loss_path
 from clce_bench.errors import UserError
 from clce_bench.experiment.grid_checks import check_grids
@@ -28,7 +29,7 @@ class LossSpec(StrictModel):
     model_config = ConfigDict(extra="allow")
 
     name: str
-    """``ce`` has no hyper-parameters."""
+    """``ce`` and ``none``, which trains nothing, have no hyper-parameters."""
     labels: Literal["images"] | None = None
     """``images`` where positives share an image though the loss could take classes."""
 
@@ -72,7 +73,14 @@ class Cell(StrictModel):
         unused: dict[str, Any] = {name: own.unused for name, own in self if isinstance(own, StrictModel)}
         if self.contrastive_weight == 0:
             unused["recipe"] |= {"projection_size"}
+        if not self.trains:
+            unused["recipe"] = set(Recipe.model_fields)
         return self.model_dump(by_alias=True, exclude={**unused, **dict.fromkeys(self.unused, True)})
+
+    @property
+    def trains(self) -> bool:
+        """Whether it takes any step; a cell without steps shows what its backbone brings along."""
+        return self.loss.name != NO_TRAINING
 
     @property
     def loss_name(self) -> str:
@@ -191,11 +199,12 @@ def _points(experiment: Experiment, grid: Grid) -> Iterator[_Point]:
     splits = list(_alternatives({key: values for key, values in axes.items() if values}))
     backbones = list(_backbones(experiment, grid))
     for dataset, asked, weight in product(grid.dataset, grid.loss, grid.contrastive_weight):
-        loss = Loss(name="ce") if weight == 0 else asked
+        loss = Loss(name="ce") if weight == 0 and asked.name != NO_TRAINING else asked
         losses, recipes = _losses(experiment, loss), _recipes(experiment, grid, dataset, loss)
         for own, recipe in product(losses, recipes):
             for backbone, size, seed, split in product(backbones, grid.batch_size, grid.seed, splits):
-                yield _Point(dataset, backbone, own, 0.0 if own.name == "ce" else weight, size, seed, split, recipe)
+                own_weight = 0.0 if own.name in WITHOUT_CODE else weight
+                yield _Point(dataset, backbone, own, own_weight, size, seed, split, recipe)
 
 
 def _backbones(experiment: Experiment, grid: Grid) -> Iterator[Backbone]:
@@ -207,8 +216,8 @@ def _backbones(experiment: Experiment, grid: Grid) -> Iterator[Backbone]:
 
 
 def _losses(experiment: Experiment, loss: Loss) -> Iterator[LossSpec]:
-    if loss.name == "ce":
-        yield LossSpec(name="ce")
+    if loss.name in WITHOUT_CODE:
+        yield LossSpec(name=loss.name)
         return
     path = loss_path(loss.name)
     defaults = hyperparameters_of(path)
@@ -224,6 +233,9 @@ def _losses(experiment: Experiment, loss: Loss) -> Iterator[LossSpec]:
 
 
 def _recipes(experiment: Experiment, grid: Grid, dataset: str, loss: Loss) -> Iterator[Recipe]:
+    if loss.name == NO_TRAINING:
+        yield Recipe()
+        return
     overrides = (
         experiment.datasets.get(dataset, DatasetOptions()).recipe,
         experiment.losses.get(loss.name, Loss()).recipe,

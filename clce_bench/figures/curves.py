@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from clce_bench.analysis.comparisons import AXES, DATA, compare
+from clce_bench.components.loss_info import NO_TRAINING, WITHOUT_CODE
 from clce_bench.figures.source import Drawing, Source
 from clce_bench.figures.style import data_names, keep_to_percent, legend_below, loss_style, zero_line
 from clce_bench.labels import axis_label, loss_label, metric_label, value_label
@@ -105,7 +106,11 @@ def _curves(
     axes: Axes, table: pd.DataFrame, axis: str, columns: tuple[str, str, str], positions: dict[float | str, float]
 ) -> None:
     mean, low, high = columns
-    losses = [name for name in table["loss"].unique() if axis != "lambda" or name != "ce"]
+    losses = [name for name in table["loss"].unique() if axis != "lambda" or name not in WITHOUT_CODE]
+    untrained = table[table["loss"] == NO_TRAINING].dropna(subset=[mean])
+    if axis == "lambda" and len(untrained):
+        style = loss_style([NO_TRAINING])[NO_TRAINING]
+        axes.axhline(untrained[mean].iloc[0], **{key: style[key] for key in ("color", "linestyle", "label")})
     # Points of different losses stand side by side, or their intervals could not be told apart.
     width = 0.03 * (len(losses) - 1) * min(np.diff(sorted(positions.values())), default=1.0)
     shifts = dict(zip(losses, np.linspace(-width, width, len(losses)), strict=True))

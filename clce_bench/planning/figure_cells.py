@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from clce_bench.components.hyperparameters import hyperparameters_of
+from clce_bench.components.loss_info import WITHOUT_CODE
 from clce_bench.components.registry import loss_path
 from clce_bench.errors import UserError, unknown
 from clce_bench.experiment.cells import Cell
@@ -51,7 +52,7 @@ def matches(axes: Mapping[Any, Any], where: dict[str, list[Any]]) -> bool:
     """
     for axis, values in where.items():
         value = axes.get(axis)
-        absent = value is None or value != value or (axis == "lambda" and axes["loss"] == "ce")
+        absent = value is None or value != value or (axis == "lambda" and axes["loss"] in WITHOUT_CODE)
         if not absent and value not in values:
             return False
     return True

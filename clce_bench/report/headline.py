@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from clce_bench.analysis.comparisons import compare, grid_rows, hyperparameter_columns, metrics_of
+from clce_bench.components.loss_info import NO_TRAINING
 from clce_bench.errors import UserError
 from clce_bench.experiment.cells import Cell
 from clce_bench.experiment.schema import Experiment
@@ -88,14 +89,20 @@ def _seconds_since(cell: Cell, start: datetime) -> float | None:
 def headline_rows(experiment: Experiment, summary: pd.DataFrame) -> list[dict[str, str]]:
     """Builds the headline table: a row per setting of the headline grid and metric, as text.
 
-    Top-1 of the classifier, or of the linear probe where a setting trains no classifier; few-shot accuracies.
+    Top-1 of the classifier, or of the linear probe where a loss trains no classifier; both beside features without any
+    training, which only a probe can classify; few-shot accuracies.
     """
     rows = grid_rows(summary, experiment.headline_grid.name)
     main = [metric for metric in metrics_of(rows) if is_main(metric)]
     if {_TOP1, _PROBE} <= set(main):
-        unclassified = rows[_TOP1].isna() & rows[_PROBE].notna()
-        main.remove(_TOP1 if unclassified.any() else _PROBE)
-    return [row for metric in main for row in table_rows(compare(rows, metric), metric)]
+        untrained = rows["loss"] == NO_TRAINING
+        if (rows[_TOP1].isna() & rows[_PROBE].notna() & ~untrained).any():
+            main.remove(_TOP1)
+        elif not untrained.any():
+            main.remove(_PROBE)
+    tables = {metric: compare(rows, metric) for metric in main}
+    known = {metric: table[table["mean"].notna() | (table["loss"] != NO_TRAINING)] for metric, table in tables.items()}
+    return [row for metric, table in known.items() for row in table_rows(table, metric)]
 
 
 def table_rows(table: pd.DataFrame, metric: str) -> list[dict[str, str]]:

@@ -5,11 +5,14 @@ empty store restores everything. A cell's run is found by its tags and replaced 
 """
 
 import math
+import os
+import shutil
 import sys
 from collections.abc import Iterator
 from datetime import datetime
 from importlib import resources
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
@@ -17,6 +20,7 @@ import requests
 from jinja2 import Environment, StrictUndefined
 from mlflow.entities import Dataset as MlflowDataset
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 
@@ -26,8 +30,8 @@ from clce_bench.experiment.schema import Experiment
 from clce_bench.files import digest, read_json, sha256_of, write_json, write_text
 from clce_bench.planning.cell_status import evaluation_of
 from clce_bench.planning.plan import Plan, plan_of
+from clce_bench.tracking.store_check import LOCAL, check_store
 
-LOCAL = "sqlite:///"
 LOCAL_SERVER = "http://127.0.0.1:5000"
 """Where ``make ui`` shows a local store."""
 SERVER_SECONDS = 20.0
@@ -70,16 +74,34 @@ def store_uri(experiment: Experiment) -> str:
     """Returns the store's address; the path of a local database made absolute, its folder made.
 
     Raises:
-        UserError: it is that of a server, and none answers.
+        UserError: it is that of a server, and none answers; or a file that is no store, is locked, or too old or new.
     """
     uri = experiment.tracking.uri
     if uri.startswith("http"):
         _check_server(uri)
     if not uri.startswith(LOCAL):
         return uri
+    check_store(uri)
     database = Path(uri.removeprefix(LOCAL)).absolute()
-    database.parent.mkdir(parents=True, exist_ok=True)
+    if not database.exists():
+        _create(database)
     return f"{LOCAL}{database}"
+
+
+def _create(database: Path) -> None:
+    """Makes an empty store elsewhere and puts it in its place when it is whole.
+
+    A process that is killed meanwhile leaves nothing that the next one would take for a store.
+    """
+    database.parent.mkdir(parents=True, exist_ok=True)
+    beside = database.with_name(f".{database.name}.{os.getpid()}")
+    with TemporaryDirectory(prefix="clce-mlflow-") as folder:
+        made = Path(folder, "mlflow.db")
+        engine = create_sqlalchemy_engine(f"{LOCAL}{made}")  # type: ignore[no-untyped-call]
+        _initialize_tables(engine)  # type: ignore[no-untyped-call]
+        engine.dispose()
+        shutil.copy(made, beside)
+    beside.replace(database)
 
 
 def _check_server(uri: str) -> None:

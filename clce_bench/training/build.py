@@ -42,6 +42,8 @@ def build(task: Task, runtime: Runtime, device: torch.device) -> tuple[Inputs, T
     model = ContrastiveClassifier(
         tail, task.backbone["features"], task.classes, cell.contrastive_weight, cell.recipe, cell.seed, scale
     )
+    if not cell.trains:
+        model.classifier = None  # What it says at its start is nothing to measure; a probe is.
     model.to(device)
     if not stored:
         model.to(memory_format=torch.channels_last)

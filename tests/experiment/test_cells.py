@@ -6,10 +6,15 @@ import sys
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clce_bench.costs.cell_cost import cell_cost
+from clce_bench.data.sources.digits import DIGITS
 from clce_bench.experiment.cells import Cell, cells_of, union
 from clce_bench.experiment.loading import parse_experiment
+from clce_bench.models.profiling import Profile
 from clce_bench.planning.plan import plan_of
 from clce_bench.seeds import seed_for
+
+PROFILE = Profile(1000, 100, 64, 1e6, 1e5, 2e5, 1000, 1000)
 
 
 def experiment(*grids, **keys):
@@ -184,3 +189,19 @@ def test_the_kept_images_follow_the_seed_unless_they_are_chosen():
     # Where all images train there is nothing to choose.
     (cell,) = union(cells_of(experiment({"loss": "ce"}, datasets={"digits": {"split": {"subset_seed": 3}}})))
     assert cell.name == names({"loss": "ce"})[0]
+
+
+def test_no_training_is_a_cell_without_steps_whatever_the_recipe_says():
+    given = {"loss": ["none", "ce", "clce"], "lambda": [0, 0.9, 1.0], "recipe": {"epochs": [1, 2]}}
+    cells = union(cells_of(experiment(given, losses={"none": {"recipe": {"learning_rate": 0.5}}})))
+    (untrained,) = (cell for cell in cells if not cell.trains)
+    assert len(cells) == 1 + 2 + 2 * 2
+    assert untrained.contrastive_weight == 0
+    assert untrained.spec["recipe"] == {}
+    assert not any(name.startswith("recipe.") and name != "recipe.augmentation" for name in untrained.axes)
+    assert Cell.model_validate(json.loads(json.dumps(untrained.spec))).name == untrained.name
+    # It sees what the others see: the same split, the same stored features.
+    plan = plan_of(experiment({"loss": ["none", "ce"]}, backbone={"freeze": "blocks"}))
+    assert [len(plan.jobs[verb]) for verb in ("splits", "features", "train", "evaluate")] == [1, 1, 2, 2]
+    costs = {cell.trains: cell_cost(cell, DIGITS, PROFILE).flops for cell in plan.cells}
+    assert 0 < costs[False] < costs[True] / 3

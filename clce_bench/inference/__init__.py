@@ -1,0 +1,1 @@
+"""Using what was trained: one image or many through a finished cell's network."""
