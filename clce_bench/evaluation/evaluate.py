@@ -82,7 +82,9 @@ def measure(stored: dict[str, NDArray[Any]], paths: dict[str, Path], split: Spli
     if not all(np.isfinite(stored[name]).all() for name in ("features", "support") if name in stored):
         return Measured({}, {"classes": names}, {"all metrics": NOT_FINITE})
     if "episodes" in paths:
-        tasks = few_shot(stored, features, load_episodes(paths["episodes"].parent / "episodes.npz"))
+        drawn = load_episodes(paths["episodes"].parent / "episodes.npz")
+        options = read_json(paths["episodes"]).get("episodes", {})
+        tasks = few_shot(stored, features, drawn, options.get("normalise", True))
     else:
         tasks = classify(features, stored.get("logits"), stored_images(rows, items, parts))
     with np.errstate(invalid="ignore", divide="ignore"):  # What collapsed features make of it is told below.
@@ -92,13 +94,16 @@ def measure(stored: dict[str, NDArray[Any]], paths: dict[str, Path], split: Spli
     return measured.without_non_finite()
 
 
-def few_shot(stored: dict[str, NDArray[Any]], features: NDArray[np.float32], tasks: dict[int, EpisodeSet]) -> Measured:
+def few_shot(
+    stored: dict[str, NDArray[Any]], features: NDArray[np.float32], tasks: dict[int, EpisodeSet], normalise: bool
+) -> Measured:
     """Measures classifiers of classes that training did not see, on the shared episodes.
 
     Args:
         stored: as for :func:`measure`; ``support`` are augmented views of the images ``support_rows``.
         features: of all stored images.
         tasks: episodes by their number of shots.
+        normalise: scale features to unit length first.
     """
     novel, support = stored["support_rows"], stored["support"].astype(np.float32)
     queries = features[np.searchsorted(stored["rows"], novel)]
@@ -108,7 +113,7 @@ def few_shot(stored: dict[str, NDArray[Any]], features: NDArray[np.float32], tas
         places = EpisodeSet(*(np.searchsorted(novel, images) for images in episodes))
         name = f"fewshot_{episodes.support.shape[1]}way_{shot}shot"
         for method, classifier in {name: nearest_centroid, f"{name}_logistic": logistic_regression}.items():
-            accuracy = classifier(queries, places, support)
+            accuracy = classifier(queries, places, support, normalise=normalise)
             metrics |= {method: float(accuracy.mean()), f"{method}_episode_std": float(accuracy.std(ddof=1))}
             arrays |= {f"outcome.{method}": accuracy.astype(np.float32), f"unit.{method}": np.arange(len(accuracy))}
     return Measured(metrics, arrays)

@@ -21,23 +21,27 @@ def unit_length(features: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def nearest_centroid(
-    features: NDArray[np.float32], episodes: EpisodeSet, support: NDArray[np.float32] | None = None
+    features: NDArray[np.float32],
+    episodes: EpisodeSet,
+    support: NDArray[np.float32] | None = None,
+    normalise: bool = True,
 ) -> NDArray[np.float64]:
     """Classifies queries by the nearest mean of the support features.
 
-    Features are L2-normalised, centroids are plain means, distances Euclidean: prototypical networks' rule (Snell et
-    al., arXiv 1703.05175) on unit features.
+    Centroids are plain means, distances Euclidean: prototypical networks' rule (Snell et al., arXiv 1703.05175).
 
     Args:
         features: (images, d), of the queries; of the support too unless ``support`` is given.
         episodes: rows of images.
         support: several views of each image, (views, images, d); all of them enter the means.
+        normalise: scale features to unit length first.
 
     Returns:
         The accuracy of each episode, (episodes,), in [0, 1].
     """
-    unit = unit_length(features)
-    means = unit if support is None else unit_length(support).mean(axis=0)
+    scaled = unit_length if normalise else np.asarray
+    unit = scaled(features)
+    means = unit if support is None else scaled(support).mean(axis=0)
     accuracies = np.empty(len(episodes.support))
     for chunk in _chunks(len(accuracies)):
         centroids = means[episodes.support[chunk]].mean(axis=2)
@@ -52,10 +56,11 @@ def logistic_regression(
     episodes: EpisodeSet,
     support: NDArray[np.float32] | None = None,
     strength: float = 1.0,
+    normalise: bool = True,
 ) -> NDArray[np.float64]:
     """Fits multinomial logistic regression to the support of each episode and classifies its queries.
 
-    Features are L2-normalised. The objective is scikit-learn's ``LogisticRegression(C=strength)``: the sum of the
+    The objective is scikit-learn's ``LogisticRegression(C=strength)``: the sum of the
     cross-entropies times C, plus half the squared norm of the weights; the intercept is free.
 
     The solution lies in the span of the support, so an episode is a problem of its n support rows whatever d is. The
@@ -68,12 +73,14 @@ def logistic_regression(
         episodes: rows of images.
         support: several views of each image, (views, images, d); each is a row of its own to be fitted.
         strength: scikit-learn's ``C``, > 0.
+        normalise: scale features to unit length first.
 
     Returns:
         The accuracy of each episode, (episodes,), in [0, 1].
     """
-    unit = unit_length(features)
-    views = unit[None] if support is None else unit_length(support)
+    scaled = unit_length if normalise else np.asarray
+    unit = scaled(features)
+    views = unit[None] if support is None else scaled(support)
     pool = views.reshape(-1, unit.shape[1])
     count, way, _ = episodes.support.shape
     shifts = np.arange(len(views)) * len(unit)

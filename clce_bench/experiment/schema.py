@@ -113,6 +113,8 @@ class Episodes(StrictModel):
     shots: Annotated[list[Annotated[int, Field(ge=1)]], AfterValidator(sorted)] = [1, 5]
     queries: Annotated[int, Field(ge=1)] = 15
     """Queries per class, or as many as the smallest class allows."""
+    normalise: bool = True
+    """Whether features are scaled to unit length first; SCHaNe's code does not do it."""
     seed: Annotated[int, Field(ge=0)] = 0
 
 

@@ -33,9 +33,9 @@ def made_up(seed, classes=8, each=30, size=16, views=None, signal=1.5):
     return rng, labels, features, support
 
 
-def loop(make, features, episodes, support=None):
-    unit = unit_length(features)
-    views = [unit] if support is None else unit_length(support)
+def loop(make, features, episodes, support=None, normalise=True):
+    unit = unit_length(features) if normalise else features
+    views = [unit] if support is None else unit_length(support) if normalise else support
     views, unit = np.asarray(views, dtype=float), unit.astype(float)  # In float32 scikit-learn stops early.
     way, shot = episodes.support.shape[1:]
     accuracies = []
@@ -96,3 +96,15 @@ def test_scores_have_scikit_learns_margins(way, strength):
     coefficients, intercepts = fewshot.fit(samples[None], np.eye(way, dtype="float32")[truth], strength)
     logits = samples @ (samples.T @ coefficients[0]) + intercepts[0]
     np.testing.assert_allclose(softmax(logits, axis=1), model.predict_proba(samples.astype(float)), atol=1e-3)
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(2, 5), st.integers(1, 4), st.sampled_from([None, 3]), st.sampled_from([0.3, 1.5, 6.0]))
+def test_features_as_they_are_give_what_scikit_learn_gives(way, shot, views, signal):
+    rng, labels, features, support = made_up(way * 10 + shot, views=views, signal=signal)
+    episodes = draw(rng, labels, 12, way, shot)
+    expected = loop(NearestCentroid, features, episodes, support, normalise=False)
+    np.testing.assert_allclose(nearest_centroid(features, episodes, support, normalise=False), expected)
+    expected = loop(lambda: LogisticRegression(tol=1e-8, max_iter=9000), features, episodes, support, normalise=False)
+    found = logistic_regression(features, episodes, support, normalise=False)
+    assert np.abs(found - expected).max() <= 1 / episodes.query[0].size + 1e-9
