@@ -125,4 +125,37 @@ def _reruns(path: Path) -> Any:
     return reruns_of(load_plan(path))
 
 
-COMMANDS = (status, why, accept)
+@click.command()
+@experiment_option
+@json_option
+@click.option("--once", is_flag=True, help="Show it once and end.")
+@click.option("--every", default=5.0, show_default=True, type=click.FloatRange(min=0.5), help="Seconds between looks.")
+def watch(path: Path, as_json: bool, once: bool, every: float) -> None:
+    """Show where a run stands, until it has ended: what trains, how far it is, what is left.
+
+    It reads files only, so it works beside a run, and on a cluster from any machine that sees them.
+
+    Example: clce-bench watch --experiment experiments/clce.yaml
+    """
+    import time
+
+    from rich.live import Live
+
+    from clce_bench.cli.plan_output import wide_console
+    from clce_bench.report.watching import screen, standing_of
+
+    if as_json:
+        click.echo(json.dumps(standing_of(_reruns(path))._asdict(), indent=2))
+        return
+    standing, console = standing_of(_reruns(path)), wide_console()
+    if once:
+        console.print(screen(standing))
+        return
+    with Live(screen(standing), console=console, auto_refresh=False) as live:
+        while standing.cells["running"] + standing.cells["waiting"]:
+            time.sleep(every)
+            standing = standing_of(_reruns(path))
+            live.update(screen(standing), refresh=True)
+
+
+COMMANDS = (watch, status, why, accept)

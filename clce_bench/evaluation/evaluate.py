@@ -1,6 +1,7 @@
 """The ``evaluate`` stage: reads the test part, once per cell. It needs no torch: ``train`` stored the embeddings."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from clce_bench.records.environment import now
 from clce_bench.records.job_records import check_inputs, content_of, modules_of
 from clce_bench.records.record_models import EvaluationRecord, JobDefinition
 
+Classifier = Callable[..., NDArray[np.float64]]
 GEOMETRY_IMAGES = 10_000
 """Test images, at most, whose pairs are looked at; of larger sets a random part, the same for all cells."""
 
@@ -112,7 +114,8 @@ def few_shot(
     for shot, episodes in tasks.items():
         places = EpisodeSet(*(np.searchsorted(novel, images) for images in episodes))
         name = f"fewshot_{episodes.support.shape[1]}way_{shot}shot"
-        for method, classifier in {name: nearest_centroid, f"{name}_logistic": logistic_regression}.items():
+        methods: dict[str, Classifier] = {name: nearest_centroid, f"{name}_logistic": logistic_regression}
+        for method, classifier in methods.items():
             accuracy = classifier(queries, places, support, normalise=normalise)
             metrics |= {method: float(accuracy.mean()), f"{method}_episode_std": float(accuracy.std(ddof=1))}
             arrays |= {f"outcome.{method}": accuracy.astype(np.float32), f"unit.{method}": np.arange(len(accuracy))}

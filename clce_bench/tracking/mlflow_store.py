@@ -23,6 +23,7 @@ from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE as MLFLOW_NOTE
 
 from clce_bench.errors import UserError
 from clce_bench.experiment.cells import Cell
@@ -30,6 +31,7 @@ from clce_bench.experiment.schema import Experiment
 from clce_bench.files import digest, read_json, sha256_of, write_json, write_text
 from clce_bench.planning.cell_status import evaluation_of
 from clce_bench.planning.plan import Plan, plan_of
+from clce_bench.tracking.run_names import headline_metrics, run_names
 from clce_bench.tracking.store_check import LOCAL, check_store
 
 LOCAL_SERVER = "http://127.0.0.1:5000"
@@ -50,15 +52,19 @@ def track_experiment(experiment: Experiment, output: Path | None) -> None:
     uri = store_uri(experiment)
     client = MlflowClient(tracking_uri=uri)
     experiment_id = _experiment_id(client, experiment.name, uri)
+    names = run_names(plan.cells)
+    client.set_experiment_tag(experiment_id, MLFLOW_NOTE, experiment.description)
     existing = {run.data.tags["clce.cell"]: run for run in _runs(client, experiment_id) if "clce.cell" in run.data.tags}
     parent = existing.get("experiment")
     if parent is None:
-        tags = {"clce.cell": "experiment", MLFLOW_RUN_NAME: experiment.name}
+        what = f"{experiment.description}\n\nFigures, tables and report of the whole experiment; a nested run per cell."
+        tags = {"clce.cell": "experiment", MLFLOW_RUN_NAME: experiment.name, MLFLOW_NOTE: what}
         parent = client.create_run(experiment_id, tags=tags)
     runs: dict[str, str] = {}
     finished = [cell for cell in plan.cells if (cell.directory / "cell.json").exists()]
     for cell in finished:
-        runs[cell.name] = _track_cell(client, experiment_id, parent.info.run_id, cell, existing.get(cell.name))
+        name, run = names[cell.name], existing.get(cell.name)
+        runs[cell.name] = _track_cell(client, experiment_id, parent.info.run_id, cell, name, run)
     written = len(set(runs.values()) - {run.info.run_id for run in existing.values()})
     for name in existing.keys() - {cell.name for cell in finished} - {"experiment"}:
         client.delete_run(existing[name].info.run_id)  # The experiment does not have this cell any more.
@@ -113,13 +119,17 @@ def _check_server(uri: str) -> None:
 
 
 def _experiment_id(client: MlflowClient, name: str, uri: str) -> str:
+    # A store on this machine keeps its artifacts beside the database; a server decides for itself.
+    folder = str(Path(uri.removeprefix(LOCAL)).parent / "artifacts" / name) if uri.startswith(LOCAL) else None
     found = client.get_experiment_by_name(name)
     if found is not None:
         if found.lifecycle_stage == "deleted":
             client.restore_experiment(found.experiment_id)
-        return str(found.experiment_id)
-    # A store on this machine keeps its artifacts beside the database; a server decides for itself.
-    folder = str(Path(uri.removeprefix(LOCAL)).parent / "artifacts" / name) if uri.startswith(LOCAL) else None
+        if folder is None or found.artifact_location == folder:
+            return str(found.experiment_id)
+        # The store was moved or copied here, and its runs point to where it was: write them anew.
+        client.rename_experiment(found.experiment_id, f"{name}, moved from {found.artifact_location}")
+        client.delete_experiment(found.experiment_id)
     return str(client.create_experiment(name, artifact_location=folder))
 
 
@@ -133,20 +143,23 @@ def _runs(client: MlflowClient, experiment_id: str) -> Iterator[Run]:
             return
 
 
-def _track_cell(client: MlflowClient, experiment_id: str, parent: str, cell: Cell, run: Run | None) -> str:
+def _track_cell(client: MlflowClient, experiment_id: str, parent: str, cell: Cell, name: str, run: Run | None) -> str:
     """Returns the id of the cell's run: the one that there is if it says what the files say, else a new one."""
     files = [cell.directory / name for name in (*COPIED, *REFERENCED) if (cell.directory / name).exists()]
     content = digest({path.name: sha256_of(path) for path in files if path.name in COPIED}, length=32)
     if run is not None:
         tags = run.data.tags
         if tags.get("clce.content") == content and tags.get("clce.complete") == "yes":
+            if tags.get(MLFLOW_RUN_NAME) != name:  # Other cells vary in something else now.
+                client.set_tag(run.info.run_id, MLFLOW_RUN_NAME, name)
             return str(run.info.run_id)
         client.delete_run(run.info.run_id)
     record = read_json(cell.directory / "cell.json")
     start = _milliseconds(record["started"])
     tags = {
         MLFLOW_PARENT_RUN_ID: parent,
-        MLFLOW_RUN_NAME: cell.name,
+        MLFLOW_RUN_NAME: name,
+        MLFLOW_NOTE: f"{name}. Its files lie in `{cell.directory}`.",
         "clce.cell": cell.name,
         "clce.content": content,
         "clce.status": record["status"],
@@ -195,7 +208,10 @@ def _track_parent(client: MlflowClient, parent: Run, plan: Plan) -> None:
     for path in present:
         folder = path.parent.name if path.parent != plan.folder else None
         client.log_artifact(parent.info.run_id, str(path), folder)
-    client.log_batch(parent.info.run_id, tags=[RunTag("clce.content", content)])
+    time = round(1000 * datetime.now().timestamp())
+    headline = headline_metrics(plan.folder, plan.experiment.headline_grid.name)
+    metrics = [Metric(name, value, time, 0) for name, value in headline.items()]
+    client.log_batch(parent.info.run_id, metrics=metrics, tags=[RunTag("clce.content", content)])
     client.set_terminated(parent.info.run_id)
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from clce_bench.training.progress import JOURNAL
+
 log = logging.getLogger(__name__)
 
 KEPT = 2
@@ -31,6 +33,11 @@ class Checkpoints:
     def __init__(self, folder: Path, identity: str, seconds: float) -> None:
         self.folder, self.identity, self.seconds = folder, identity, seconds
         self.last = time.monotonic()
+
+    @property
+    def journal(self) -> Path:
+        """The file in which a run says how far it is, see :mod:`clce_bench.training.progress`."""
+        return self.folder / JOURNAL
 
     @property
     def due(self) -> bool:
@@ -74,6 +81,7 @@ class Checkpoints:
         """Removes all checkpoints of this run, and the folder if it is empty then."""
         for path in [*self._paths(), *self.folder.glob("step-*.writing")]:
             path.unlink()
+        self.journal.unlink(missing_ok=True)
         if self.folder.exists() and not any(self.folder.iterdir()):
             self.folder.rmdir()
 

@@ -56,7 +56,7 @@ def train_cell(job: dict[str, Any], output: Path, runtime: Runtime | None = None
         model = train_step.eval_model
         batches = TrainBatches(task.cell, inputs, task.rows["train"], task.labels.to(device))
         checkpoints = Checkpoints(output / "checkpoints", canonical_json(job), runtime.checkpoint_seconds)
-        state = TrainState([])
+        state = TrainState()
         if task.cell.trains:
             state = fit(train_step, batches, lambda: validate(model, inputs, task), checkpoints)
         if distributed.rank():

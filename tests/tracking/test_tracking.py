@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 
@@ -11,6 +12,7 @@ from clce_bench.experiment.loading import parse_experiment
 from clce_bench.files import read_json
 from clce_bench.planning.plan import plan_of
 from clce_bench.tracking.mlflow_store import store_uri, track_experiment
+from clce_bench.tracking.run_names import run_names
 from tests.helpers.made_up import EXPERIMENT, change_record, make_up
 
 
@@ -77,6 +79,45 @@ def test_every_cell_is_a_nested_run_with_everything_known_of_it(tracked):
     artifacts = {item.path for item in client.list_artifacts(run.info.run_id)}
     assert artifacts == {"cell.json", "metrics.json", "history.csv"}
     assert {item.path for item in client.list_artifacts(found["experiment"].info.run_id)} >= {"summary.csv"}
+
+
+def test_runs_are_named_and_described_for_people(tracked):
+    experiment, plan = tracked
+    client, found = runs(experiment)
+    names = {cell.name: found[cell.name].info.run_name for cell in plan.cells}
+    assert len(set(names.values())) == len(plan.cells)
+    cell = next(cell for cell in plan.cells if cell.contrastive_weight > 0)
+    assert names[cell.name] == f"digits: CLCE, λ = 0.9, seed {cell.seed}"
+    assert str(cell.directory) in found[cell.name].data.tags["mlflow.note.content"]
+    described = client.get_experiment_by_name(experiment.name).tags["mlflow.note.content"]
+    assert described == experiment.description
+    table = pd.read_parquet(plan.folder / "comparisons.parquet")
+    (row,) = table[(table["metric"] == "metric.top1") & (table["loss"] == "clce")].to_dict("records")
+    shown = found["experiment"].data.metrics
+    assert shown["top1/digits CLCE lambda 0.9 batch 64"] == pytest.approx(row["mean"])
+
+
+def test_what_varies_is_in_the_name():
+    grid = {"name": "main", "dataset": "digits", "loss": "clce", "seed": [0], "batch_size": [16, 64]}
+    grid["recipe"] = {"projection_size": [64, 128]}
+    experiment = parse_experiment({**EXPERIMENT, "grids": [grid], "figures": []}, "")
+    names = run_names(plan_of(experiment).cells).values()
+    assert {name.partition(", λ = 0.9, ")[2] for name in names} == {
+        f"batch size {size}, projection size {wide}, seed 0" for size in (16, 64) for wide in (64, 128)
+    }
+
+
+def test_a_store_that_was_moved_is_written_anew(tracked, monkeypatch):
+    experiment, plan = tracked
+    shutil.copytree("results", "elsewhere/results")
+    monkeypatch.chdir("elsewhere")
+    track_experiment(experiment, Path("moved.json"))
+    assert read_json(Path("moved.json"))["written"] == 4
+    _, found = runs(experiment)
+    assert set(found) == {cell.name for cell in plan.cells} | {"experiment"}
+    assert str(Path.cwd()) in found["experiment"].info.artifact_uri
+    track_experiment(experiment, Path("again.json"))
+    assert read_json(Path("again.json"))["written"] == 0
 
 
 def test_tracking_again_changes_nothing(tracked):
