@@ -13,13 +13,8 @@ except ModuleNotFoundError:
     sys.exit(2)
 
 from clce_bench import __version__
-<<<<<<< HEAD
-from clce_bench.cli import experiment_commands, result_commands, stage_commands, status_commands
-from clce_bench.errors import Interrupted, UserError, storage_problem
-=======
 from clce_bench.cli import experiment_commands, inference_commands, result_commands, stage_commands, status_commands
-from clce_bench.errors import Interrupted, UserError
->>>>>>> ef0b7ac (No training as a cell of its own; trained cells as classifiers and results as frames; MLflow stores that cannot be written are told before training)
+from clce_bench.errors import Interrupted, UserError, storage_problem
 from clce_bench.execution import worker
 
 

@@ -57,12 +57,8 @@ def plan(path: Path, as_json: bool, cost: bool, measure: bool) -> None:
     from clce_bench.planning.reruns import reruns_of
     from clce_bench.tracking.store_check import check_store
 
-<<<<<<< HEAD
     found = load_plan(path)
-=======
-    found = plan_of(load_experiment(path))
     check_store(found.experiment.tracking.uri)
->>>>>>> ef0b7ac (No training as a cell of its own; trained cells as classifiers and results as frames; MLflow stores that cannot be written are told before training)
     if measure:
         from clce_bench.costs.throughput import measure_here
 
@@ -149,14 +145,10 @@ def track(path: Path, output: Path | None) -> None:
     from clce_bench.planning.plan import load_plan
     from clce_bench.tracking.mlflow_store import track_experiment
 
-<<<<<<< HEAD
     plan = load_plan(path)
-=======
-    plan = plan_of(load_experiment(path))
     usual = next((Path(job.output) for job in plan.jobs["track"].values()), None)
     if output is None and usual and usual.exists():
         output = usual  # What a run has written is brought up to date as a whole, its record too.
->>>>>>> ef0b7ac (No training as a cell of its own; trained cells as classifiers and results as frames; MLflow stores that cannot be written are told before training)
     with own_record(plan, "track", output, ("tracked.json", "runs.html")):
         track_experiment(plan.experiment, output)
 

@@ -97,14 +97,9 @@ def cell_cost(cell: Cell, source: Dataset, profile: Profile, micro_batch: int | 
     forward = profile.forward + 2 * (classifier + projection)
     # Micro-batches embed every row twice: once for the loss, once for the gradients.
     step = forward * (1 + twice) + profile.backward + 4 * (classifier + projection)
-<<<<<<< HEAD
     per_epoch = train // cell.batch_size
-    steps = recipe.step_count(per_epoch)
+    steps = recipe.step_count(per_epoch) if cell.trains else 0
     epochs = ceil(steps / max(per_epoch, 1))
-=======
-    epochs = recipe.epochs if cell.trains else 0
-    steps = epochs * (train // cell.batch_size)
->>>>>>> ef0b7ac (No training as a cell of its own; trained cells as classifiers and results as frames; MLflow stores that cannot be written are told before training)
     validation, images = train // (split.folds - 1), source.image_count or train
     trained = profile.trained + classifier + projection
     copies = 2 + _STATE[recipe.optimizer] + bool(recipe.ema)

@@ -54,19 +54,13 @@ def _run(
     state: TrainState,
 ) -> None:
     cell, recipe = train_step.cell, train_step.cell.recipe
-<<<<<<< HEAD
     steps = recipe.step_count(batches.per_epoch)
     epochs = math.ceil(steps / batches.per_epoch)
-    with stop_signals() as stop, Progress(cell.name, steps, state.step, cell.batch_size) as progress:
-        for epoch in range(len(state.history), epochs):
-=======
-    steps = recipe.epochs * batches.per_epoch
     with (
         stop_signals() as stop,
         Progress(cell.name, steps, state.step, cell.batch_size, checkpoints.journal) as progress,
     ):
-        for epoch in range(len(state.history), recipe.epochs):
->>>>>>> e111302 (Watch a run from the files that it writes; MLflow runs named and described for people, moved stores written anew)
+        for epoch in range(len(state.history), epochs):
             train_step.model.train()
             left = batches.epoch(epoch, state.epoch_steps, steps - state.step)
             for batch in state.waiting_for(left):

@@ -10,15 +10,11 @@ sys.path.insert(0, os.getcwd())
 
 # Not Snakemake's own reading of it, which merges files and takes the last of two equal keys.
 with commands.ending_with_a_message():
-<<<<<<< HEAD
     EXPERIMENT_FILE = commands.experiment_file(CONFIGFILES, OVERRIDES)
     PLAN = load_plan(Path(EXPERIMENT_FILE))
-    RERUNS = None if SETTLED else begin(PLAN)
-=======
-    PLAN = plan_of(parse_experiment(config, EXPERIMENT_FILE))
     if not SETTLED:
         check_store(PLAN.experiment.tracking.uri)
->>>>>>> ef0b7ac (No training as a cell of its own; trained cells as classifiers and results as frames; MLflow stores that cannot be written are told before training)
+    RERUNS = None if SETTLED else begin(PLAN)
 FOLDER, OWN = str(PLAN.folder), PLAN.experiment.name
 # All at once: Snakemake takes an input function that fails for a file that nobody makes.
 INPUTS = inputs_of_jobs(PLAN, RERUNS, ancient)
