@@ -7,23 +7,19 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from clce_bench.analysis.comparisons import (
-    chosen_metrics,
     compare,
     compare_pairs,
+    figure_rows,
     grid_rows,
     metrics_of,
     variance_of_differences,
 )
-from clce_bench.analysis.hazard_effects import audit_of, audit_text
 from clce_bench.analysis.published_numbers import add_published
-from clce_bench.analysis.rankings import ranks_of, ranks_text
 from clce_bench.analysis.result_tables import comparison_table, variance_table, verdict_table, write_table
 from clce_bench.analysis.verdicts import Verdict, write_verdicts
-from clce_bench.experiment.figure_options import TABLED, Figure
 from clce_bench.experiment.schema import Experiment
 from clce_bench.files import staged
 from clce_bench.labels import is_accuracy, metric_label
-from clce_bench.planning.figure_cells import matches
 
 
 def write_answers(experiment: Experiment, summary: pd.DataFrame, output: Path) -> None:
@@ -50,7 +46,7 @@ def write_answers(experiment: Experiment, summary: pd.DataFrame, output: Path) -
                     comparisons[name].append(table)
         verdicts = [claim.judge(summary) for claim in experiment.claims]
         figures = {
-            figure.name: _figure_table(figure, summary) for figure in experiment.figures if figure.kind in TABLED
+            figure.name: figure.table(figure_rows(figure, summary)) for figure in experiment.figures if figure.tabled
         }
     write_tables(comparisons["comparisons"], comparisons["variance"], verdicts, figures, output / "tables")
     with staged(output, last="verdicts.json") as folder:
@@ -62,20 +58,6 @@ def write_answers(experiment: Experiment, summary: pd.DataFrame, output: Path) -
             mixed = [key for key in table.filter(regex=r"^(loss|recipe)\.") if table[key].dtype == object]
             table.astype(dict.fromkeys(mixed, "string")).to_parquet(folder / f"{name}.parquet", index=False)
         write_verdicts(folder / "verdicts.json", verdicts)
-
-
-def _figure_table(figure: Figure, summary: pd.DataFrame) -> pd.DataFrame:
-    """Gives the numbers of a figure as text, with the metric; ranks are those by the first one."""
-    rows = pd.concat([grid_rows(summary, grid) for grid in figure.grid]).drop_duplicates("cell")
-    rows = rows[[matches(record, figure.where) for record in rows.to_dict("records")]]
-    metrics = chosen_metrics(rows, figure.metrics)
-    if figure.kind == "audit":
-        texts = {metric: audit_text(audit_of(rows, figure.grid, metric)) for metric in metrics}
-    else:
-        texts = {metric: ranks_text(ranks_of(rows, figure.grid, metric)) for metric in metrics[:1]}
-    for metric, text in texts.items():
-        text.insert(0, "metric", metric_label(metric))
-    return pd.concat(texts.values(), ignore_index=True) if texts else pd.DataFrame()
 
 
 def write_tables(

@@ -10,8 +10,10 @@ import pandas as pd
 from clce_bench.analysis.paired_outcomes import RUN, Contrast, contrast
 from clce_bench.analysis.statistics import crossed_components, hierarchical_bootstrap, holm
 from clce_bench.components.loss_info import loss_order
+from clce_bench.experiment.figure_options import Figure
 from clce_bench.experiment.hazards import known_hazards
 from clce_bench.labels import is_accuracy, is_main, loss_label, supervised_loss
+from clce_bench.planning.figure_cells import matches
 
 DATA = ["dataset", "images_per_class"]
 AXES = [*DATA, "backbone", "batch_size", "loss", "lambda", "hazards"]
@@ -22,6 +24,12 @@ _OTHER = ["units", "bootstrap_low", "bootstrap_high", "pooled_low", "pooled_high
 def grid_rows(summary: pd.DataFrame, grid: str) -> pd.DataFrame:
     """Returns the rows of the cells that belong to a grid."""
     return summary[[grid in names.split() for names in summary["grids"]]]
+
+
+def figure_rows(figure: Figure, summary: pd.DataFrame) -> pd.DataFrame:
+    """Returns the rows of the cells that a figure shows."""
+    rows = summary[[bool(set(figure.grid) & set(names.split())) for names in summary["grids"]]]
+    return rows[[matches(record, figure.where) for record in rows.to_dict("records")]]
 
 
 def matching(rows: pd.DataFrame, place: Mapping[str, Any]) -> pd.DataFrame:

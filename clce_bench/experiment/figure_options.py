@@ -1,49 +1,28 @@
-"""What an experiment file may say about a figure."""
+"""What an experiment file may say about every figure; the rest is each kind's own, in ``clce_bench/figures/``."""
 
-from typing import Annotated, Any, Literal, get_args
+from __future__ import annotations
 
-from pydantic import BeforeValidator, Field, model_validator
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
+
+from clce_bench.components.registry import FIGURES, load_figure
+from clce_bench.errors import UserError
 from clce_bench.experiment.strict_model import Name, StrictModel, Values, as_list
 
-Kind = Literal[
-    "accuracy_cost",
-    "audit",
-    "axis_curve",
-    "batch_size_curve",
-    "cosine_distributions",
-    "critical_difference",
-    "difference_matrix",
-    "differences",
-    "gradient_magnitudes",
-    "lambda_curve",
-    "rank_change",
-    "training_curve",
-    "tsne",
-]
-
-EMBEDDINGS = ("cosine_distributions", "gradient_magnitudes", "tsne")
-"""Kinds that are drawn from the cells' embeddings, not only from the summary."""
-
-TABLED = ("audit", "rank_change")
-"""Kinds whose numbers are a table too, in ``tables/`` and on the page."""
-
-_ONE_METRIC = ("accuracy_cost", "difference_matrix", "gradient_magnitudes", "rank_change")
-
-# Options that only some kinds have, and who has them.
-_KINDS_WITH = {
-    "metrics": set(get_args(Kind)) - {"training_curve", "cosine_distributions", "tsne"},
-    "axis": {"axis_curve"},
-    "classes": {"cosine_distributions", "tsne"},
-    "k1": {"gradient_magnitudes"},
-    "k2": {"gradient_magnitudes"},
-}
+if TYPE_CHECKING:
+    from clce_bench.experiment.cells import Cell
 
 
 class Figure(StrictModel):
-    """A figure and the cells that it shows."""
+    """A figure: what the file says of it, which cells it needs, and how it is drawn.
 
-    kind: Kind
+    A kind is a subclass in a file of its own, named in :data:`clce_bench.components.registry.FIGURES`. Reading an
+    experiment imports the kinds that it names, so they import pandas and matplotlib where they draw.
+    """
+
+    kind: str
+    """A kind that comes with the package, or a path like ``my_pkg.my_figure:MyFigure``."""
     grid: Annotated[list[str], BeforeValidator(as_list), Field(min_length=1)]
     """The grid whose cells it shows; or several, for their union."""
     name: Name
@@ -51,43 +30,80 @@ class Figure(StrictModel):
     where: dict[str, Annotated[Values, BeforeValidator(as_list)]] = {}
     """Shows only cells with these values: ``{dataset: digits, lambda: [0.5, 0.9]}``. Cells that do not have an axis
     stay, so cross-entropy stays whatever is said of λ."""
-    metrics: list[Name] = []
-    """Metrics such as ``top1``; the accuracies that the cells have when not given."""
-    axis: str = ""
-    """What varies from left to right, such as ``recipe.projection_size``; the only thing that varies when not given."""
-    classes: Annotated[list[str], Field(max_length=20)] = []
-    """Classes that are shown; the first ones when not given."""
-    k1: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=1)] = [
-        0.0,
-        1.0,
-        10.0,
-        100.0,
-        1000.0,
-        5000.0,
-        50000.0,
-    ]
-    """TCL's k1 at which gradients are measured."""
-    k2: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=1)] = [1.0, 3.0]
-    """TCL's k2 at which gradients are measured."""
+
+    from_embeddings: ClassVar[bool] = False
+    """Whether it is drawn from the cells' embeddings too, not only from the summary."""
+    compares_hazards: ClassVar[bool] = False
+    """Whether its grids may differ in their hazards; the first then has none."""
+    tabled: ClassVar[bool] = False
+    """Whether its numbers are a table too, in ``tables/`` and on the page."""
 
     @model_validator(mode="before")
     @classmethod
     def _named(cls, values: Any) -> Any:
         if not isinstance(values, dict) or "name" in values:
             return values
-        parts = [str(part) for key in ("kind", "grid") for part in as_list(values.get(key, "none"))]
-        return {**values, "name": "-".join(parts)}
+        kind = str(values.get("kind", "none")).rpartition(":")[2]
+        return {**values, "name": "-".join([kind, *map(str, as_list(values.get("grid", "none")))])}
 
-    @model_validator(mode="after")
-    def _options_fit(self) -> "Figure":
-        if self.kind == "rank_change" and len(self.grid) != 2:
-            raise ValueError("grid: rank_change needs two, the one before and the one after.")
-        if self.kind in _ONE_METRIC and len(self.metrics) > 1:
-            raise ValueError(f"metrics: {self.kind} shows one; give each a figure with a name of its own.")
-        for option, kinds in _KINDS_WITH.items():
-            given = getattr(self, option) != type(self).model_fields[option].default
-            if given and self.kind not in kinds:
-                raise ValueError(
-                    f"{option}: {self.kind} has no such option. It belongs to: {', '.join(sorted(kinds))}."
-                )
+    @model_validator(mode="before")
+    @classmethod
+    def _options_of_other_kinds(cls, values: Any) -> Any:
+        for key in set(values) - set(cls.model_fields) if isinstance(values, dict) else ():
+            kinds = [kind for kind in sorted(FIGURES) if key in load_figure(kind).model_fields]
+            if kinds:
+                raise ValueError(f"{key}: {values['kind']} has no such option. It belongs to: {', '.join(kinds)}.")
+        return values
+
+    def lacking(self, cells: list[Cell]) -> str:
+        """Says what the cells lack for this figure; an empty string if nothing.
+
+        Args:
+            cells: those that it shows, sorted by name.
+        """
+        return ""
+
+    def completed(self, cells: list[Cell]) -> Self:
+        """Fills in the options that the cells decide."""
         return self
+
+    def table(self, rows: Any) -> Any:
+        """Gives its numbers as text, a data frame, if it is ``tabled``.
+
+        Args:
+            rows: its cells, from the summary.
+        """
+        raise NotImplementedError
+
+    def draw(self, source: Any) -> Any:
+        """Draws it.
+
+        Args:
+            source: its cells, a :class:`clce_bench.figures.source.Source`.
+
+        Returns:
+            A :class:`clce_bench.figures.source.Drawing`.
+        """
+        raise NotImplementedError
+
+
+def figure_of(values: Any) -> Any:
+    """Reads a figure as its kind, if it names one.
+
+    Raises:
+        ValueError: there is no such kind, or an option is outside its range.
+    """
+    kind = values.get("kind") if isinstance(values, dict) else None
+    if not isinstance(kind, str):
+        return values
+    try:
+        found = load_figure(kind)
+    except UserError as error:
+        raise ValueError(f"kind: {error}") from None
+    if not (isinstance(found, type) and issubclass(found, Figure)):
+        raise ValueError(f"kind: {kind} is no subclass of clce_bench.figures.Figure.")
+    return found.model_validate(values)
+
+
+AnyFigure = Annotated[SerializeAsAny[Figure], BeforeValidator(figure_of)]
+"""A figure of any kind."""

@@ -17,12 +17,12 @@ def check_grids(experiment: Experiment) -> None:
     """
     grids = {grid.name: grid for grid in experiment.grids}
     together = [(f"claims: {claim.id}: grids", claim.grid_names) for claim in experiment.claims]
-    together += [(f"figures: {one.name}: grid", one.grid) for one in experiment.figures if one.kind != "audit"]
+    together += [(f"figures: {one.name}: grid", one.grid) for one in experiment.figures if not one.compares_hazards]
     for key, members in together:
         if any(grids[name].hazards != grids[members[0]].hazards for name in members):
             raise UserError(f"{key}: these grids differ in their hazards; only figures of kind 'audit' compare those.")
     for figure in experiment.figures:
-        if figure.kind == "audit" and grids[figure.grid[0]].hazards:
+        if figure.compares_hazards and grids[figure.grid[0]].hazards:
             raise UserError(f"figures: {figure.name}: grid: the first grid of an audit must have no hazards.")
     for grid in experiment.grids:
         for dataset in grid.dataset:

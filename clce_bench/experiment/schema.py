@@ -18,7 +18,7 @@ from clce_bench.components.hyperparameters import check_loss
 from clce_bench.components.registry import canonical_dataset, dataset_path
 from clce_bench.errors import UserError, unknown
 from clce_bench.experiment.claims import Claim, expand_claims, parse_claim
-from clce_bench.experiment.figure_options import Figure
+from clce_bench.experiment.figure_options import AnyFigure
 from clce_bench.experiment.hazards import known_hazards
 from clce_bench.experiment.recipes import Augmentation, NamedAugmentation, Recipe, RecipeValues, Runtime, expand_preset
 from clce_bench.experiment.search_space import Tuning
@@ -276,7 +276,7 @@ class Experiment(StrictModel):
     grids: Annotated[list[Grid], Field(min_length=1)]
     headline: str = ""
     """The grid of the headline table; the first one when not given."""
-    figures: list[Figure] = []
+    figures: list[AnyFigure] = []
     claims: Annotated[
         list[Annotated[SerializeAsAny[Claim], BeforeValidator(parse_claim)]], BeforeValidator(expand_claims)
     ] = []

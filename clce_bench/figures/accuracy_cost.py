@@ -1,47 +1,61 @@
 """Accuracy against training time: a better end, or only a faster start?"""
 
-import matplotlib.pyplot as plt
-import pandas as pd
-from matplotlib.axes import Axes
+from __future__ import annotations
 
-from clce_bench.analysis.comparisons import compare
+from typing import TYPE_CHECKING
+
+from clce_bench.figures.shared_options import MetricFigure
 from clce_bench.figures.source import Drawing, Source
 from clce_bench.figures.style import data_names, keep_to_percent, legend_below, loss_style, panel_title
 from clce_bench.figures.training_curve import PANEL, by_epoch, curves
 from clce_bench.labels import metric_label
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
 
-def draw(source: Source) -> Drawing:
-    """Draws a row per data set and batch size: validation accuracy while training, test accuracy at the end."""
-    rows, metric = source.rows, source.metrics[0]
-    course = by_epoch(source).assign(panel="validation while training")
-    end = _end(rows, metric).assign(panel=metric_label(metric))
-    groups = list(course.groupby(PANEL, dropna=False))
-    figure, panels = plt.subplots(len(groups), 2, figsize=(9, 0.4 + 3.3 * len(groups)), squeeze=False)
-    for (left, right), (key, group) in zip(panels, groups, strict=True):
-        curves(left, group, "elapsed")
-        own = end[(end[PANEL].fillna(-1) == pd.Series(key, index=PANEL).fillna(-1)).all(axis=1)]
-        _points(right, own)
-        for axes in (left, right):
-            axes.set_title(panel_title(group, course), fontsize=10)
-        left.set_ylabel("validation accuracy (%)")
-        right.set_ylabel(f"{metric_label(metric)} at the end")
-        left.set_xlabel("seconds of training so far")
-        right.set_xlabel("seconds of training in all")
-        keep_to_percent(left)
-        keep_to_percent(right)
-    legend_below(figure, panels[0, 0])
-    figure.suptitle(f"{data_names(rows)}: accuracy against training time")
-    caption = (
-        f"{data_names(rows)}: accuracy against training time, {source.seeds}. Left: validation accuracy against the "
-        f"mean seconds spent by the end of each epoch. Right: {metric_label(metric)} against the mean seconds of the "
-        "whole training, on the machine that trained. Bands and bars are 95 % intervals. A loss that only starts "
-        "faster leads on the left and not on the right."
-    )
-    return Drawing(figure, pd.concat([course, end], ignore_index=True), caption)
+
+class AccuracyCost(MetricFigure):
+    """A row per data set and batch size: validation accuracy while training, test accuracy at the end."""
+
+    one_metric = True
+
+    def draw(self, source: Source) -> Drawing:
+        """Draws a row per data set and batch size: validation accuracy while training, test accuracy at the end."""
+        import matplotlib.pyplot as plt
+        import pandas as pd
+
+        rows, metric = source.rows, self.columns(source.rows)[0]
+        course = by_epoch(source).assign(panel="validation while training")
+        end = _end(rows, metric).assign(panel=metric_label(metric))
+        groups = list(course.groupby(PANEL, dropna=False))
+        figure, panels = plt.subplots(len(groups), 2, figsize=(9, 0.4 + 3.3 * len(groups)), squeeze=False)
+        for (left, right), (key, group) in zip(panels, groups, strict=True):
+            curves(left, group, "elapsed")
+            own = end[(end[PANEL].fillna(-1) == pd.Series(key, index=PANEL).fillna(-1)).all(axis=1)]
+            _points(right, own)
+            for axes in (left, right):
+                axes.set_title(panel_title(group, course), fontsize=10)
+            left.set_ylabel("validation accuracy (%)")
+            right.set_ylabel(f"{metric_label(metric)} at the end")
+            left.set_xlabel("seconds of training so far")
+            right.set_xlabel("seconds of training in all")
+            keep_to_percent(left)
+            keep_to_percent(right)
+        legend_below(figure, panels[0, 0])
+        figure.suptitle(f"{data_names(rows)}: accuracy against training time")
+        caption = (
+            f"{data_names(rows)}: accuracy against training time, {source.seeds}. Left: validation accuracy against "
+            f"the mean seconds spent by the end of each epoch. Right: {metric_label(metric)} against the mean seconds "
+            "of the whole training, on the machine that trained. Bands and bars are 95 % intervals. A loss that only "
+            "starts faster leads on the left and not on the right."
+        )
+        return Drawing(figure, pd.concat([course, end], ignore_index=True), caption)
 
 
 def _end(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
+    from clce_bench.analysis.comparisons import compare
+
     keys = [*PANEL, "loss", "lambda"]
     seconds = rows.groupby(keys, dropna=False, as_index=False).agg(elapsed=("train_seconds", "mean"))
     table = compare(rows, metric)

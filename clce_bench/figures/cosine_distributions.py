@@ -1,61 +1,68 @@
 """Cosine similarities of chosen classes' images to their own class and to all others, loss by loss."""
 
-import matplotlib.pyplot as plt
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pandas as pd
-from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from clce_bench.errors import unknown
+from clce_bench.figures.shared_options import ClassFigure
 from clce_bench.figures.source import Drawing, Source
 from clce_bench.figures.style import data_names, sentence_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 
 _EDGES = np.linspace(-1, 1, 81)
 _SIDES = {"positives": ("#0072B2", "same class", "-"), "negatives": ("#D55E00", "other classes", "--")}
 _DEFAULT_CLASSES = 2
 
 
-def draw(source: Source) -> Drawing:
-    """Draws a row per class and a column per cell: the two distributions and their means."""
-    classes, embedded = source.embedded()
-    present = sorted(set(classes.tolist()))
-    chosen = [name for name in source.options.classes if name in present] or present[:_DEFAULT_CLASSES]
-    missing = [
-        unknown("a class of the test part", name, present) for name in source.options.classes if name not in present
-    ]
-    if not embedded:
-        return sentence_figure("None of the cells has finite embeddings.")
-    shape = (len(chosen), len(embedded))
-    size = (3.2 * shape[1] + 0.6, 2.3 * shape[0] + 1.0)
-    figure, panels = plt.subplots(*shape, figsize=size, squeeze=False, sharex=True, sharey="row")
-    records = []
-    for column, cell in enumerate(embedded):
-        unit = cell.features / np.linalg.norm(cell.features, axis=1, keepdims=True).clip(1e-12)
-        panels[0, column].set_title(cell.label)
-        for axes, name in zip(panels[:, column], chosen, strict=True):
-            for side, values in _similarities(unit, classes == name).items():
-                density = _curve(axes, values, side)
-                setting = {"cell": cell.row["cell"], "loss": cell.row["loss"], "lambda": cell.row["lambda"]}
-                bins = {"low": _EDGES[:-1], "high": _EDGES[1:], "density": density}
-                about = {"class": name, "pairs": side, "mean": values.mean() if len(values) else np.nan}
-                records.append(pd.DataFrame({**setting, **about, **bins}))
-    for axes, name in zip(panels[:, 0], chosen, strict=True):
-        axes.set_ylabel(f"class {name}\ndensity")
-    data = pd.concat(records, ignore_index=True)
-    for axes in panels[-1]:
-        axes.set_xlabel("cosine similarity")
-        axes.set_xlim(np.floor(5 * data.loc[data["density"] > 0, "low"].min()) / 5, 1)
-    panels[0, 0].legend(fontsize=8)
-    figure.suptitle(
-        f"{data_names(source.rows)}: how close a class's images are" + "".join(f"\n{text}" for text in missing)
-    )
-    caption = (
-        f"{data_names(source.rows)}: cosine similarities between test images of one class (same class) and from them "
-        f"to all other test images (other classes), in the features of one trained network per column, seed "
-        f"{embedded[0].row['seed']}, batch {embedded[0].row['batch_size']}. Vertical lines are means: the further "
-        "apart, the better the class stands out."
-    )
-    return Drawing(figure, data, " ".join([caption, *missing]))
+class CosineDistributions(ClassFigure):
+    """A row per class and a column per cell: the two distributions and their means."""
+
+    def draw(self, source: Source) -> Drawing:
+        """Draws a row per class and a column per cell: the two distributions and their means."""
+        import matplotlib.pyplot as plt
+        import pandas as pd
+
+        classes, embedded = source.embedded()
+        chosen, missing = self.chosen(classes, _DEFAULT_CLASSES)
+        if not embedded:
+            return sentence_figure("None of the cells has finite embeddings.")
+        shape = (len(chosen), len(embedded))
+        size = (3.2 * shape[1] + 0.6, 2.3 * shape[0] + 1.0)
+        figure, panels = plt.subplots(*shape, figsize=size, squeeze=False, sharex=True, sharey="row")
+        records = []
+        for column, cell in enumerate(embedded):
+            unit = cell.features / np.linalg.norm(cell.features, axis=1, keepdims=True).clip(1e-12)
+            panels[0, column].set_title(cell.label)
+            for axes, name in zip(panels[:, column], chosen, strict=True):
+                for side, values in _similarities(unit, classes == name).items():
+                    density = _curve(axes, values, side)
+                    setting = {"cell": cell.row["cell"], "loss": cell.row["loss"], "lambda": cell.row["lambda"]}
+                    bins = {"low": _EDGES[:-1], "high": _EDGES[1:], "density": density}
+                    about = {"class": name, "pairs": side, "mean": values.mean() if len(values) else np.nan}
+                    records.append(pd.DataFrame({**setting, **about, **bins}))
+        for axes, name in zip(panels[:, 0], chosen, strict=True):
+            axes.set_ylabel(f"class {name}\ndensity")
+        data = pd.concat(records, ignore_index=True)
+        for axes in panels[-1]:
+            axes.set_xlabel("cosine similarity")
+            axes.set_xlim(np.floor(5 * data.loc[data["density"] > 0, "low"].min()) / 5, 1)
+        panels[0, 0].legend(fontsize=8)
+        figure.suptitle(
+            f"{data_names(source.rows)}: how close a class's images are" + "".join(f"\n{text}" for text in missing)
+        )
+        caption = (
+            f"{data_names(source.rows)}: cosine similarities between test images of one class (same class) and from "
+            "them to all other test images (other classes), in the features of one trained network per column, seed "
+            f"{embedded[0].row['seed']}, batch {embedded[0].row['batch_size']}. Vertical lines are means: the further "
+            "apart, the better the class stands out."
+        )
+        return Drawing(figure, data, " ".join([caption, *missing]))
 
 
 def _similarities(unit: NDArray[np.float32], members: NDArray[np.bool_]) -> dict[str, NDArray[np.float32]]:

@@ -1,16 +1,21 @@
 """Mean ranks over data sets with the critical difference (Friedman's test, Nemenyi's post-hoc test)."""
 
-from typing import NamedTuple
+from __future__ import annotations
 
-import matplotlib.pyplot as plt
+from typing import TYPE_CHECKING, NamedTuple
+
 import numpy as np
-import pandas as pd
-from matplotlib.axes import Axes
 
-from clce_bench.analysis.comparisons import DATA
+from clce_bench.experiment.cells import Cell
+from clce_bench.figures.shared_options import MetricFigure
 from clce_bench.figures.source import Drawing, Source
 from clce_bench.figures.style import data_names, loss_style, sentence_figure
 from clce_bench.labels import metric_label, setting_label
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
 
 _SETTING = ["loss", "lambda"]
 
@@ -24,37 +29,51 @@ class Ranking(NamedTuple):
         critical: difference of mean ranks that Nemenyi's test needs at the 5 % level.
     """
 
-    ranks: "pd.Series[float]"
+    ranks: pd.Series[float]
     p: float
     critical: float
 
 
-def draw(source: Source) -> Drawing:
-    """Draws the mean ranks on one axis, with a bar under settings that cannot be told apart."""
-    blocks = {}
-    for _, group in source.rows.groupby(DATA, dropna=False):
-        metric = next((name for name in source.metrics if group[name].notna().any()), None)
-        if metric:
-            name = f"{data_names(group)} ({metric_label(metric, 'mean')})"
-            blocks[name] = 100 * group.groupby(_SETTING)[metric].mean()
-    table = pd.DataFrame(blocks).dropna()
-    if len(table) < 3 or len(table.columns) < 2:
-        return sentence_figure("Fewer than three losses have results on at least two data sets in common.")
-    found = rank(table)
-    figure, axes = plt.subplots(figsize=(8, 1.7 + 0.22 * len(table)))
-    _diagram(axes, found)
-    verdict = "differ" if found.p < 0.05 else "cannot be told apart"
-    count = len(table.columns)
-    figure.suptitle(f"Mean rank over {count} data sets; Friedman p = {found.p:.2g}: the losses {verdict}")
-    caption = (
-        f"Mean ranks over {count} data sets ({', '.join(table.columns)}), 1 is best; each data set counts once, by the "
-        f"mean over its seeds. Friedman's test gives p = {found.p:.2g}. By Nemenyi's test at 5 % two losses differ if "
-        f"their mean ranks are more than the critical difference (CD) of {found.critical:.2f} apart; a bar joins those "
-        "that are not. With few data sets the critical difference is large, and a bar is no proof of equality. Data "
-        "sets that share images count as if they did not."
-    )
-    data = table.assign(mean_rank=found.ranks, friedman_p=found.p, critical_difference=found.critical)
-    return Drawing(figure, data.sort_values("mean_rank").reset_index(), caption)
+class CriticalDifference(MetricFigure):
+    """Mean ranks on one axis, with a bar under settings that cannot be told apart."""
+
+    def lacking(self, cells: list[Cell]) -> str:
+        """Needs two data sets and three losses."""
+        if len({cell.dataset for cell in cells}) < 2 or len({cell.loss_name for cell in cells}) < 3:
+            return "it needs at least two data sets and three losses; several grids can be given."
+        return ""
+
+    def draw(self, source: Source) -> Drawing:
+        """Draws the mean ranks on one axis, with a bar under settings that cannot be told apart."""
+        import matplotlib.pyplot as plt
+        import pandas as pd
+
+        from clce_bench.analysis.comparisons import DATA
+
+        blocks = {}
+        for _, group in source.rows.groupby(DATA, dropna=False):
+            metric = next((name for name in self.columns(source.rows) if group[name].notna().any()), None)
+            if metric:
+                name = f"{data_names(group)} ({metric_label(metric, 'mean')})"
+                blocks[name] = 100 * group.groupby(_SETTING)[metric].mean()
+        table = pd.DataFrame(blocks).dropna()
+        if len(table) < 3 or len(table.columns) < 2:
+            return sentence_figure("Fewer than three losses have results on at least two data sets in common.")
+        found = rank(table)
+        figure, axes = plt.subplots(figsize=(8, 1.7 + 0.22 * len(table)))
+        _diagram(axes, found)
+        verdict = "differ" if found.p < 0.05 else "cannot be told apart"
+        count = len(table.columns)
+        figure.suptitle(f"Mean rank over {count} data sets; Friedman p = {found.p:.2g}: the losses {verdict}")
+        caption = (
+            f"Mean ranks over {count} data sets ({', '.join(table.columns)}), 1 is best; each data set counts once, by "
+            f"the mean over its seeds. Friedman's test gives p = {found.p:.2g}. By Nemenyi's test at 5 % two losses "
+            f"differ if their mean ranks are more than the critical difference (CD) of {found.critical:.2f} apart; a "
+            "bar joins those that are not. With few data sets the critical difference is large, and a bar is no proof "
+            "of equality. Data sets that share images count as if they did not."
+        )
+        data = table.assign(mean_rank=found.ranks, friedman_p=found.p, critical_difference=found.critical)
+        return Drawing(figure, data.sort_values("mean_rank").reset_index(), caption)
 
 
 def rank(table: pd.DataFrame) -> Ranking:

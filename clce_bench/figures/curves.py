@@ -1,65 +1,132 @@
-"""Accuracy, and its difference to a reference, along one axis: what the figures of curves share."""
+"""Accuracy, and its difference to a reference, along one axis: λ, batch size, or what else a grid varies."""
+
+from __future__ import annotations
 
 import re
 from textwrap import fill
+from typing import TYPE_CHECKING, Self
 
-import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
-from matplotlib.axes import Axes
 
-from clce_bench.analysis.comparisons import AXES, DATA, compare
 from clce_bench.components.loss_info import NO_TRAINING, WITHOUT_CODE
+from clce_bench.experiment.cells import Cell
+from clce_bench.figures.shared_options import MetricFigure
 from clce_bench.figures.source import Drawing, Source
 from clce_bench.figures.style import data_names, keep_to_percent, legend_below, loss_style, zero_line
 from clce_bench.labels import axis_label, loss_label, metric_label, value_label
+from clce_bench.planning.figure_cells import varying_axes
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
 
 MEAN = ("mean", "low", "high")
 _LABELS = {"lambda": "λ, weight of the contrastive loss", "batch_size": "batch size (images)"}
 DIFFERENCE = ("difference", "difference_low", "difference_high")
 
 
-def accuracy_and_difference(source: Source, axis: str) -> Drawing:
-    """Draws a row of panels per data set and metric: accuracy on the left, difference to the reference on the right.
+class Curve(MetricFigure):
+    """A row of panels per data set and metric: accuracy on the left, difference to the reference on the right.
 
-    The reference is cross-entropy, or SupCon where there is none.
-
-    Args:
-        source: the cells.
-        axis: a column of the summary. Losses that do not have it are drawn at each of its values, as a level line.
+    The reference is cross-entropy, or SupCon where there is none. Losses that do not have the axis are drawn at each of
+    its values, as a level line.
     """
-    rows, metrics = source.rows, source.metrics
-    reference = "ce" if (rows["loss"] == "ce").any() else "supcon"
-    other = "cross-entropy (CE)" if reference == "ce" else loss_label(reference)
-    found = [along(rows, metric, axis, reference).assign(metric=metric) for metric in metrics]
-    data = pd.concat(found, ignore_index=True)
-    sets = [(group, metric) for _, group in data.groupby(DATA, dropna=False) for metric in metrics]
-    steps = sorted(rows[axis].dropna().unique().tolist(), key=_in_order)
-    positions, logarithmic = _positions(steps)
-    ticks = [fill(value_label(step), 18) for step in steps]
-    figure, panels = plt.subplots(len(sets), 2, figsize=(9, 0.4 + 3.1 * len(sets)), squeeze=False, sharex=True)
-    for (group, metric), (accuracy, gain) in zip(sets, panels, strict=True):
-        table = group[group["metric"] == metric]
-        zero_line(gain)
-        for axes, columns in ((accuracy, MEAN), (gain, DIFFERENCE)):
-            _curves(axes, table, axis, columns, positions)
-            axes.set_xticks(list(positions.values()), ticks)
-        name = f"{data_names(group)}: " if len(sets) > len(metrics) else ""
-        accuracy.set_ylabel(name + metric_label(metric))
-        gain.set_ylabel(f"difference to {loss_label(reference)},\n{metric_label(metric, 'points')}")
-        if table["difference"].isna().all():
-            gain.set_title(f"no {other} to compare with", fontsize=10)
-        keep_to_percent(accuracy)
-    for axes in panels[-1]:
-        axes.set_xlabel(_LABELS.get(axis, axis_label(axis)))
-    legend_below(figure, panels[0, 0])
-    figure.suptitle(f"{data_names(rows)}: accuracy against {axis_label(axis)}")
-    caption = (
-        f"{data_names(rows)}: accuracy against {axis_label(axis)}, {source.seeds} per point. Left: means with 95 % "
-        f"intervals; right: differences to {other}, paired over seeds, where an interval that contains 0 "
-        f"shows no difference.{' The axis is logarithmic.' if logarithmic else ''}"
-    )
-    return Drawing(figure, data, caption)
+
+    @property
+    def column(self) -> str:
+        """What varies from left to right, a column of the summary."""
+        raise NotImplementedError
+
+    def draw(self, source: Source) -> Drawing:
+        """Draws the curves of all losses, differences paired over seeds."""
+        import matplotlib.pyplot as plt
+        import pandas as pd
+
+        from clce_bench.analysis.comparisons import DATA
+
+        rows, axis = source.rows, self.column
+        metrics = self.columns(rows)
+        reference = "ce" if (rows["loss"] == "ce").any() else "supcon"
+        other = "cross-entropy (CE)" if reference == "ce" else loss_label(reference)
+        found = [along(rows, metric, axis, reference).assign(metric=metric) for metric in metrics]
+        data = pd.concat(found, ignore_index=True)
+        sets = [(group, metric) for _, group in data.groupby(DATA, dropna=False) for metric in metrics]
+        steps = sorted(rows[axis].dropna().unique().tolist(), key=_in_order)
+        positions, logarithmic = _positions(steps)
+        ticks = [fill(value_label(step), 18) for step in steps]
+        figure, panels = plt.subplots(len(sets), 2, figsize=(9, 0.4 + 3.1 * len(sets)), squeeze=False, sharex=True)
+        for (group, metric), (accuracy, gain) in zip(sets, panels, strict=True):
+            table = group[group["metric"] == metric]
+            zero_line(gain)
+            for axes, columns in ((accuracy, MEAN), (gain, DIFFERENCE)):
+                _curves(axes, table, axis, columns, positions)
+                axes.set_xticks(list(positions.values()), ticks)
+            name = f"{data_names(group)}: " if len(sets) > len(metrics) else ""
+            accuracy.set_ylabel(name + metric_label(metric))
+            gain.set_ylabel(f"difference to {loss_label(reference)},\n{metric_label(metric, 'points')}")
+            if table["difference"].isna().all():
+                gain.set_title(f"no {other} to compare with", fontsize=10)
+            keep_to_percent(accuracy)
+        for axes in panels[-1]:
+            axes.set_xlabel(_LABELS.get(axis, axis_label(axis)))
+        legend_below(figure, panels[0, 0])
+        figure.suptitle(f"{data_names(rows)}: accuracy against {axis_label(axis)}")
+        caption = (
+            f"{data_names(rows)}: accuracy against {axis_label(axis)}, {source.seeds} per point. Left: means with 95 % "
+            f"intervals; right: differences to {other}, paired over seeds, where an interval that contains 0 "
+            f"shows no difference.{' The axis is logarithmic.' if logarithmic else ''}"
+        )
+        return Drawing(figure, data, caption)
+
+
+class LambdaCurve(Curve):
+    """Accuracy against λ: from cross-entropy alone (0) to the contrastive loss alone (1)."""
+
+    @property
+    def column(self) -> str:
+        """What varies from left to right, a column of the summary."""
+        return "lambda"
+
+    def lacking(self, cells: list[Cell]) -> str:
+        """Needs two values of λ."""
+        return "" if len({cell.contrastive_weight for cell in cells}) > 1 else "it needs at least two values of λ."
+
+
+class BatchSizeCurve(Curve):
+    """Accuracy against batch size: whether a loss needs large batches."""
+
+    @property
+    def column(self) -> str:
+        """What varies from left to right, a column of the summary."""
+        return "batch_size"
+
+    def lacking(self, cells: list[Cell]) -> str:
+        """Needs two batch sizes."""
+        return "" if len({cell.batch_size for cell in cells}) > 1 else "it needs at least two batch sizes."
+
+
+class AxisCurve(Curve):
+    """Accuracy against whatever else a grid varies: encoder, projection width, a loss's own parameters."""
+
+    axis: str = ""
+    """What varies from left to right, such as ``recipe.projection_size``; the only thing that varies when not given."""
+
+    @property
+    def column(self) -> str:
+        """What varies from left to right, a column of the summary."""
+        return self.axis
+
+    def lacking(self, cells: list[Cell]) -> str:
+        """Needs one thing that varies, or the one named."""
+        varying = varying_axes(cells)
+        listing = f"What varies: {', '.join(varying) or 'nothing'}."
+        if self.axis:
+            return "" if self.axis in varying else f"axis: {self.axis!r} does not vary. {listing}"
+        return "" if len(varying) == 1 else f"axis: say which. {listing}"
+
+    def completed(self, cells: list[Cell]) -> Self:
+        """Fills in the only axis that varies."""
+        return self.model_copy(update={"axis": self.axis or varying_axes(cells)[0]})
 
 
 def along(rows: pd.DataFrame, metric: str, axis: str, reference: str = "ce") -> pd.DataFrame:
@@ -74,6 +141,10 @@ def along(rows: pd.DataFrame, metric: str, axis: str, reference: str = "ce") -> 
     Returns:
         Comparisons with the axis and ``level``: whether the loss does not have it.
     """
+    import pandas as pd
+
+    from clce_bench.analysis.comparisons import AXES, compare
+
     if axis in AXES:
         return compare(rows, metric, reference).assign(level=False)
     without = rows[rows[axis].isna()]
@@ -105,6 +176,8 @@ def _positions(steps: list[float | str]) -> tuple[dict[float | str, float], bool
 def _curves(
     axes: Axes, table: pd.DataFrame, axis: str, columns: tuple[str, str, str], positions: dict[float | str, float]
 ) -> None:
+    import pandas as pd
+
     mean, low, high = columns
     losses = [name for name in table["loss"].unique() if axis != "lambda" or name not in WITHOUT_CODE]
     untrained = table[table["loss"] == NO_TRAINING].dropna(subset=[mean])

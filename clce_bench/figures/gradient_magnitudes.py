@@ -1,50 +1,86 @@
 """How strongly TCL pulls positives and pushes negatives at given k1 and k2, beside SupCon; and accuracy against k1."""
 
-import matplotlib.pyplot as plt
-import numpy as np
-import pandas as pd
-from matplotlib.axes import Axes
-from numpy.typing import NDArray
+from __future__ import annotations
 
-from clce_bench.analysis.comparisons import compare
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+from pydantic import Field
+
+from clce_bench.experiment.cells import Cell
+from clce_bench.figures.shared_options import MetricFigure
 from clce_bench.figures.source import Drawing, Embedded, Source
 from clce_bench.figures.style import data_names, keep_to_percent, loss_style, say, sentence_figure
 from clce_bench.labels import metric_label, value_label
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
 
 IMAGES = 512
 """How many test images are compared at most; of more, every n-th."""
 
 
-def draw(source: Source) -> Drawing:
-    """Draws mean gradient magnitudes from positives and from negatives against k1, and accuracy against k1."""
-    classes, embedded = source.embedded()
-    contrastive = [cell for cell in embedded if cell.row["lambda"] > 0]
-    if not contrastive:
-        return sentence_figure("No cell with a contrastive loss has finite embeddings.")
-    # TCL's own network if there is one: its temperature is TCL's.
-    cell = next((cell for cell in contrastive if cell.row["loss"] == "tcl"), contrastive[0])
-    temperature = float(cell.row.get("loss.temperature", np.nan))
-    temperature = 0.1 if np.isnan(temperature) else temperature
-    step = -(-len(classes) // IMAGES)
-    table = magnitudes(project(cell)[::step], classes[::step], temperature, source.options.k1, source.options.k2)
-    figure, panels = plt.subplots(1, 3, figsize=(12, 3.6))
-    for axes, side in zip(panels, ("positives", "negatives"), strict=False):
-        _magnitudes(axes, table, side)
-    accuracy = _accuracy(panels[2], source)
-    figure.suptitle(f"{data_names(source.rows)}: gradients of TCL and SupCon, and accuracy against k1")
-    caption = (
-        f"{data_names(source.rows)}: left and middle, the mean of |∂ℓ/∂s| over all pairs of an anchor with its "
-        f"positives and with its negatives, for TCL at each k1 and k2 and for SupCon, temperature {temperature:g}, all "
-        f"on the same projected embeddings of {len(classes[::step])} test images ({_settings(cell)}, "
-        f"seed {cell.row['seed']}). TCL's theorems say that hard positives pull harder than in SupCon for k1, k2 ≥ 1, "
-        "and negatives push harder as k2 grows. Right: accuracy of the trained TCL cells against their k1, with 95 % "
-        "intervals. The axis of k1 is linear below 1 and logarithmic above."
-    )
-    return Drawing(figure, pd.concat([table.assign(panel="gradient"), accuracy.assign(panel="accuracy")]), caption)
+class GradientMagnitudes(MetricFigure):
+    """Mean gradient magnitudes from positives and from negatives against k1, and accuracy against k1."""
+
+    k1: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=1)] = [
+        0.0,
+        1.0,
+        10.0,
+        100.0,
+        1000.0,
+        5000.0,
+        50000.0,
+    ]
+    """TCL's k1 at which gradients are measured."""
+    k2: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=1)] = [1.0, 3.0]
+    """TCL's k2 at which gradients are measured."""
+
+    from_embeddings = True
+    one_metric = True
+
+    def lacking(self, cells: list[Cell]) -> str:
+        """Needs a contrastive loss."""
+        return "" if any(cell.contrastive_weight > 0 for cell in cells) else "it needs a cell with a contrastive loss."
+
+    def draw(self, source: Source) -> Drawing:
+        """Draws mean gradient magnitudes from positives and from negatives against k1, and accuracy against k1."""
+        import matplotlib.pyplot as plt
+        import pandas as pd
+
+        classes, embedded = source.embedded()
+        contrastive = [cell for cell in embedded if cell.row["lambda"] > 0]
+        if not contrastive:
+            return sentence_figure("No cell with a contrastive loss has finite embeddings.")
+        # TCL's own network if there is one: its temperature is TCL's.
+        cell = next((cell for cell in contrastive if cell.row["loss"] == "tcl"), contrastive[0])
+        temperature = float(cell.row.get("loss.temperature", np.nan))
+        temperature = 0.1 if np.isnan(temperature) else temperature
+        step = -(-len(classes) // IMAGES)
+        table = magnitudes(project(cell)[::step], classes[::step], temperature, self.k1, self.k2)
+        figure, panels = plt.subplots(1, 3, figsize=(12, 3.6))
+        for axes, side in zip(panels, ("positives", "negatives"), strict=False):
+            _magnitudes(axes, table, side)
+        accuracy = _accuracy(panels[2], source.rows, self.columns(source.rows))
+        figure.suptitle(f"{data_names(source.rows)}: gradients of TCL and SupCon, and accuracy against k1")
+        caption = (
+            f"{data_names(source.rows)}: left and middle, the mean of |∂ℓ/∂s| over all pairs of an anchor with its "
+            f"positives and with its negatives, for TCL at each k1 and k2 and for SupCon, temperature {temperature:g}, "
+            f"all on the same projected embeddings of {len(classes[::step])} test images ({_settings(cell)}, "
+            f"seed {cell.row['seed']}). TCL's theorems say that hard positives pull harder than in SupCon for k1, k2 ≥ "
+            "1, and negatives push harder as k2 grows. Right: accuracy of the trained TCL cells against their k1, with "
+            "95 % intervals. The axis of k1 is linear below 1 and logarithmic above."
+        )
+        return Drawing(figure, pd.concat([table.assign(panel="gradient"), accuracy.assign(panel="accuracy")]), caption)
 
 
 def _settings(cell: Embedded) -> str:
     """Names a cell's loss with λ and all its hyper-parameters."""
+    import pandas as pd
+
     known = {name.removeprefix("loss."): value for name, value in cell.row.items() if name.startswith("loss.")}
     return ", ".join(
         [cell.label, *(f"{name} {value_label(value)}" for name, value in known.items() if pd.notna(value))]
@@ -81,6 +117,7 @@ def magnitudes(
         A row per loss, k1 and k2 with ``positives`` and ``negatives``: the mean of |∂ℓ_i/∂s_ij| over the pairs of each
         kind, which is how far a unit vector z_j moves z_i.
     """
+    import pandas as pd
     import torch
 
     from clce_bench.losses.core import ContrastiveLoss
@@ -118,12 +155,16 @@ def _magnitudes(axes: Axes, table: pd.DataFrame, side: str) -> None:
     axes.legend(fontsize=8)
 
 
-def _accuracy(axes: Axes, source: Source) -> pd.DataFrame:
-    own = source.rows[source.rows["loss"] == "tcl"]
-    if own.empty or own["loss.k1"].nunique() < 2 or not source.metrics:
+def _accuracy(axes: Axes, rows: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
+    import pandas as pd
+
+    from clce_bench.analysis.comparisons import compare
+
+    own = rows[rows["loss"] == "tcl"]
+    if own.empty or own["loss.k1"].nunique() < 2 or not metrics:
         say(axes, "Accuracy against k1: these grids train TCL at fewer than two values of k1.")
         return pd.DataFrame()
-    metric = source.metrics[0]
+    metric = metrics[0]
     table = compare(own, metric).sort_values("loss.k1")
     style = loss_style(["tcl"])["tcl"]
     told = [

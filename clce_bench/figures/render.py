@@ -8,13 +8,12 @@ from typing import Any
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from clce_bench.analysis.comparisons import grid_rows, hazards_in
-from clce_bench.components.registry import load
-from clce_bench.experiment.figure_options import Figure
+from clce_bench.analysis.comparisons import figure_rows, hazards_in
+from clce_bench.experiment.figure_options import Figure, figure_of
+from clce_bench.figures.shared_options import MetricFigure
 from clce_bench.figures.source import Drawing, Source
 from clce_bench.figures.style import sentence_figure, use_style
 from clce_bench.files import staged
-from clce_bench.planning.figure_cells import matches
 
 
 def render(job: dict[str, Any], output: Path) -> None:
@@ -29,14 +28,12 @@ def render(job: dict[str, Any], output: Path) -> None:
         output: the .svg.
     """
     use_style()
-    options = Figure.model_validate(job["spec"])
+    figure = figure_of(job["spec"])
     inputs = {name: Path(path) for name, path in job["inputs"].items()}
-    summary = pd.read_parquet(inputs["summary"])
-    rows = summary[summary["cell"].isin({cell for grid in options.grid for cell in grid_rows(summary, grid)["cell"]})]
-    rows = rows[[matches(record, options.where) for record in rows.to_dict("records")]]
+    rows = figure_rows(figure, pd.read_parquet(inputs["summary"]))
     history = pd.read_parquet(inputs["summary"].with_name("history.parquet"))
-    source = Source(options, rows, history[history["cell"].isin(rows["cell"])], inputs)
-    drawing = _with_hazards(_draw(source), rows)
+    source = Source(rows, history[history["cell"].isin(rows["cell"])], inputs)
+    drawing = _with_hazards(_draw(figure, source), rows)
     with staged(output.parent, last=output.name) as folder:
         stem = output.stem
         drawing.canvas.savefig(folder / f"{stem}.png")
@@ -64,11 +61,11 @@ def _as_rst(text: str) -> str:
     return re.sub(r"([\\`*_|<>:\[\]])", r"\\\1", text)
 
 
-def _draw(source: Source) -> Drawing:
-    grids = ", ".join(source.options.grid)
+def _draw(figure: Figure, source: Source) -> Drawing:
+    grids = ", ".join(figure.grid)
     if not source.rows.filter(like="metric.").notna().any(axis=None):
         return sentence_figure(f"No cell of {grids} has a result.")
-    if source.options.metrics and not source.metrics:
-        return sentence_figure(f"No cell of {grids} has {' or '.join(source.options.metrics)}.")
-    drawing: Drawing = load(f"clce_bench.figures.{source.options.kind}:draw")(source)
+    if isinstance(figure, MetricFigure) and figure.metrics and not figure.columns(source.rows):
+        return sentence_figure(f"No cell of {grids} has {' or '.join(figure.metrics)}.")
+    drawing: Drawing = figure.draw(source)
     return drawing

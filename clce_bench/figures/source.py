@@ -1,18 +1,20 @@
 """What a figure is drawn from, and what drawing gives."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pandas as pd
-from matplotlib.figure import Figure as Canvas
-from numpy.typing import NDArray
 
-from clce_bench.analysis.comparisons import AXES, chosen_metrics
-from clce_bench.data.prepared import rows_by_part
-from clce_bench.experiment.figure_options import Figure
 from clce_bench.labels import setting_label
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+    from matplotlib.figure import Figure as Canvas
+    from numpy.typing import NDArray
 
 
 class Drawing(NamedTuple):
@@ -53,25 +55,20 @@ class Source:
     """The cells of a figure.
 
     Attributes:
-        options: what the experiment file says.
         rows: the cells, from the summary.
         history: a row per epoch of every cell.
         inputs: files by name; ``dataset``, ``splits`` and ``embeddings_N`` for kinds drawn from embeddings.
     """
 
-    options: Figure
     rows: pd.DataFrame
     history: pd.DataFrame
     inputs: dict[str, Path] = field(default_factory=dict)
 
     @property
-    def metrics(self) -> list[str]:
-        """Columns of the summary: those asked for, or the accuracies that these cells have."""
-        return chosen_metrics(self.rows, self.options.metrics)
-
-    @property
     def seeds(self) -> str:
         """How many seeds a point stands for."""
+        from clce_bench.analysis.comparisons import AXES
+
         counts = self.rows.groupby(AXES, dropna=False)["seed"].nunique()
         low, high = int(counts.min()), int(counts.max())
         return f"{low} seed{'s' * (low != 1)}" if low == high else f"{low} to {high} seeds"
@@ -82,6 +79,10 @@ class Source:
         Returns:
             The class of each test image, and their features in every cell that has finite ones.
         """
+        import pandas as pd
+
+        from clce_bench.data.prepared import rows_by_part
+
         found = []
         classes = pd.read_parquet(self.inputs["dataset"].parent / "items.parquet")["class"].to_numpy(dtype=str)
         paths = [path for name, path in self.inputs.items() if name.startswith("embeddings_")]

@@ -1,25 +1,28 @@
 """The look that all figures share: one colour and one marker per loss, everywhere."""
 
+from __future__ import annotations
+
 import math
 from itertools import cycle
 from textwrap import fill
-from typing import Any
-
-import matplotlib
-import matplotlib.pyplot as plt
-import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from clce_bench.components.loss_info import LOSSES, LossInfo
 from clce_bench.figures.source import Drawing
 from clce_bench.labels import data_label, loss_label, supervised_loss
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _OWN_COLORS = ["#CC79A7", "#56B4E9", "#999933", "#882255"]
 
 
 def use_style() -> None:
     """Sets matplotlib's defaults for this process."""
+    import matplotlib
+
     matplotlib.use("Agg")
     matplotlib.rcParams.update(
         {
@@ -79,6 +82,9 @@ def panel_title(panel: pd.DataFrame, whole: pd.DataFrame) -> str:
 
 def sentence_figure(reason: str) -> Drawing:
     """Returns a figure that says why it shows nothing."""
+    import matplotlib.pyplot as plt
+    import pandas as pd
+
     canvas = plt.figure(figsize=(7, 1.5))
     canvas.text(0.5, 0.5, fill(reason, 80), ha="center", va="center")
     return Drawing(canvas, pd.DataFrame({"reason": [reason]}), reason)

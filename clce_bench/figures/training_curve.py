@@ -1,38 +1,47 @@
 """Validation accuracy by epoch: whether every loss was trained until nothing changed any more."""
 
-import matplotlib.pyplot as plt
-import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from __future__ import annotations
 
-from clce_bench.analysis.comparisons import DATA
-from clce_bench.analysis.statistics import mean_interval
+from typing import TYPE_CHECKING
+
+from clce_bench.experiment.figure_options import Figure
 from clce_bench.figures.source import Drawing, Source
 from clce_bench.figures.style import data_names, keep_to_percent, legend_below, loss_style, panel_title
 from clce_bench.labels import setting_label
 
-PANEL = [*DATA, "backbone", "batch_size"]
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
 
 
-def draw(source: Source) -> Drawing:
-    """Draws a panel per data set and batch size with a curve per loss and λ."""
-    data = by_epoch(source)
-    groups = list(data.groupby(PANEL, dropna=False))
-    figure, panels = plt.subplots(1, len(groups), figsize=(5.2 * len(groups), 3.6), squeeze=False)
-    for axes, (_, group) in zip(panels[0], groups, strict=True):
-        curves(axes, group, "epoch")
-        axes.set_title(panel_title(group, data), fontsize=10)
-        axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        keep_to_percent(axes)
-    panels[0, 0].set_ylabel("validation accuracy (%)")
-    legend_below(figure, panels[0, 0])
-    figure.suptitle(f"{data_names(source.rows)}: validation accuracy by epoch")
-    caption = (
-        f"{data_names(source.rows)}: validation accuracy by epoch, {source.seeds}; means with bands of 95 % intervals. "
-        "A curve that still rises at its end was not trained to its end."
-    )
-    return Drawing(figure, data, caption)
+PANEL = ["dataset", "images_per_class", "backbone", "batch_size"]
+
+
+class TrainingCurve(Figure):
+    """A panel per data set and batch size with a curve per loss and λ."""
+
+    def draw(self, source: Source) -> Drawing:
+        """Draws a panel per data set and batch size with a curve per loss and λ."""
+        import matplotlib.pyplot as plt
+        from matplotlib.ticker import MaxNLocator
+
+        data = by_epoch(source)
+        groups = list(data.groupby(PANEL, dropna=False))
+        figure, panels = plt.subplots(1, len(groups), figsize=(5.2 * len(groups), 3.6), squeeze=False)
+        for axes, (_, group) in zip(panels[0], groups, strict=True):
+            curves(axes, group, "epoch")
+            axes.set_title(panel_title(group, data), fontsize=10)
+            axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            keep_to_percent(axes)
+        panels[0, 0].set_ylabel("validation accuracy (%)")
+        legend_below(figure, panels[0, 0])
+        figure.suptitle(f"{data_names(source.rows)}: validation accuracy by epoch")
+        caption = (
+            f"{data_names(source.rows)}: validation accuracy by epoch, {source.seeds}; means with bands of 95 % "
+            "intervals. A curve that still rises at its end was not trained to its end."
+        )
+        return Drawing(figure, data, caption)
 
 
 def by_epoch(source: Source) -> pd.DataFrame:
@@ -42,6 +51,10 @@ def by_epoch(source: Source) -> pd.DataFrame:
         A row per setting and epoch with ``mean``, ``low`` and ``high`` in per cent, ``n``, and ``elapsed``, the mean
         seconds from the start of training.
     """
+    import pandas as pd
+
+    from clce_bench.analysis.statistics import mean_interval
+
     history = source.history[["cell", "epoch", "seconds", "validation"]]
     timed = history.merge(source.rows[["cell", *PANEL, "loss", "lambda"]], on="cell")
     records = []

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
-from clce_bench.components.registry import CLAIMS
+from clce_bench.components.registry import CLAIMS, figure_path
 from clce_bench.experiment.cells import Cell, union
-from clce_bench.experiment.figure_options import EMBEDDINGS, Figure
+from clce_bench.experiment.figure_options import Figure
 from clce_bench.experiment.schema import Experiment
 from clce_bench.files import digest, unordered
-from clce_bench.planning.figure_cells import axis_of, cells_of_figure, embedded_cells
+from clce_bench.planning.figure_cells import cells_of_figure, embedded_cells
 from clce_bench.planning.job import RESULTS, Job, Node
 from clce_bench.planning.stages import cell_key
 
@@ -46,9 +46,11 @@ def closing_jobs(
     settings = experiment.model_dump(by_alias=True, exclude={"runtime", "tracking"})
     words = {key: settings.pop(key) for key in ("description", "figures")}
     published = digest((files("clce_bench") / "data_files" / "published.yaml").read_text(encoding="utf-8"))
-    asked = {"experiment": digest(unordered(settings)), "published": published}
-    kinds = tuple(sorted({CLAIMS[claim.kind] for claim in experiment.claims}))
-    summary = Job("summarize", asked, {}, kinds, output=_path(experiment, "summary.parquet"))
+    tabled = [figure for figure in experiment.figures if figure.tabled]
+    asked: dict[str, Any] = {"experiment": digest(unordered(settings)), "published": published}
+    asked |= {"tables": [figure.model_dump() for figure in tabled]} if tabled else {}
+    kinds = {CLAIMS[claim.kind] for claim in experiment.claims} | {figure_path(figure.kind) for figure in tabled}
+    summary = Job("summarize", asked, {}, tuple(sorted(kinds)), output=_path(experiment, "summary.parquet"))
     figures = {figure.name: _figure(experiment, figure, grids, jobs, summary) for figure in experiment.figures}
     shown = {"experiment": digest(unordered({**settings, **words}))}
     drawn = {f"figure_{name}": figure.output for name, figure in figures.items()}
@@ -62,11 +64,12 @@ def closing_jobs(
 def _figure(experiment: Experiment, figure: Figure, grids: dict[str, list[Cell]], jobs: Jobs, summary: Job) -> Job:
     shown = cells_of_figure(figure, grids)
     inputs = {"summary": summary.output}
-    if figure.kind in EMBEDDINGS:
+    if figure.from_embeddings:
         inputs |= _embeddings(jobs, embedded_cells(shown))
-    spec: dict[str, Any] = {**figure.model_dump(), "axis": axis_of(figure, shown)}
-    module = f"clce_bench.figures.{figure.kind}"
-    return Job("figures", spec, inputs, (module,), output=_path(experiment, f"figures/{figure.name}.svg"))
+    spec = figure.completed(shown).model_dump()
+    return Job(
+        "figures", spec, inputs, (figure_path(figure.kind),), output=_path(experiment, f"figures/{figure.name}.svg")
+    )
 
 
 def _embeddings(jobs: Jobs, cells: list[Cell]) -> dict[str, str]:

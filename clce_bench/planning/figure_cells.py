@@ -1,4 +1,4 @@
-"""Which cells a figure shows, and whether they are what it needs: checked when the experiment is read."""
+"""Which cells a figure shows, checked when the experiment is read; and what varies among cells."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,9 +10,6 @@ from clce_bench.errors import UserError, unknown
 from clce_bench.experiment.cells import Cell
 from clce_bench.experiment.figure_options import Figure
 
-PANELS = 8
-"""How many cells' embeddings one figure shows at most."""
-
 
 def cells_of_figure(figure: Figure, grids: dict[str, list[Cell]]) -> list[Cell]:
     """Lists the cells that a figure shows, sorted by name.
@@ -22,7 +19,7 @@ def cells_of_figure(figure: Figure, grids: dict[str, list[Cell]]) -> list[Cell]:
         grids: cells of each grid.
 
     Raises:
-        UserError: ``where`` names an axis or a value that no cell has, or the kind needs other cells.
+        UserError: ``where`` names an axis or a value that no cell has, or the figure needs other cells.
     """
     members = {cell.name: cell for grid in figure.grid for cell in grids[grid]}
     cells = [members[name] for name in sorted(members)]
@@ -37,7 +34,7 @@ def cells_of_figure(figure: Figure, grids: dict[str, list[Cell]]) -> list[Cell]:
                 allowed = ", ".join(sorted(map(str, present)))
                 raise UserError(f"figures: {figure.name}: where.{axis}: no cell has {value!r}. Allowed: {allowed}.")
     shown = [cell for cell, found in zip(cells, axes, strict=True) if matches(found, figure.where)]
-    lacking = _lacking(figure, shown)
+    lacking = figure.lacking(shown)
     if lacking:
         raise UserError(f"figures: {figure.name}: {lacking} Grids: {', '.join(figure.grid)}.")
     return shown
@@ -56,11 +53,6 @@ def matches(axes: Mapping[Any, Any], where: dict[str, list[Any]]) -> bool:
         if not absent and value not in values:
             return False
     return True
-
-
-def axis_of(figure: Figure, cells: list[Cell]) -> str:
-    """Returns the axis of an ``axis_curve``: the one given, or the only one that varies; empty for other kinds."""
-    return figure.axis or varying_axes(cells)[0] if figure.kind == "axis_curve" else ""
 
 
 def varying_axes(cells: list[Cell]) -> list[str]:
@@ -92,17 +84,18 @@ def embedded_cells(cells: list[Cell]) -> list[Cell]:
         groups.setdefault(key, []).append(cell)
     if not groups:
         return []
-    best = max(len(_settings(group)) for group in groups.values())
-    key = min(key for key, group in groups.items() if len(_settings(group)) == best)
-    chosen = _settings(sorted(groups[key], key=_changed)).values()
+    best = max(len(settings(group)) for group in groups.values())
+    key = min(key for key, group in groups.items() if len(settings(group)) == best)
+    chosen = settings(sorted(groups[key], key=_changed)).values()
     return sorted(chosen, key=lambda cell: (cell.contrastive_weight > 0, cell.loss_name, cell.contrastive_weight))
 
 
-def _settings(cells: Iterable[Cell]) -> dict[tuple[str, float], Cell]:
-    settings: dict[tuple[str, float], Cell] = {}
+def settings(cells: Iterable[Cell]) -> dict[tuple[str, float], Cell]:
+    """Returns the first cell of each loss and λ."""
+    found: dict[tuple[str, float], Cell] = {}
     for cell in cells:
-        settings.setdefault((cell.loss_name, cell.contrastive_weight), cell)
-    return settings
+        found.setdefault((cell.loss_name, cell.contrastive_weight), cell)
+    return found
 
 
 def _changed(cell: Cell) -> int:
@@ -112,34 +105,3 @@ def _changed(cell: Cell) -> int:
     return sum(
         cell.loss.hyperparameters[key] != value for key, value in hyperparameters_of(loss_path(cell.loss.name)).items()
     )
-
-
-def _lacking(figure: Figure, cells: list[Cell]) -> str:
-    """Says what the cells lack for this kind; an empty string if nothing."""
-    losses = {cell.loss_name for cell in cells}
-    weights, sizes = {cell.contrastive_weight for cell in cells}, {cell.batch_size for cell in cells}
-    varying = varying_axes(cells)
-    panels = embedded_cells(cells)
-    match figure.kind:
-        case "audit" | "differences" if len(losses) < 2 or "ce" not in losses:
-            return "it needs cross-entropy and another loss."
-        case "difference_matrix" | "rank_change" if len(_settings(cells)) < 2:
-            return "it needs at least two losses or values of λ."
-        case "lambda_curve" if len(weights) < 2:
-            return "it needs at least two values of λ."
-        case "batch_size_curve" if len(sizes) < 2:
-            return "it needs at least two batch sizes."
-        case "axis_curve" if figure.axis and figure.axis not in varying:
-            return f"axis: {figure.axis!r} does not vary. What varies: {', '.join(varying) or 'nothing'}."
-        case "axis_curve" if not figure.axis and len(varying) != 1:
-            return f"axis: say which. What varies: {', '.join(varying) or 'nothing'}."
-        case "critical_difference" if len({cell.dataset for cell in cells}) < 2 or len(losses) < 3:
-            return "it needs at least two data sets and three losses; several grids can be given."
-        case "cosine_distributions" | "tsne" if "ce" not in {cell.loss_name for cell in panels} or len(panels) < 2:
-            return "it needs cross-entropy and another loss on one data set with one batch size and seed."
-        case "cosine_distributions" | "tsne" if len(panels) > PANELS:
-            return f"it shows {PANELS} settings at most, these are {len(panels)}; choose with where."
-        case "gradient_magnitudes" if weights <= {0.0}:
-            return "it needs a cell with a contrastive loss."
-        case _:
-            return ""

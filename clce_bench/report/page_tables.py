@@ -9,7 +9,7 @@ import pandas as pd
 from clce_bench.analysis.comparisons import AXES, hyperparameter_columns, metrics_of
 from clce_bench.analysis.result_tables import comparison_table
 from clce_bench.costs.throughput import Actual
-from clce_bench.experiment.figure_options import TABLED, Figure
+from clce_bench.experiment.figure_options import Figure
 from clce_bench.labels import data_label, is_accuracy, is_main, loss_label, metric_label
 
 ROWS = 200
@@ -54,7 +54,7 @@ def figure_tables(figures: list[Figure], folder: Path) -> list[Table]:
     tables = []
     for figure in figures:
         path = folder / f"{figure.name}.csv"
-        if figure.kind in TABLED and path.exists() and path.read_text().strip():
+        if figure.tabled and path.exists() and path.read_text().strip():
             rows = pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records")
             text = [{str(key): value for key, value in row.items()} for row in rows]
             tables.append(Table(figure.name, text[:ROWS], max(0, len(text) - ROWS), f"tables/{path.name}"))

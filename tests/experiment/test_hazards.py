@@ -24,12 +24,11 @@ from clce_bench.data.splits import divide, make_splits
 from clce_bench.errors import UserError
 from clce_bench.experiment.cells import Cell, cells_of, union
 from clce_bench.experiment.claims import parse_claim
-from clce_bench.experiment.figure_options import Figure
 from clce_bench.experiment.hazards import HAZARDS, PROCESSES
 from clce_bench.experiment.loading import load_experiment, parse_experiment
 from clce_bench.experiment.recipes import Runtime
 from clce_bench.experiment.schema import Split
-from clce_bench.figures.audit import draw
+from clce_bench.figures.audit import Audit
 from clce_bench.figures.source import Source
 from clce_bench.losses import create_loss
 from clce_bench.planning.plan import plan_of
@@ -274,10 +273,10 @@ def test_an_audit_compares_settings_with_themselves(tmp_path):
     table = audit_of(rows, ["main", "broken"], "metric.top1")
     assert table["change"].dropna().abs().max() < 2
     assert table["setting"].unique().tolist() == [f"CLCE, λ = 0.9, temperature {one}" for one in (0.1, 0.5)]
-    canvas = draw(Source(Figure(kind="audit", grid=["main", "broken"]), rows, pd.DataFrame())).canvas
+    canvas = Audit(kind="audit", grid=["main", "broken"]).draw(Source(rows, pd.DataFrame())).canvas
     assert [text.get_text() for text in canvas.legends[0].get_texts()] == table["setting"].unique().tolist()
     assert [axes.get_title() for axes in canvas.axes] == ["digits, batch 64", "change against main"]
-    (alone,) = draw(Source(Figure(kind="audit", grid=["main"]), rows, pd.DataFrame())).canvas.axes
+    (alone,) = Audit(kind="audit", grid=["main"]).draw(Source(rows, pd.DataFrame())).canvas.axes
     assert [len(bars.lines[0].get_xdata()) for bars in alone.containers] == [1, 1]
     # Nothing to compare with: the honest side has another temperature.
     alone = rows[(rows["hazards"] == "") == (rows["loss.temperature"] != 0.1)]

@@ -10,7 +10,6 @@ from safetensors.numpy import save_file
 
 from clce_bench.analysis.summary import write_summary
 from clce_bench.errors import UserError
-from clce_bench.experiment.figure_options import EMBEDDINGS
 from clce_bench.experiment.loading import load_experiment, parse_experiment
 from clce_bench.figures.cosine_distributions import _similarities
 from clce_bench.figures.critical_difference import cliques, rank
@@ -128,8 +127,9 @@ def test_figures_of_embeddings_take_one_cell_per_setting_and_name_them_as_inputs
     assert [name.split("_")[0] for name in cells] == ["ce", "clce"]
     assert all("_s0-" in name for name in cells)
     assert {"summary", "dataset", "splits"} < set(inputs)
-    for name, job in plan.jobs["figures"].items():
-        assert ("dataset" in job.inputs) == (job.spec["kind"] in EMBEDDINGS), name
+    for job in plan.jobs["figures"].values():
+        drawn_from_embeddings = job.spec["kind"] in ("cosine_distributions", "gradient_magnitudes", "tsne")
+        assert ("dataset" in job.inputs) == drawn_from_embeddings
 
 
 def test_gradients_are_those_of_tcl_at_its_defaults_and_the_caption_says_so(drawn):
@@ -250,7 +250,10 @@ def test_bars_join_what_cannot_be_told_apart():
             "k1: tsne has no such option. It belongs to: gradient_magnitudes",
         ),
         ({"kind": "difference_matrix", "grid": "main", "metrics": ["top1", "ece"]}, "difference_matrix shows one"),
-        ({"kind": "tsn", "grid": "main"}, "'tsn' is not allowed"),
+        ({"kind": "tsn", "grid": "main"}, "figures[0]: kind: 'tsn' is not a figure. Did you mean 'tsne'?"),
+        ({"kind": ["tsne"], "grid": "main"}, "figures[0].kind: ['tsne'] is not allowed"),
+        ({"grid": "main"}, "figures[0].kind: this key is required"),
+        ({"kind": "gradient_magnitudes", "grid": "main", "k1": [-1]}, "figures[0].k1[0]: -1 is not allowed"),
     ],
 )
 def test_a_figure_that_cannot_be_drawn_is_refused_when_the_file_is_read(figure, message):

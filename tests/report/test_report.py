@@ -8,8 +8,7 @@ import pytest
 from clce_bench.analysis.comparisons import grid_rows
 from clce_bench.analysis.summary import write_summary
 from clce_bench.errors import UserError
-from clce_bench.experiment.figure_options import Figure
-from clce_bench.figures.differences import draw
+from clce_bench.figures.differences import Differences
 from clce_bench.figures.render import render
 from clce_bench.figures.source import Source
 from clce_bench.figures.style import use_style
@@ -135,7 +134,7 @@ def test_differences_have_a_row_per_setting_even_where_a_metric_lacks_it():
     write_summary(experiment, plan.folder)
     rows = grid_rows(pd.read_parquet(plan.folder / "summary.parquet"), "lambda")
     use_style()
-    figure = draw(Source(Figure(kind="differences", grid="lambda"), rows, pd.DataFrame())).canvas
+    figure = Differences(kind="differences", grid="lambda").draw(Source(rows, pd.DataFrame())).canvas
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert ", batch 64:" in figure.get_suptitle()
     assert labels == [f"CLCE, λ = {weight}" for weight in ("0.5", "0.9", "1")]
@@ -160,7 +159,7 @@ def test_where_the_contrastive_loss_is_alone_headline_and_differences_show_the_p
     }
     use_style()
     for figure, titles in zip(experiment.figures, (["linear-probe test"], ["test", "linear-probe test"]), strict=True):
-        canvas = draw(Source(figure, grid_rows(summary, figure.grid[0]), pd.DataFrame())).canvas
+        canvas = figure.draw(Source(grid_rows(summary, figure.grid[0]), pd.DataFrame())).canvas
         assert [axes.get_title() for axes in canvas.axes] == [f"{title} top-1 (points)" for title in titles]
 
 
