@@ -87,7 +87,13 @@ def _seconds_since(cell: Cell, start: datetime) -> float | None:
 
 
 def headline_rows(experiment: Experiment, summary: pd.DataFrame) -> list[dict[str, str]]:
-    """Builds the headline table: a row per setting of the headline grid and metric, as text.
+    """Builds the headline table: a row per setting of the headline grid and metric, as text."""
+    found = headline_comparisons(experiment, summary)
+    return [row for metric, table in found.items() for row in table_rows(table, metric)]
+
+
+def headline_comparisons(experiment: Experiment, summary: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Compares the settings of the headline grid, by metric.
 
     Top-1 of the classifier, or of the linear probe where a loss trains no classifier; both beside features without any
     training, which only a probe can classify; few-shot accuracies.
@@ -101,8 +107,7 @@ def headline_rows(experiment: Experiment, summary: pd.DataFrame) -> list[dict[st
         elif not untrained.any():
             main.remove(_PROBE)
     tables = {metric: compare(rows, metric) for metric in main}
-    known = {metric: table[table["mean"].notna() | (table["loss"] != NO_TRAINING)] for metric, table in tables.items()}
-    return [row for metric, table in known.items() for row in table_rows(table, metric)]
+    return {metric: table[table["mean"].notna() | (table["loss"] != NO_TRAINING)] for metric, table in tables.items()}
 
 
 def table_rows(table: pd.DataFrame, metric: str) -> list[dict[str, str]]:
@@ -136,12 +141,13 @@ def table_rows(table: pd.DataFrame, metric: str) -> list[dict[str, str]]:
     return rows
 
 
-def interval(mean: float, low: float, high: float, signed: bool = False) -> str:
+def interval(mean: float, low: float, high: float, *, signed: bool = False) -> str:
     """Writes a mean and its interval, such as ``+1.3 [+0.2, +2.4]``; a dash where there is none."""
     if math.isnan(mean):
         return "–"
     style = "+.1f" if signed else ".1f"
-    return f"{mean:{style}}" if math.isnan(low) else f"{mean:{style}} [{low:{style}}, {high:{style}}]"
+    text = f"{mean:{style}}" if math.isnan(low) else f"{mean:{style}} [{low:{style}}, {high:{style}}]"
+    return text.replace("-", "−")
 
 
 def print_headline(experiment: Experiment) -> Path:

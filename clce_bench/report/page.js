@@ -71,10 +71,21 @@
   }
   dialog.addEventListener("click", (event) => { if (event.target.tagName !== "DIALOG") dialog.close(); });
 
-  let closed = [];
-  addEventListener("beforeprint", () => {
-    closed = [...document.querySelectorAll("details:not([open])")];
-    for (const details of closed) details.open = true;
-  });
-  addEventListener("afterprint", () => { for (const details of closed) details.open = false; });
+  // A copy button for each text that is meant for elsewhere.
+  for (const block of document.querySelectorAll(".copied")) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = "Copy";
+    const text = block.firstElementChild;
+    button.addEventListener("click", async () => {
+      getSelection().selectAllChildren(text);
+      try {
+        await navigator.clipboard.writeText(text.textContent);
+      } catch {
+        document.execCommand("copy");
+      }
+      button.textContent = "Copied";
+    });
+    block.append(button);
+  }
 })();

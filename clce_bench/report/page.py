@@ -11,7 +11,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from clce_bench import __version__
-from clce_bench.analysis.verdicts import Verdict, read_verdicts
+from clce_bench.analysis.verdicts import read_verdicts
 from clce_bench.components.registry import load_dataset
 from clce_bench.costs.throughput import estimated_against_actual
 from clce_bench.data.class_sizes import imbalance_warning
@@ -21,8 +21,12 @@ from clce_bench.experiment.schema import Experiment
 from clce_bench.files import read_json, write_text
 from clce_bench.planning.plan import Plan, plan_of
 from clce_bench.records.environment import now
+from clce_bench.report.answer import FIRST, answer_of
+from clce_bench.report.claim_rows import claim_rows, claims_scale_of
 from clce_bench.report.code_and_machines import accepted_table, provenance_table
+from clce_bench.report.forest import axis
 from clce_bench.report.headline import cost_of_last_run, headline_rows
+from clce_bench.report.methods import as_yaml, methods_of, references_of
 from clce_bench.report.page_tables import Link, Table, cell_table, cost_table, figure_tables, tables_of
 from clce_bench.report.warnings import hazards_of, warnings_of
 
@@ -42,6 +46,11 @@ def write_report(experiment: Experiment, output: Path) -> None:
         raise UserError(f"--output: {output}: the page lies beside the tables, and there are none. First: {make}")
     summary = pd.read_parquet(output.with_name("summary.parquet"))
     comparisons = pd.read_parquet(output.with_name("comparisons.parquet"))
+    verdicts = read_verdicts(output.with_name("verdicts.json")) if output.with_name("verdicts.json").exists() else []
+    claims_scale = claims_scale_of(verdicts)
+    described = _datasets(plan)
+    paths = zip(summary["cell"], summary["directory"], strict=True)
+    directories = {cell: os.path.relpath(path, output.parent) for cell, path in paths}
     parts = {suffix: _beside(f"page.{suffix}") for suffix in ("html", "css", "js")}
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.tests["link"] = lambda value: isinstance(value, Link)
@@ -53,7 +62,11 @@ def write_report(experiment: Experiment, output: Path) -> None:
         written=now()[:16].replace("T", " "),
         hazards=hazards_of(experiment.grids),
         warnings=[*warnings_of(summary, [grid.name for grid in experiment.grids]), *_imbalances(plan)],
-        verdicts=_verdicts(output.with_name("verdicts.json"), summary, output.parent),
+        answer=answer_of(experiment, summary, verdicts),
+        first=FIRST,
+        verdicts=claim_rows(verdicts, claims_scale, directories),
+        claims_axis=axis(claims_scale),
+        command=os.path.relpath(plan.folder / "experiment.json"),
         headline=Table("Headline", headline_rows(experiment, summary)),
         figures=_figures(experiment, output.parent),
         tables=[
@@ -66,32 +79,20 @@ def write_report(experiment: Experiment, output: Path) -> None:
         total=len(summary),
         counts=summary["status"].value_counts().to_dict(),
         seconds=_seconds(summary),
-        datasets=_datasets(plan),
+        datasets=described,
         backbones=[read_json(path) for path in _inputs(plan, "backbone")],
         provenance=provenance_table(summary),
         accepted=accepted_table(summary),
         cost=cost_of_last_run(plan),
-        settings=experiment.model_dump_json(by_alias=True, indent=2),
+        methods=methods_of(plan, summary),
+        bibtex=references_of(plan, [one["source"] for one in described]),
+        settings=as_yaml(experiment),
     )
     write_text(output, page)
 
 
 def _beside(name: str) -> str:
     return (files("clce_bench.report") / name).read_text(encoding="utf-8")
-
-
-def _verdicts(path: Path, summary: pd.DataFrame, folder: Path) -> list[tuple[Verdict, list[Link]]]:
-    """Pairs each verdict with links to some of the cells behind it."""
-    if not path.exists():
-        return []
-    directories = dict(zip(summary["cell"], summary["directory"], strict=True))
-    return [
-        (
-            verdict,
-            [Link(cell, os.path.relpath(directories[cell], folder)) for cell in verdict.cells if cell in directories],
-        )
-        for verdict in read_verdicts(path)
-    ]
 
 
 def _figures(experiment: Experiment, folder: Path) -> list[dict[str, Any]]:

@@ -1,20 +1,23 @@
 """The report page, in a browser."""
 
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 import pandas as pd
 import pytest
+import yaml
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from clce_bench.analysis.verdicts import Finding, Verdict, write_verdicts
+from clce_bench.experiment.loading import parse_experiment
 from clce_bench.report.page import write_report
 from clce_bench.report.page_tables import ROWS, cell_table
 from tests.helpers.browser import chromium
-from tests.helpers.made_up import change_record, make_up, write_all
+from tests.helpers.made_up import EXPERIMENT, change_record, make_up, write_all
 
 VERDICTS = [
     Verdict(
@@ -85,17 +88,45 @@ def test_it_loads_without_an_error_and_asks_for_nothing_else(page, report):
 def test_every_image_is_whole(page):
     images = page.locator("figure img")
     assert images.count() == 4
+    images.evaluate_all("images => Promise.all(images.map((image) => image.decode()))")
     assert all(images.evaluate_all("images => images.map((image) => image.complete && image.naturalWidth > 100)"))
 
 
-def test_verdicts_come_first_with_effect_reason_and_cells(page):
-    titles = page.locator("h2").all_text_contents()
-    assert titles == ["Verdicts", "Headline", "Figures", "Tables", "Cells", "How it was made"]
-    verdicts = page.locator(".verdicts > li")
-    assert [verdicts.nth(n).locator(".verdict").text_content() for n in range(4)] == [v.verdict for v in VERDICTS]
-    text = verdicts.first.text_content()
-    for part in ("CLCE is above CE", "abstract", "+1.2 [-0.5, +3.0] points", "Because of the interval", "9 cells"):
+def test_the_answer_comes_first_then_claims_that_open_to_reason_and_cells(page):
+    titles = page.locator("main h2").all_text_contents()
+    assert titles == [
+        *("Differences to cross-entropy", "Before you believe a number", "Claims of the papers", "Figures", "Tables"),
+        *("Cells", "How it was made", "For a paper, or for a run of your own"),
+    ]
+    rows = page.locator(".claims tbody tr")
+    assert [rows.nth(n).locator(".verdict").text_content() for n in range(4)] == [v.verdict for v in VERDICTS]
+    assert not page.get_by_text("Because of the interval.").first.is_visible()
+    rows.first.locator("summary").first.click()
+    assert page.get_by_text("Because of the interval.").first.is_visible()
+    text = rows.first.text_content()
+    for part in ("CLCE is above CE", "abstract", "+1.2 [−0.5, +3.0]", "9 cells"):
         assert part in text
+
+
+def test_the_first_screen_asks_and_answers(page):
+    assert (
+        page.locator("h1").text_content()
+        == "Does adding CLCE or TCL to cross-entropy beat cross-entropy alone on digits?"
+    assert page.locator("h1").text_content() == question
+    )
+    answer = page.locator(".answer")
+    assert "Of 4 claims: 1 reproduced; 1 contradicted; 1 inconclusive; 1 not tested." in answer.text_content()
+    assert "Largest difference to cross-entropy: +" in answer.text_content()
+    below = page.locator(".effects tbody tr").last.bounding_box()
+    assert below["y"] + below["height"] < 800
+    # The pictures put each dot where its number is, on one axis.
+    dots = page.locator(".effects .dot").evaluate_all("all => all.map((dot) => Number(dot.getAttribute('x1')))")
+    numbers = [text for text in page.locator(".effects tbody .number").all_text_contents() if text != "–"]
+    zero = float(page.locator(".effects .zero").first.get_attribute("x1"))
+    assert len(dots) == len(numbers)
+    for dot, number in zip(dots, numbers, strict=True):
+        assert (dot > zero) == number.startswith("+")
+    assert page.locator(".effects svg title").first.text_content().startswith("CLCE, λ = 0.9 minus CE, digits: ")
 
 
 def test_warnings_name_holes_and_few_seeds(page):
@@ -163,18 +194,60 @@ def test_axe_finds_no_serious_fault(page, scheme):
     assert [(fault["id"], fault["nodes"][0]["html"]) for fault in violations] == []
 
 
-def test_it_fits_a_phone(page):
-    page.set_viewport_size({"width": 360, "height": 740})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+@pytest.mark.parametrize("width", [360, 390, 768, 1400])
+@pytest.mark.parametrize("opened", [False, True])
+def test_it_fits_every_width(page, width, opened):
+    page.set_viewport_size({"width": width, "height": 740})
+    if opened:
+        page.locator("details").evaluate_all("all => all.forEach((details) => { details.open = true; })")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    # Differences and effects are on the screen, not beside it.
+    for number in page.locator(".effects .number, .claims .number").all():
+        box = number.bounding_box()
+        assert box is None or box["x"] + box["width"] <= width
 
 
-def test_printing_shows_what_is_folded_away_and_no_controls(page):
+def test_contents_stay_in_sight(page):
+    page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+    assert page.locator("nav").bounding_box()["y"] == 0
+
+
+def test_paper_gets_what_is_open_and_no_controls(page):
+    page.locator("details").evaluate_all("all => all.forEach((details) => { details.open = true; })")
     page.emulate_media(media="print")
-    page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert page.locator("details:not([open])").count() == 0
-    assert not page.locator(".filters").is_visible()
-    page.evaluate("dispatchEvent(new Event('afterprint'))")
-    assert page.locator("details:not([open])").count() > 0
+    assert page.locator(".claims summary").first.is_visible()
+    for hidden in (".filters", "nav", "#experiment", "#cells ~ details", ".names"):
+        assert not page.locator(hidden).first.is_visible(), hidden
+    assert len(re.findall(rb"/Type\s*/Page[^s]", page.pdf(format="A4"))) <= 10
+
+
+def test_dark_figures_are_dark(page):
+    page.emulate_media(color_scheme="dark")
+    assert "invert" in page.locator("figure img").first.evaluate("image => getComputedStyle(image).filter")
+    page.emulate_media(color_scheme="light")
+    assert page.locator("figure img").first.evaluate("image => getComputedStyle(image).filter") == "none"
+
+
+def test_the_experiment_can_be_copied_and_is_the_same_again(browser, report):
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    opened = context.new_page()
+    opened.goto(report.as_uri())
+    opened.locator("details").evaluate_all("all => all.forEach((details) => { details.open = true; })")
+    opened.locator(".copied", has=opened.locator("#experiment")).get_by_role("button").click()
+    copied = opened.evaluate("navigator.clipboard.readText()")
+    context.close()
+    assert parse_experiment(yaml.safe_load(copied), "copied") == parse_experiment(EXPERIMENT, "made-up")
+
+
+def test_methods_and_references_name_what_was_run(page):
+    text = page.locator("#methods").text_content()
+    for part in ("cross-entropy with CLCE, TCL", "digits", "tf_efficientnet_lite0", "torch 2.14.1", "a processor"):
+        assert part in text
+    assert "batch sizes 16, 64" in text
+    references = page.locator("#bibtex").text_content()
+    keys = re.findall(r"@\w+\{([\w-]+),", references)
+    assert keys == ["clce_bench", "long2024clce", "animesh2025tcl", "data-digits"]
+    assert references.count("{") == references.count("}")
 
 
 def test_five_thousand_cells_leave_the_page_small():

@@ -1,0 +1,146 @@
+"""The answer that a page begins with: its question, one sentence, and the differences behind it."""
+
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+from markupsafe import Markup
+
+from clce_bench.analysis.comparisons import hyperparameter_columns
+from clce_bench.analysis.verdicts import Verdict
+from clce_bench.experiment.schema import Experiment
+from clce_bench.labels import axis_label, data_label, loss_label, metric_label, setting_label, value_label
+from clce_bench.report.forest import Scale, axis, forest, scale_of
+from clce_bench.report.headline import headline_comparisons, interval
+
+Row = Mapping[Hashable, Any]
+"""A row of :func:`clce_bench.analysis.comparisons.compare`."""
+
+FIRST = 8
+"""How many rows the first screen shows; the rest is folded."""
+
+
+class Effect(NamedTuple):
+    """A setting of the headline grid.
+
+    Attributes:
+        setting: loss and λ, and what else tells the rows apart.
+        data: data set.
+        metric: with its unit.
+        mean: with its interval.
+        difference: to cross-entropy, with its interval.
+        picture: of the difference.
+        behind: seeds and test images or episodes.
+    """
+
+    setting: str
+    data: str
+    metric: str
+    mean: str
+    difference: str
+    picture: Markup
+    behind: str
+
+
+class Answer(NamedTuple):
+    """What the first screen says.
+
+    Attributes:
+        question: in words.
+        sentence: one, or two.
+        effects: a row per setting.
+        axis: of their pictures.
+        margin: the smallest difference that the claims call one, in points.
+    """
+
+    question: str
+    sentence: str
+    effects: list[Effect]
+    axis: Markup
+    margin: float | None
+
+
+def answer_of(experiment: Experiment, summary: pd.DataFrame, verdicts: list[Verdict]) -> Answer:
+    """Works out what the first screen says."""
+    tables = headline_comparisons(experiment, summary)
+    margins = [margin for verdict in verdicts if (margin := getattr(verdict, "margin", None))]
+    margin = min(margins, default=None)
+    ends = [value for table in tables.values() for name in ("low", "high") for value in table[f"difference_{name}"]]
+    means = [value for table in tables.values() for value in table["difference"]]
+    scale = scale_of([*ends, *means, *([-margin, margin] if margin else [])])
+    rows = [(metric, row) for metric, table in tables.items() for row in table.to_dict("records")]
+    names = [_setting(row, [other for _, other in rows]) for _, row in rows]
+    effects = [_effect(name, metric, row, scale, margin) for name, (metric, row) in zip(names, rows, strict=True)]
+    sentence = " ".join(filter(None, [_count(verdicts), _largest(rows)]))
+    return Answer(_question(experiment), sentence, effects, axis(scale), margin)
+
+
+def _question(experiment: Experiment) -> str:
+    grid = experiment.headline_grid
+    losses = list(dict.fromkeys(loss_label(loss.name) for loss in grid.loss if loss.name != "ce"))
+    data = [data_label(name, float("nan")) for name in grid.dataset]
+    where = _listed(data, "and") if len(data) <= 3 else f"{len(data)} data sets"
+    if not losses or not any(loss.name == "ce" for loss in grid.loss):
+        return f"How well do {_listed(losses, 'and')} classify {where}?" if losses else f"Cross-entropy on {where}"
+    if set(grid.contrastive_weight) == {1.0}:
+        return f"Does training with {_listed(losses, 'or')} beat cross-entropy on {where}?"
+    return f"Does adding {_listed(losses, 'or')} to cross-entropy beat cross-entropy alone on {where}?"
+
+
+def _listed(names: list[str], last: str) -> str:
+    return f" {last} ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def _count(verdicts: list[Verdict]) -> str:
+    if not verdicts:
+        return ""
+    counts = Counter(verdict.verdict for verdict in verdicts)
+    return f"Of {len(verdicts)} claims: {'; '.join(f'{count} {name}' for name, count in counts.items())}."
+
+
+def _largest(rows: Sequence[tuple[str, Row]]) -> str:
+    known = [(metric, row) for metric, row in rows if row["difference"] == row["difference"]]
+    if not known:
+        return "There is no difference to cross-entropy to show yet."
+    metric, row = max(known, key=lambda pair: abs(pair[1]["difference"]))
+    clear = sum(one["difference_low"] * one["difference_high"] > 0 for _, one in known)
+    told = interval(*(row[name] for name in ("difference", "difference_low", "difference_high")), signed=True)
+    data = data_label(str(row["dataset"]), row["images_per_class"])
+    which = f"{setting_label(str(row['loss']), row['lambda'])} on {data}"
+    several = f"{clear} of {len(known)} intervals exclude" if clear != 1 else f"1 of {len(known)} intervals excludes"
+    return (
+        f"Largest difference to cross-entropy: {told} {metric_label(metric, 'points')}, {which}. "
+        f"{several} zero before correction for several comparisons."
+    )
+
+
+def _setting(row: Row, rows: Sequence[Row]) -> str:
+    own = [
+        f"{title} {row[name]}"
+        for name, title in (("batch_size", "batch"), ("backbone", ""), ("hazards", "hazards"))
+        if len({other[name] for other in rows}) > 1 and row[name]
+    ]
+    own += [
+        f"{axis_label(name)} {value_label(value)}"
+        for name in hyperparameter_columns(row)
+        if pd.notna(value := row[name])
+    ]
+    return ", ".join([setting_label(str(row["loss"]), row["lambda"]), *own])
+
+
+def _effect(setting: str, metric: str, row: Row, scale: Scale, margin: float | None) -> Effect:
+    value = {name: row[name] for name in ("difference", "difference_low", "difference_high")}
+    difference = interval(*value.values(), signed=True)
+    data = data_label(str(row["dataset"]), row["images_per_class"])
+    seeds, units = int(row["n"]), int(row["units"])
+    label = f"{setting} minus CE, {data}: {difference} {metric_label(metric, 'points')}"
+    return Effect(
+        setting=setting,
+        data=data,
+        metric=metric_label(metric),
+        mean=interval(*(row[name] for name in ("mean", "low", "high"))),
+        difference=difference,
+        picture=forest(scale, *value.values(), margin=margin, label=label if difference != "–" else ""),
+        behind=f"{seeds} seed{'s' * (seeds != 1)}, {units:,} test {'episodes' if 'fewshot' in metric else 'images'}",
+    )

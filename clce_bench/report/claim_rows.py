@@ -1,0 +1,90 @@
+"""Claims as rows of the page: verdict, effect, a small picture, and what opens on demand."""
+
+from typing import NamedTuple
+
+from markupsafe import Markup
+
+from clce_bench.analysis.verdicts import Finding, Verdict
+from clce_bench.report.forest import Scale, forest, scale_of
+from clce_bench.report.headline import interval
+from clce_bench.report.page_tables import Link
+
+NAN = float("nan")
+
+
+class ClaimRow(NamedTuple):
+    """A claim on the page.
+
+    Attributes:
+        verdict: with statement, paper and reason.
+        kind: of verdict, a CSS class.
+        effect: with its interval.
+        picture: of the same.
+        facts: sentences about margin, size and what could have been shown, where they are known.
+        findings: a line per comparison.
+        links: to the cells.
+    """
+
+    verdict: Verdict
+    kind: str
+    effect: str
+    picture: Markup
+    facts: list[str]
+    findings: list[str]
+    links: list[Link]
+
+
+def claims_scale_of(verdicts: list[Verdict]) -> Scale:
+    """Chooses the axis of all claims."""
+    return scale_of(
+        [
+            value
+            for verdict in verdicts
+            for value in (verdict.effect, verdict.low, verdict.high, _known(verdict, "margin"), _known(verdict, "size"))
+        ]
+    )
+
+
+def claim_rows(verdicts: list[Verdict], scale: Scale, directories: dict[str, str]) -> list[ClaimRow]:
+    """Builds a row per claim.
+
+    Args:
+        verdicts: in the order of the experiment file.
+        scale: the axis of their pictures.
+        directories: of cells by name, relative to the page.
+    """
+    rows = []
+    for verdict in verdicts:
+        effect = _text(verdict.effect, verdict.low, verdict.high)
+        margin, size = _known(verdict, "margin"), _known(verdict, "size")
+        label = f"{verdict.verdict}: {effect} points" if verdict.effect is not None else ""
+        picture = forest(scale, verdict.effect, verdict.low, verdict.high, margin=margin, size=size, label=label)
+        links = [Link(cell, directories[cell]) for cell in verdict.cells if cell in directories]
+        findings = [_finding(finding) for finding in verdict.findings]
+        # "reproduced, smaller than claimed" and "equivalent: …" look like their first word.
+        kind = verdict.verdict.partition(",")[0].partition(":")[0].replace(" ", "-")
+        rows.append(ClaimRow(verdict, kind, effect, picture, _facts(verdict), findings, links))
+    return rows
+
+
+def _known(verdict: Verdict, name: str) -> float | None:
+    value = getattr(verdict, name, None)
+    return None if value is None else float(value)
+
+
+def _facts(verdict: Verdict) -> list[str]:
+    told = {
+        "margin": "A difference below {:g} points does not count (the band).",
+        "size": "The paper states {:+g} points (the tick).",
+        "smallest_visible": "These runs could have shown {:.1f} points.",
+    }
+    return [text.format(value) for name, text in told.items() if (value := _known(verdict, name)) is not None]
+
+
+def _finding(finding: Finding) -> str:
+    seeds = f"{finding.seeds} seed{'s' * (finding.seeds != 1)}"
+    return f"{finding.setting}: {_text(finding.effect, finding.low, finding.high)} points, {seeds}"
+
+
+def _text(effect: float | None, low: float | None, high: float | None) -> str:
+    return interval(*(NAN if value is None else value for value in (effect, low, high)), signed=True)
