@@ -109,11 +109,8 @@ def test_the_answer_comes_first_then_claims_that_open_to_reason_and_cells(page):
 
 
 def test_the_first_screen_asks_and_answers(page):
-    assert (
-        page.locator("h1").text_content()
-        == "Does adding CLCE or TCL to cross-entropy beat cross-entropy alone on digits?"
+    question = "Does adding CLCE or TCL to cross-entropy beat cross-entropy alone on digits?"
     assert page.locator("h1").text_content() == question
-    )
     answer = page.locator(".answer")
     assert "Of 4 claims: 1 reproduced; 1 contradicted; 1 inconclusive; 1 not tested." in answer.text_content()
     assert "Largest difference to cross-entropy: +" in answer.text_content()
