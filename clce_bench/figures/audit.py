@@ -9,7 +9,7 @@ import numpy as np
 from clce_bench.experiment.cells import Cell
 from clce_bench.figures.shared_options import MetricFigure
 from clce_bench.figures.source import Drawing, Source
-from clce_bench.figures.style import data_names, legend_below, loss_style, panel_title, sentence_figure
+from clce_bench.figures.style import data_names, in_legends, legend_below, loss_style, panel_title, sentence_figure
 from clce_bench.labels import metric_label
 
 if TYPE_CHECKING:
@@ -110,6 +110,6 @@ def _points(axes: Axes, table: pd.DataFrame, grids: list[str], name: str) -> Non
         if name == "difference":
             axes.hlines([place + WIDTH / 3 for place in places], own["pooled_low"], own["pooled_high"], color="#8a8a8a")
         interval = [own[name] - own[f"{name}_low"], own[f"{name}_high"] - own[name]]
-        style = {**styles[loss], "linestyle": "none", "label": setting}
+        style = {**styles[loss], "linestyle": "none", "label": in_legends(setting)}
         style |= {"fillstyle": FILLED[fill]} if fill else {}
         axes.errorbar(own[name], places, xerr=interval, capsize=2, markersize=5, **style)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 _EDGES = np.linspace(-1, 1, 81)
 _SIDES = {"positives": ("#0072B2", "same class", "-"), "negatives": ("#D55E00", "other classes", "--")}
-_DEFAULT_CLASSES = 2
 
 
 class CosineDistributions(ClassFigure):
@@ -29,15 +28,19 @@ class CosineDistributions(ClassFigure):
         import pandas as pd
 
         classes, embedded = source.embedded()
-        chosen, missing = self.chosen(classes, _DEFAULT_CLASSES)
         if not embedded:
             return sentence_figure("None of the cells has finite embeddings.")
+        chosen, missing = self.chosen(classes, most=0)
+        why = ""
+        if not chosen:
+            chosen = extremes(embedded[0].features, classes)
+            why = f" Shown are the classes that {embedded[0].label} sets apart best and worst."
         shape = (len(chosen), len(embedded))
         size = (3.2 * shape[1] + 0.6, 2.3 * shape[0] + 1.0)
         figure, panels = plt.subplots(*shape, figsize=size, squeeze=False, sharex=True, sharey="row")
         records = []
         for column, cell in enumerate(embedded):
-            unit = cell.features / np.linalg.norm(cell.features, axis=1, keepdims=True).clip(1e-12)
+            unit = _unit(cell.features)
             panels[0, column].set_title(cell.label)
             for axes, name in zip(panels[:, column], chosen, strict=True):
                 for side, values in _similarities(unit, classes == name).items():
@@ -60,9 +63,36 @@ class CosineDistributions(ClassFigure):
             f"{data_names(source.rows)}: cosine similarities between test images of one class (same class) and from "
             "them to all other test images (other classes), in the features of one trained network per column, seed "
             f"{embedded[0].row['seed']}, batch {embedded[0].row['batch_size']}. Vertical lines are means: the further "
-            "apart, the better the class stands out."
+            f"apart, the better the class stands out.{why}"
         )
         return Drawing(figure, data, " ".join([caption, *missing]))
+
+
+def extremes(features: NDArray[np.float32], classes: NDArray[np.str_]) -> list[str]:
+    """Finds the classes with the largest and the smallest distance of mean cosines, to their own images and to others.
+
+    Args:
+        features: (images, d).
+        classes: (images,).
+
+    Returns:
+        Two names, or as many as there are with two images at least.
+    """
+    unit = _unit(features)
+    apart: dict[str, float] = {}
+    for name in np.unique(classes).tolist():
+        own, others = unit[classes == name], unit[classes != name]
+        if len(own) > 1 and len(others):
+            total, count = own.sum(axis=0), len(own)
+            # The mean over pairs from sums of vectors: no matrix of all pairs is needed.
+            within = (total @ total - (own * own).sum()) / (count * (count - 1))
+            apart[name] = float(within - total @ others.sum(axis=0) / (count * len(others)))
+    return list(dict.fromkeys([max(apart, key=apart.__getitem__), min(apart, key=apart.__getitem__)])) if apart else []
+
+
+def _unit(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    lengths = np.linalg.norm(features, axis=1, keepdims=True).clip(1e-12)
+    return np.asarray(features / lengths, dtype=np.float32)
 
 
 def _similarities(unit: NDArray[np.float32], members: NDArray[np.bool_]) -> dict[str, NDArray[np.float32]]:

@@ -74,7 +74,7 @@ class Curve(MetricFigure):
         caption = (
             f"{data_names(rows)}: accuracy against {axis_label(axis)}, {source.seeds} per point. Left: means with 95 % "
             f"intervals; right: differences to {other}, paired over seeds, where an interval that contains 0 "
-            f"shows no difference.{' The axis is logarithmic.' if logarithmic else ''}"
+            f"shows no difference.{_no_classifier(data)}{' The axis is logarithmic.' if logarithmic else ''}"
         )
         return Drawing(figure, data, caption)
 
@@ -127,6 +127,12 @@ class AxisCurve(Curve):
     def completed(self, cells: list[Cell]) -> Self:
         """Fills in the only axis that varies."""
         return self.model_copy(update={"axis": self.axis or varying_axes(cells)[0]})
+
+
+def _no_classifier(data: pd.DataFrame) -> str:
+    """Says why a curve of the classifier ends before λ = 1, if one does."""
+    alone = data[(data["lambda"] == 1) & (data["metric"] == "metric.top1") & data["mean"].isna()]
+    return " At λ = 1 no classifier is trained, so there is no test top-1." if len(alone) else ""
 
 
 def along(rows: pd.DataFrame, metric: str, axis: str, reference: str = "ce") -> pd.DataFrame:

@@ -10,7 +10,7 @@ from pydantic import Field
 from clce_bench.experiment.cells import Cell
 from clce_bench.figures.shared_options import MetricFigure
 from clce_bench.figures.source import Drawing, Embedded, Source
-from clce_bench.figures.style import data_names, keep_to_percent, loss_style, say, sentence_figure
+from clce_bench.figures.style import data_names, keep_to_percent, loss_style, sentence_figure
 from clce_bench.labels import metric_label, value_label
 
 if TYPE_CHECKING:
@@ -61,18 +61,21 @@ class GradientMagnitudes(MetricFigure):
         temperature = 0.1 if np.isnan(temperature) else temperature
         step = -(-len(classes) // IMAGES)
         table = magnitudes(project(cell)[::step], classes[::step], temperature, self.k1, self.k2)
-        figure, panels = plt.subplots(1, 3, figsize=(12, 3.6))
+        metrics = self.columns(source.rows)
+        swept = bool(metrics) and source.rows.loc[source.rows["loss"] == "tcl", "loss.k1"].nunique() > 1
+        figure, panels = plt.subplots(1, 2 + swept, figsize=(8 + 4 * swept, 3.6))
         for axes, side in zip(panels, ("positives", "negatives"), strict=False):
             _magnitudes(axes, table, side)
-        accuracy = _accuracy(panels[2], source.rows, self.columns(source.rows))
-        figure.suptitle(f"{data_names(source.rows)}: gradients of TCL and SupCon, and accuracy against k1")
+        accuracy = _accuracy(panels[2], source.rows, metrics[0]) if swept else pd.DataFrame()
+        also = ", and accuracy against k1" if swept else ""
+        figure.suptitle(f"{data_names(source.rows)}: gradients of TCL and SupCon{also}")
+        right = " Right: accuracy of the trained TCL cells against their k1, with 95 % intervals." if swept else ""
         caption = (
             f"{data_names(source.rows)}: left and middle, the mean of |∂ℓ/∂s| over all pairs of an anchor with its "
             f"positives and with its negatives, for TCL at each k1 and k2 and for SupCon, temperature {temperature:g}, "
             f"all on the same projected embeddings of {len(classes[::step])} test images ({_settings(cell)}, "
             f"seed {cell.row['seed']}). TCL's theorems say that hard positives pull harder than in SupCon for k1, k2 ≥ "
-            "1, and negatives push harder as k2 grows. Right: accuracy of the trained TCL cells against their k1, with "
-            "95 % intervals. The axis of k1 is linear below 1 and logarithmic above."
+            f"1, and negatives push harder as k2 grows.{right} The axis of k1 is linear below 1 and logarithmic above."
         )
         return Drawing(figure, pd.concat([table.assign(panel="gradient"), accuracy.assign(panel="accuracy")]), caption)
 
@@ -148,6 +151,7 @@ def _magnitudes(axes: Axes, table: pd.DataFrame, side: str) -> None:
     level = float(table.loc[table["loss"] == "supcon", side].iloc[0])
     axes.axhline(level, color=styles["supcon"]["color"], linestyle="--", label="SupCon")
     axes.set_xscale("symlog", linthresh=1)
+    axes.xaxis.set_major_formatter("{x:,g}")
     axes.set_xlim(left=-0.5)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("k1")
@@ -155,16 +159,10 @@ def _magnitudes(axes: Axes, table: pd.DataFrame, side: str) -> None:
     axes.legend(fontsize=8)
 
 
-def _accuracy(axes: Axes, rows: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
-    import pandas as pd
-
+def _accuracy(axes: Axes, rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     from clce_bench.analysis.comparisons import compare
 
     own = rows[rows["loss"] == "tcl"]
-    if own.empty or own["loss.k1"].nunique() < 2 or not metrics:
-        say(axes, "Accuracy against k1: these grids train TCL at fewer than two values of k1.")
-        return pd.DataFrame()
-    metric = metrics[0]
     table = compare(own, metric).sort_values("loss.k1")
     style = loss_style(["tcl"])["tcl"]
     told = [
@@ -177,6 +175,7 @@ def _accuracy(axes: Axes, rows: pd.DataFrame, metrics: list[str]) -> pd.DataFram
         interval = [curve["mean"] - curve["low"], curve["high"] - curve["mean"]]
         axes.errorbar(curve["loss.k1"], curve["mean"], interval, capsize=2, markersize=5, **{**style, "label": label})
     axes.set_xscale("symlog", linthresh=1)
+    axes.xaxis.set_major_formatter("{x:,g}")
     axes.set_xlabel("k1")
     axes.set_ylabel(metric_label(metric))
     keep_to_percent(axes)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from clce_bench.analysis.comparisons import figure_rows, hazards_in
 from clce_bench.experiment.figure_options import Figure, figure_of
+from clce_bench.figures.scripts import make_readable
 from clce_bench.figures.shared_options import MetricFigure
 from clce_bench.figures.source import Drawing, Source
 from clce_bench.figures.style import sentence_figure, use_style
@@ -34,6 +35,7 @@ def render(job: dict[str, Any], output: Path) -> None:
     history = pd.read_parquet(inputs["summary"].with_name("history.parquet"))
     source = Source(rows, history[history["cell"].isin(rows["cell"])], inputs)
     drawing = _with_hazards(_draw(figure, source), rows)
+    make_readable(drawing.canvas)
     with staged(output.parent, last=output.name) as folder:
         stem = output.stem
         drawing.canvas.savefig(folder / f"{stem}.png")

@@ -59,7 +59,8 @@ class ClassFigure(Figure):
     """A figure of test images by class, one panel or column per loss."""
 
     classes: Annotated[list[str], Field(max_length=20)] = []
-    """Classes that are shown; the first ones when not given."""
+    """Classes that are shown; when not given, the first twenty (``tsne``), or the two that the first network sets apart
+    best and worst (``cosine_distributions``)."""
 
     from_embeddings: ClassVar[bool] = True
 

@@ -30,6 +30,7 @@ def use_style() -> None:
             "savefig.dpi": 150,
             "font.family": "DejaVu Sans",
             "font.size": 10,
+            "text.parse_math": False,  # A class may be called "a$b".
             "figure.titlesize": 11,
             # Letters stay letters in a PDF and become shapes in an SVG: alike in print, whatever is installed.
             "pdf.fonttype": 42,
@@ -54,8 +55,13 @@ def loss_style(losses: list[str]) -> dict[str, dict[str, Any]]:
         info = LOSSES.get(base) or next(own)
         look = {"color": info.color, "marker": info.marker, "linestyle": info.line}
         # Without classes: the same loss, hollow.
-        styles[name] = {**look, "fillstyle": "full" if base == name else "none", "label": loss_label(name)}
+        styles[name] = {**look, "fillstyle": "full" if base == name else "none", "label": in_legends(loss_label(name))}
     return styles
+
+
+def in_legends(text: str) -> str:
+    """Lets a text stand in legends: matplotlib leaves out those that begin with an underscore."""
+    return f" {text}" if text.startswith("_") else text
 
 
 def data_names(rows: pd.DataFrame) -> str:
@@ -88,12 +94,6 @@ def sentence_figure(reason: str) -> Drawing:
     canvas = plt.figure(figsize=(7, 1.5))
     canvas.text(0.5, 0.5, fill(reason, 80), ha="center", va="center")
     return Drawing(canvas, pd.DataFrame({"reason": [reason]}), reason)
-
-
-def say(axes: Axes, reason: str) -> None:
-    """Writes into a panel why it shows nothing."""
-    axes.text(0.5, 0.5, fill(reason, 34), ha="center", va="center", transform=axes.transAxes)
-    axes.set_axis_off()
 
 
 def legend_below(canvas: Figure, axes: Axes) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from clce_bench.experiment.figure_options import Figure
 from clce_bench.figures.source import Drawing, Source
-from clce_bench.figures.style import data_names, keep_to_percent, legend_below, loss_style, panel_title
+from clce_bench.figures.style import data_names, in_legends, keep_to_percent, legend_below, loss_style, panel_title
 from clce_bench.labels import setting_label
 
 if TYPE_CHECKING:
@@ -75,6 +75,6 @@ def curves(axes: Axes, course: pd.DataFrame, across: str) -> None:
     """
     styles = loss_style(list(course["loss"].unique()))
     for (loss, _), curve in course.groupby(["loss", "lambda"], sort=False):
-        style = {**styles[str(loss)], "label": setting_label(str(loss), curve["lambda"].iloc[0])}
+        style = {**styles[str(loss)], "label": in_legends(setting_label(str(loss), curve["lambda"].iloc[0]))}
         axes.plot(curve[across], curve["mean"], markersize=4, **style)
         axes.fill_between(curve[across], curve["low"], curve["high"], color=style["color"], alpha=0.08, linewidth=0)

@@ -17,16 +17,17 @@ if TYPE_CHECKING:
 CLASSES = 20
 IMAGES = 2000
 """How many images are shown at most; of more, every n-th."""
+_PLATE = {"boxstyle": "round,pad=0.15", "facecolor": "#ffffff", "alpha": 0.75, "linewidth": 0}
 _MARKERS = "osDv"
 # Okabe and Ito's palette, distinguishable with any colour vision.
 _COLORS = ["#000000", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7"]
 
 
 class TSNE(ClassFigure):
-    """A panel per cell; colour and shape say the class."""
+    """A panel per cell; each class has its name at its centre."""
 
     def draw(self, source: Source) -> Drawing:
-        """Draws a panel per cell; colour and shape say the class."""
+        """Draws a panel per cell; each class has its name at its centre."""
         import matplotlib.pyplot as plt
         import pandas as pd
 
@@ -36,7 +37,7 @@ class TSNE(ClassFigure):
         shown = shown[:: -(-len(shown) // IMAGES)]
         if not embedded or len(shown) < 5:
             return sentence_figure("t-SNE needs finite embeddings of at least five test images.")
-        size = (4.2 * len(embedded) + 1.6, 4.6)
+        size = (4.6 * len(embedded), 4.6)
         figure, panels = plt.subplots(1, len(embedded), figsize=size, squeeze=False)
         records = []
         for axes, cell, places in zip(panels[0], embedded, maps([c.features[shown] for c in embedded]), strict=True):
@@ -44,7 +45,8 @@ class TSNE(ClassFigure):
                 # No two of up to 28 classes share both colour and shape.
                 look = {"color": _COLORS[n % 7], "marker": _MARKERS[(n // 7 + n % 7) % 4]}
                 own = places[classes[shown] == name]
-                axes.scatter(*own.T, s=12, alpha=0.75, linewidth=0, label=name, rasterized=True, **look)
+                axes.scatter(*own.T, s=12, alpha=0.75, linewidth=0, rasterized=True, **look)
+                axes.annotate(name, np.median(own, axis=0), ha="center", va="center", fontsize=8, bbox=_PLATE)
             axes.set_title(cell.label)
             axes.set_xticks([])
             axes.set_yticks([])
@@ -54,8 +56,6 @@ class TSNE(ClassFigure):
                 {"cell": cell.row["cell"], "class": classes[shown], "x": places[:, 0], "y": places[:, 1]}
             )
             records.append(table)
-        handles, names = panels[0, 0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside right upper", fontsize=7, markerscale=1.5)
         figure.suptitle(
             f"{data_names(source.rows)}: t-SNE of the test images" + "".join(f"\n{text}" for text in missing)
         )
