@@ -152,7 +152,7 @@ def _magnitudes(axes: Axes, table: pd.DataFrame, side: str) -> None:
     axes.axhline(level, color=styles["supcon"]["color"], linestyle="--", label="SupCon")
     axes.set_xscale("symlog", linthresh=1)
     axes.xaxis.set_major_formatter("{x:,g}")
-    axes.set_xlim(left=-0.5)
+    axes.set_xlim(-0.5, 1.6 * max(own["loss.k1"].max(), 1))
     axes.set_ylim(bottom=0)
     axes.set_xlabel("k1")
     axes.set_ylabel(f"mean gradient magnitude\nfrom {side}")

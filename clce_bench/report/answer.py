@@ -107,11 +107,11 @@ def _largest(rows: Sequence[tuple[str, Row]]) -> str:
     clear = sum(one["difference_low"] * one["difference_high"] > 0 for _, one in known)
     told = interval(*(row[name] for name in ("difference", "difference_low", "difference_high")), signed=True)
     data = data_label(str(row["dataset"]), row["images_per_class"])
-    which = f"{setting_label(str(row['loss']), row['lambda'])} on {data}"
+    measured = metric_label(metric).removesuffix(" (%)")
     several = f"{clear} of {len(known)} intervals exclude" if clear != 1 else f"1 of {len(known)} intervals excludes"
     return (
-        f"Largest difference to cross-entropy: {told} {metric_label(metric, 'points')}, {which}. "
-        f"{several} zero before correction for several comparisons."
+        f"{setting_label(str(row['loss']), row['lambda'])} differs most from cross-entropy: {told} points of "
+        f"{measured} on {data}. {several} zero, before correction for several comparisons."
     )
 
 

@@ -82,4 +82,6 @@ def references_of(plan: Plan, sources: list[Dataset]) -> str:
 def as_yaml(experiment: Experiment) -> str:
     """Writes the experiment as a file that gives the same one again, without what is as it is by default."""
     values: dict[str, Any] = experiment.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    for claim, told in zip(experiment.claims, values.get("claims", []), strict=False):
+        told["kind"] = claim.kind  # The default of its own class, which is what the kind decides.
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100)
