@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from clce_bench.analysis.comparisons import hyperparameter_columns
 from clce_bench.analysis.verdicts import Verdict
+from clce_bench.components.loss_info import WITHOUT_CODE
 from clce_bench.experiment.schema import Experiment
 from clce_bench.labels import axis_label, data_label, loss_label, metric_label, setting_label, value_label
 from clce_bench.report.forest import Scale, axis, forest, scale_of
@@ -78,7 +79,7 @@ def answer_of(experiment: Experiment, summary: pd.DataFrame, verdicts: list[Verd
 
 def _question(experiment: Experiment) -> str:
     grid = experiment.headline_grid
-    losses = list(dict.fromkeys(loss_label(loss.name) for loss in grid.loss if loss.name != "ce"))
+    losses = list(dict.fromkeys(loss_label(loss.name) for loss in grid.loss if loss.name not in WITHOUT_CODE))
     data = [data_label(name, float("nan")) for name in grid.dataset]
     where = _listed(data, "and") if len(data) <= 3 else f"{len(data)} data sets"
     if not losses or not any(loss.name == "ce" for loss in grid.loss):
