@@ -14,7 +14,7 @@ from clce_bench.components.registry import load_dataset
 from clce_bench.costs.cell_cost import FOLDER, PROBE_IMAGES, Profile, cell_cost, costs_of, features_costs, profile_of
 from clce_bench.costs.throughput import devices, estimated_against_actual, hours, measure_here, measured, workload
 from clce_bench.errors import UserError
-from clce_bench.evaluation import evaluate
+from clce_bench.evaluation import known_classes
 from clce_bench.experiment.cells import cells_of, union
 from clce_bench.experiment.loading import load_experiment, parse_experiment
 from clce_bench.experiment.schema import Backbone
@@ -129,7 +129,7 @@ def test_outputs_of_frozen_trunks_count_once():
 
 
 def test_the_probe_takes_part_of_a_large_training_set():
-    assert PROBE_IMAGES == evaluate.PROBE_IMAGES
+    assert PROBE_IMAGES == known_classes.PROBE_IMAGES
     each = Profile(0, 0, 100, 0, 0, 0, 0, 0)
     values = {"name": "t", "grids": [{"name": "g", "dataset": ["digits", "imagenet"], "loss": "ce"}]}
     small, large = plan_of(parse_experiment(values, "")).cells
