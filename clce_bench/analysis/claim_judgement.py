@@ -1,68 +1,125 @@
 """Verdicts on the claims of papers.
 
-A claim is *reproduced* when every comparison that speaks to it lies, with its whole 95 % interval, on the claimed side:
-all must agree, so none needs a correction for their number. It is *contradicted* when one lies on the other side with a
-p-value below 0.05 after Holm's correction over the claim's comparisons. Otherwise it is *inconclusive*; *not tested*
-where the experiment has no results for it.
+Each comparison that speaks to a claim is put into a category (:mod:`clce_bench.analysis.decisions`) at the claim's
+share α of the page's 5 %. A claim is *reproduced* or *equivalent* when all its comparisons are: all must agree, so none
+needs a correction for their number. It is *contradicted* when one is, at α over their number. Otherwise it is
+*undecided*; *not tested* where the experiment has no results for it. Few-shot comparisons of one split of the classes
+decide nothing.
 """
 
 import math
+from collections import Counter
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from clce_bench.analysis.claims.compared import ComparedClaim
 from clce_bench.analysis.comparisons import DATA, hazards_in
+from clce_bench.analysis.decisions import REPRODUCED, decide
 from clce_bench.analysis.paired_outcomes import Contrast
-from clce_bench.analysis.statistics import holm
+from clce_bench.analysis.power import seeds_needed, smallest_visible, spread_of
 from clce_bench.analysis.verdicts import Finding, Outcome, Verdict
 from clce_bench.experiment.claims import Claim, Selector
 from clce_bench.labels import data_label
 
-__all__ = ["PLACE", "all_above", "finding", "hazards_in", "not_tested", "select", "verdict", "where"]
+__all__ = [
+    "PLACE",
+    "all_agree",
+    "finding",
+    "hazards_in",
+    "not_tested",
+    "of_these_classes",
+    "select",
+    "verdict",
+    "where",
+]
 
-LEVEL = 0.05
 PLACE = [*DATA, "backbone", "batch_size", "lambda"]
 
 
-def all_above(claim: Claim, found: list[Finding], bound: float) -> Verdict:
-    """Judges a claim that asks every comparison to lie above a bound.
+def all_agree(claim: ComparedClaim, found: list[Finding], alpha: float) -> Verdict:
+    """Judges a claim that asks all comparisons to agree.
 
     Args:
         claim: the claim.
         found: its comparisons, at least one.
-        bound: in points; negative where the claim tolerates a loss.
+        alpha: the claim's share of the page's error rate.
     """
-    corrected = holm([np.nan if one.p is None else one.p for one in found])
-    against = [k for k, one in enumerate(found) if corrected[k] < LEVEL and one.effect < bound]
-    if against:
-        worst = min(against, key=lambda k: corrected[k])
-        reason = f"{found[worst].setting}: on the other side (p = {corrected[worst]:.2g} after Holm's correction)."
-        return verdict(claim, "contradicted", reason, found, worst, float(corrected[worst]))
-    weakest = min(range(len(found)), key=lambda k: -math.inf if found[k].low is None else found[k].low or 0.0)
-    many = "the only comparison" if len(found) == 1 else f"all {len(found)} comparisons"
-    if all(one.low is not None and one.low > bound for one in found):
-        within = f"above −{-bound:g} points" if bound else "above 0"
-        return verdict(claim, "reproduced", f"The interval of {many} lies {within}.", found, weakest)
-    single = [one for one in found if one.low is None]
-    clear = sum(one.low is not None and one.low > bound for one in found)
-    reason = f"{clear} of {len(found)} comparisons are clearly on the claimed side, none clearly on the other."
-    if single:
-        reason += f" {len(single)} rest on one seed and have no interval."
-    return verdict(claim, "inconclusive", reason, found, weakest)
+    known = [one for one in found if not one.these_classes]
+    if not known:
+        return of_these_classes(claim, found, alpha)
+    outcomes = {one.outcome for one in known}
+    many = "the only comparison" if len(known) == 1 else f"all {len(known)} comparisons"
+    weakest = min(known, key=lambda one: -math.inf if one.low is None else one.low)
+    if "contradicted" in outcomes:
+        worst = min((one for one in known if one.outcome == "contradicted"), key=lambda one: one.effect)
+        return verdict(claim, "contradicted", f"{worst.setting}: on the other side.", found, worst, alpha)
+    if outcomes <= set(REPRODUCED):
+        above = f"above −{claim.tolerated:g} points" if claim.tolerated else "above 0"
+        smaller = REPRODUCED[1] in outcomes
+        below = f" and below the {claim.size:g} points that are claimed" if smaller else ""
+        reason = f"The interval of {many} lies {above}{below}."
+        return verdict(claim, REPRODUCED[smaller], reason, found, weakest, alpha)
+    if outcomes == {"equivalent"}:
+        reason = f"No difference beyond {claim.margin:g} points is left in {many} (two one-sided tests)."
+        return verdict(claim, "equivalent", reason, found, weakest, alpha)
+    counts = Counter(one.outcome for one in known)
+    reason = "Of the comparisons, " + ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items())) + "."
+    open_ones = [one for one in known if one.outcome == "undecided"]
+    least = max(open_ones or known, key=lambda one: one.smallest_visible or math.inf)
+    return verdict(claim, "undecided", f"{reason} {_what_it_takes(claim, least)}", found, weakest, alpha)
 
 
-def finding(setting: str, result: Contrast, bound: float) -> Finding:
+def _what_it_takes(claim: ComparedClaim, one: Finding) -> str:
+    if one.low is None or one.high is None:
+        return f"{one.setting}: no interval can be known from {one.seeds} seed{'s' if one.seeds != 1 else ''}."
+    half = f"{one.setting}: ± {(one.high - one.low) / 2:.2f} points"
+    if one.smallest_visible is None:
+        return f"{half}."
+    needed = (
+        f"{one.seeds_needed} seeds would show {claim.margin:g}"
+        if one.seeds_needed
+        else f"no number of seeds would show {claim.margin:g}: test images are the limit"
+    )
+    return f"{half}; it could have shown {one.smallest_visible:.2f} points, {needed}."
+
+
+def of_these_classes(claim: ComparedClaim, found: list[Finding], alpha: float) -> Verdict:
+    """Leaves open what was seen for the novel classes of one split only."""
+    reason = "All comparisons are for these classes only: the classes were split once, and other ones may differ."
+    weakest = min(found, key=lambda one: -math.inf if one.low is None else one.low)
+    return verdict(claim, "undecided", reason, found, weakest, alpha)
+
+
+def finding(claim: ComparedClaim, setting: str, result: Contrast, alpha: float, judged: int) -> Finding:
     """Makes a finding of a comparison.
 
     Args:
+        claim: what it speaks to.
         setting: where it was made.
         result: what was found there.
-        bound: what the p-value is against, in points.
+        alpha: the claim's share of the page's error rate.
+        judged: how many comparisons may contradict the claim.
     """
-    effect, low, high, runs, _ = result.interval
-    p = result.shifted(-bound).interval.p
-    return Finding(setting, effect, _known(low), _known(high), _known(p), runs, result.cells)
+    interval, inner = result.at(1 - alpha), result.at(1 - 2 * alpha)
+    outcome = decide(interval, inner, claim.margin, claim.tolerated, claim.size)
+    if outcome == "contradicted" and not result.at(1 - alpha / max(judged, 1)).high < -claim.tolerated:
+        outcome = "undecided"
+    p = result.shifted(claim.tolerated).interval.p
+    spread = spread_of(result)
+    return Finding(
+        setting,
+        interval.mean,
+        _known(interval.low),
+        _known(interval.high),
+        _known(p),
+        result.runs,
+        result.cells,
+        outcome,
+        result.these_classes,
+        smallest_visible(spread, alpha) if spread else None,
+        seeds_needed(spread, claim.margin, alpha) if spread and outcome == "undecided" else None,
+    )
 
 
 def not_tested(claim: Claim, reason: str) -> Verdict:
@@ -71,7 +128,7 @@ def not_tested(claim: Claim, reason: str) -> Verdict:
 
 
 def verdict(
-    claim: Claim, outcome: Outcome, reason: str, found: list[Finding], deciding: int = 0, p: float | None = None
+    claim: Claim, outcome: Outcome, reason: str, found: list[Finding], by: Finding | None = None, alpha: float = 0.0
 ) -> Verdict:
     """Writes a verdict down.
 
@@ -80,24 +137,27 @@ def verdict(
         outcome: how.
         reason: why, in a sentence.
         found: all comparisons.
-        deciding: which of them decides.
-        p: its p-value where that was corrected.
+        by: which of them decides.
+        alpha: the claim's share of the page's error rate.
     """
-    by = found[deciding] if found else Finding("", math.nan, None, None, None, 0, ())
     return Verdict(
         claim=claim.id,
         statement=claim.statement,
         paper=claim.paper,
         place=claim.place,
         verdict=outcome,
-        effect=_known(by.effect),
-        low=by.low,
-        high=by.high,
-        p=by.p if p is None else p,
-        seeds=by.seeds,
+        effect=by.effect if by else None,
+        low=by.low if by else None,
+        high=by.high if by else None,
+        p=by.p if by else None,
+        seeds=by.seeds if by else 0,
         cells=tuple(sorted({cell for one in found for cell in one.cells})),
         reason=reason,
         findings=tuple(found),
+        alpha=alpha,
+        margin=getattr(claim, "margin", None),
+        size=getattr(claim, "size", None),
+        smallest_visible=by.smallest_visible if by else None,
     )
 
 

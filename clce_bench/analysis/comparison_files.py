@@ -17,6 +17,7 @@ from clce_bench.analysis.comparisons import (
 from clce_bench.analysis.published_numbers import add_published
 from clce_bench.analysis.result_tables import comparison_table, variance_table, verdict_table, write_table
 from clce_bench.analysis.verdicts import Verdict, write_verdicts
+from clce_bench.experiment.claims import alpha_shares
 from clce_bench.experiment.schema import Experiment
 from clce_bench.files import staged
 from clce_bench.labels import is_accuracy, metric_label
@@ -44,7 +45,8 @@ def write_answers(experiment: Experiment, summary: pd.DataFrame, output: Path) -
                     table.insert(0, "grid", grid.name)
                     table.insert(1, "metric", metric)
                     comparisons[name].append(table)
-        verdicts = [claim.judge(summary) for claim in experiment.claims]
+        shares = alpha_shares(experiment.claims)
+        verdicts = [claim.judge(summary, alpha) for claim, alpha in zip(experiment.claims, shares, strict=True)]
         figures = {
             figure.name: figure.table(figure_rows(figure, summary)) for figure in experiment.figures if figure.tabled
         }

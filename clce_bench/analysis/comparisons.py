@@ -1,6 +1,7 @@
 """Losses side by side: means with intervals, differences to cross-entropy and between any two settings."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
@@ -18,7 +19,8 @@ from clce_bench.planning.figure_cells import matches
 DATA = ["dataset", "images_per_class"]
 AXES = [*DATA, "backbone", "batch_size", "loss", "lambda", "hazards"]
 _DIFFERENCE = ["difference", "difference_low", "difference_high", "pairs", "p", "p_holm", "effect_size"]
-_OTHER = ["units", "bootstrap_low", "bootstrap_high", "pooled_low", "pooled_high"]
+_OTHER = ["units", "corrected_low", "corrected_high", "bootstrap_low", "bootstrap_high", "pooled_low", "pooled_high"]
+_NOTES = ["values", "note", "difference_values", "difference_note"]
 
 
 def grid_rows(summary: pd.DataFrame, grid: str) -> pd.DataFrame:
@@ -76,6 +78,53 @@ def chosen_metrics(rows: pd.DataFrame, names: list[str]) -> list[str]:
     return [name for name in metrics_of(rows) if is_main(name)]
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """A setting beside the reference.
+
+    Attributes:
+        setting: values by axis.
+        cells: its own.
+        mean: its own results.
+        difference: minus the reference's, on the runs of both; ``None`` without a reference.
+        hazards: of either side.
+    """
+
+    setting: dict[str, Any]
+    cells: pd.DataFrame
+    mean: Contrast
+    difference: Contrast | None
+    hazards: str
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """The row of :func:`compare`."""
+        mean, low, high, n, _ = self.mean.interval
+        entry = {**self.setting, "mean": mean, "low": low, "high": high, "n": n, "units": self.mean.units}
+        entry["diverged"] = int((self.cells["status"] == "diverged").sum())
+        entry["overlap"], entry["difference_hazards"] = self.cells["overlap"].iloc[0], self.hazards
+        entry |= {"values": self.mean.listed, "note": self.mean.note}
+        if self.difference is None:
+            return {**entry, "difference_values": "", "difference_note": ""}
+        entry |= _difference(self.difference) | _percentiles(self.difference)
+        entry |= {"difference_values": self.difference.listed, "difference_note": self.difference.note}
+        for name in ("pooled", "corrected"):
+            interval = getattr(self.difference, name)
+            entry |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
+        return entry
+
+
+def _comparison(
+    rows: pd.DataFrame, setting: dict[str, Any], cells: pd.DataFrame, metric: str, reference: str
+) -> Comparison:
+    own = contrast([(1.0, cells)], metric)
+    baseline = None if setting["loss"] == reference else baseline_of(rows, setting, metric, reference)
+    if baseline is None:
+        return Comparison(setting, cells, own, None, "")
+    difference = contrast([(1.0, cells), (-1.0, baseline)], metric)
+    return Comparison(setting, cells, own, difference, hazards_in(cells, baseline))
+
+
 def compare(rows: pd.DataFrame, metric: str, reference: str = "ce") -> pd.DataFrame:
     """Compares the settings of a grid.
 
@@ -90,28 +139,17 @@ def compare(rows: pd.DataFrame, metric: str, reference: str = "ce") -> pd.DataFr
         episodes behind the interval); against the reference on the same images, backbone, batch size, splits, folds
         and seeds: ``difference``, ``difference_low``, ``difference_high``, ``pairs``, ``p``, ``p_holm`` (over this
         table), ``effect_size``, ``difference_hazards`` (of either side), percentiles of the plain bootstrap,
-        ``bootstrap_low``, ``bootstrap_high``, and the ends of the interval that takes all units of all runs for
-        independent, ``pooled_low``, ``pooled_high``.
+        ``bootstrap_low``, ``bootstrap_high``, the ends of the interval that takes all units of all runs for
+        independent, ``pooled_low``, ``pooled_high``, and where parts test in turn, those of the interval over the
+        parts, ``corrected_low``, ``corrected_high``. ``note`` and ``difference_note`` say that an interval holds for
+        these classes only, or why there is none; ``values`` and ``difference_values`` list the runs if they are few.
         Accuracies are in per cent, differences in points; other metrics are as they are.
     """
     varying = varying_columns(rows)
-    table = []
-    for setting, members in settings_of(rows):
-        own = contrast([(1.0, members)], metric)
-        mean, low, high, n, _ = own.interval
-        entry = {**setting, "mean": mean, "low": low, "high": high, "n": n, "units": own.units}
-        entry["diverged"] = int((members["status"] == "diverged").sum())
-        entry["overlap"], entry["difference_hazards"] = members["overlap"].iloc[0], ""
-        baseline = baseline_of(rows, setting, metric, reference)
-        if setting["loss"] != reference and baseline is not None:
-            difference = contrast([(1.0, members), (-1.0, baseline)], metric)
-            entry |= _difference(difference) | _percentiles(difference)
-            entry["difference_hazards"] = hazards_in(members, baseline)
-            entry |= dict(zip(("pooled_low", "pooled_high"), difference.pooled[1:3], strict=True))
-        table.append(entry)
+    found = [_comparison(rows, setting, members, metric, reference) for setting, members in settings_of(rows)]
     columns = [*AXES, *varying, "overlap", "mean", "low", "high", "n", "diverged", *_DIFFERENCE]
-    columns += ["difference_hazards", *_OTHER]
-    frame = pd.DataFrame(table).reindex(columns=columns)
+    columns += ["difference_hazards", *_OTHER, *_NOTES]
+    frame = pd.DataFrame([one.row for one in found]).reindex(columns=columns)
     frame["p_holm"] = holm(frame["p"])
     return (
         frame.assign(order=frame["loss"].map(supervised_loss).map(loss_order))

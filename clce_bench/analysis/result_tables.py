@@ -1,6 +1,7 @@
 """Tables for people and papers: Markdown, LaTeX (booktabs) and CSV of the same rows."""
 
 import math
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +30,15 @@ def comparison_table(table: pd.DataFrame) -> pd.DataFrame:
             "λ": f"{record['lambda']:g}",
             **({"hazards": record["hazards"]} if (table["hazards"] != "").any() else {}),
             **{name.partition(".")[2]: "" if pd.isna(record[name]) else str(record[name]) for name in varying},
-            "ours [95 %]": with_interval(record["mean"], record["low"], record["high"]),
+            "ours [95 %]": noted(record, "mean", "low", "high", ""),
             "n": f"{record['n']}" + (f" + {record['diverged']} diverged" if record["diverged"] else ""),
             "published": number(record["published"]),
             "ours − published": number(record["published_difference"], signed=True),
-            "− CE [95 %]": with_interval(
-                record["difference"], record["difference_low"], record["difference_high"], signed=True
-            ),
+            "− CE [95 %]": noted(record, "difference", "difference_low", "difference_high", "difference_"),
             **({"hazards in − CE": record["difference_hazards"]} if (table["difference_hazards"] != "").any() else {}),
-            "p (Holm)": "" if pd.isna(record["p_holm"]) else f"{record['p_holm']:.2g}",
+            f"p (Holm, {table['p'].notna().sum()} tests)": ""
+            if pd.isna(record["p_holm"])
+            else f"{record['p_holm']:.2g}",
             "g": number(record["effect_size"], signed=True),
         }
         rows.append(row)
@@ -85,6 +86,22 @@ def with_interval(mean: float, low: float, high: float, signed: bool = False) ->
     """Writes a mean and its interval, such as ``+1.32 [+0.21, +2.43]``; nothing for NaN."""
     ends = "" if math.isnan(low) else f" [{number(low, signed)}, {number(high, signed)}]"
     return number(mean, signed) + ends
+
+
+def noted(record: Mapping[Hashable, Any], mean: str, low: str, high: str, prefix: str) -> str:
+    """Writes a mean and its interval, and what must be said beside it: why there is none, or for which classes it is.
+
+    Args:
+        record: a row of :func:`clce_bench.analysis.comparisons.compare`.
+        mean: its column; ``low`` and ``high`` likewise.
+        low: lower end.
+        high: upper end.
+        prefix: of the columns ``values`` and ``note``.
+    """
+    text = with_interval(record[mean], record[low], record[high], signed=bool(prefix))
+    values, note = (record[f"{prefix}{name}"] for name in ("values", "note"))
+    beside = "; ".join(part for part in (note, values and f"runs: {values}") if part)
+    return f"{text} ({beside})" if beside and text else text
 
 
 def write_table(table: pd.DataFrame, path: Path, title: str) -> None:

@@ -13,7 +13,14 @@ except ModuleNotFoundError:
     sys.exit(2)
 
 from clce_bench import __version__
-from clce_bench.cli import experiment_commands, inference_commands, result_commands, stage_commands, status_commands
+from clce_bench.cli import (
+    experiment_commands,
+    inference_commands,
+    power_command,
+    result_commands,
+    stage_commands,
+    status_commands,
+)
 from clce_bench.errors import Interrupted, UserError, storage_problem
 from clce_bench.execution import worker
 
@@ -73,6 +80,7 @@ for _command in (
     *status_commands.COMMANDS,
     *result_commands.COMMANDS,
     *inference_commands.COMMANDS,
+    *power_command.COMMANDS,
     *stage_commands.COMMANDS,
 ):
     cli.add_command(_command)

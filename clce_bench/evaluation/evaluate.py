@@ -86,7 +86,8 @@ def measure(stored: dict[str, NDArray[Any]], paths: dict[str, Path], split: Spli
     if "episodes" in paths:
         drawn = load_episodes(paths["episodes"].parent / "episodes.npz")
         options = read_json(paths["episodes"]).get("episodes", {})
-        tasks = few_shot(stored, features, drawn, options.get("normalise", True))
+        classes = np.unique(items["class"].to_numpy(dtype=str), return_inverse=True)[1]
+        tasks = few_shot(stored, features, drawn, classes, options.get("normalise", True))
     else:
         tasks = classify(features, stored.get("logits"), stored_images(rows, items, parts))
     with np.errstate(invalid="ignore", divide="ignore"):  # What collapsed features make of it is told below.
@@ -97,7 +98,11 @@ def measure(stored: dict[str, NDArray[Any]], paths: dict[str, Path], split: Spli
 
 
 def few_shot(
-    stored: dict[str, NDArray[Any]], features: NDArray[np.float32], tasks: dict[int, EpisodeSet], normalise: bool
+    stored: dict[str, NDArray[Any]],
+    features: NDArray[np.float32],
+    tasks: dict[int, EpisodeSet],
+    classes: NDArray[np.int64],
+    normalise: bool,
 ) -> Measured:
     """Measures classifiers of classes that training did not see, on the shared episodes.
 
@@ -105,6 +110,7 @@ def few_shot(
         stored: as for :func:`measure`; ``support`` are augmented views of the images ``support_rows``.
         features: of all stored images.
         tasks: episodes by their number of shots.
+        classes: number of the class of each image of the data set, in the order of their names.
         normalise: scale features to unit length first.
     """
     novel, support = stored["support_rows"], stored["support"].astype(np.float32)
@@ -116,9 +122,12 @@ def few_shot(
         name = f"fewshot_{episodes.support.shape[1]}way_{shot}shot"
         methods: dict[str, Classifier] = {name: nearest_centroid, f"{name}_logistic": logistic_regression}
         for method, classifier in methods.items():
-            accuracy = classifier(queries, places, support, normalise=normalise)
+            by_class = classifier(queries, places, support, normalise=normalise)
+            accuracy = by_class.mean(axis=1)
+            hits = np.rint(by_class * episodes.query.shape[2]).astype(np.uint16)
             metrics |= {method: float(accuracy.mean()), f"{method}_episode_std": float(accuracy.std(ddof=1))}
             arrays |= {f"outcome.{method}": accuracy.astype(np.float32), f"unit.{method}": np.arange(len(accuracy))}
+            arrays |= {f"hits.{method}": hits, f"ways.{method}": classes[episodes.support[:, :, 0]].astype(np.uint16)}
     return Measured(metrics, arrays)
 
 

@@ -37,12 +37,12 @@ def nearest_centroid(
         normalise: scale features to unit length first.
 
     Returns:
-        The accuracy of each episode, (episodes,), in [0, 1].
+        The share of right answers in each episode and class, (episodes, way), in [0, 1].
     """
     scaled = unit_length if normalise else np.asarray
     unit = scaled(features)
     means = unit if support is None else scaled(support).mean(axis=0)
-    accuracies = np.empty(len(episodes.support))
+    accuracies = np.empty(episodes.support.shape[:2])
     for chunk in _chunks(len(accuracies)):
         centroids = means[episodes.support[chunk]].mean(axis=2)
         queries = unit[episodes.query[chunk]].reshape(len(centroids), -1, unit.shape[1])
@@ -76,7 +76,7 @@ def logistic_regression(
         normalise: scale features to unit length first.
 
     Returns:
-        The accuracy of each episode, (episodes,), in [0, 1].
+        The share of right answers in each episode and class, (episodes, way), in [0, 1].
     """
     scaled = unit_length if normalise else np.asarray
     unit = scaled(features)
@@ -86,7 +86,7 @@ def logistic_regression(
     shifts = np.arange(len(views)) * len(unit)
     rows = (episodes.support[..., None] + shifts).reshape(count, -1)
     targets = np.repeat(np.eye(way, dtype=np.float32), rows.shape[1] // way, axis=0)
-    accuracies = np.empty(count)
+    accuracies = np.empty((count, way))
     for chunk in _chunks(count):
         samples = pool[rows[chunk]]
         coefficients, intercepts = fit(samples, targets, strength)
@@ -143,7 +143,7 @@ def _chunks(count: int) -> Iterator[slice]:
 
 
 def _accuracy(scores: NDArray[np.float32], episodes: EpisodeSet) -> NDArray[np.float64]:
-    """Compares scores (episodes, way · queries, way) with the truth, way by way."""
-    truth = np.repeat(np.arange(episodes.query.shape[1]), episodes.query.shape[2])
-    correct: NDArray[np.float64] = (scores.argmax(axis=2) == truth).mean(axis=1)
-    return correct
+    """Compares scores (episodes, way · queries, way) with the truth, (episodes, way)."""
+    _, way, queries = episodes.query.shape
+    correct = scores.argmax(axis=2).reshape(-1, way, queries) == np.arange(way)[:, None]
+    return np.asarray(correct.mean(axis=2), dtype=np.float64)

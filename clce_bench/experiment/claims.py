@@ -1,11 +1,12 @@
 """What papers claim: the section of an experiment file, and the list that comes with the package."""
 
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from clce_bench.components.registry import CLAIMS, load
 from clce_bench.errors import unknown
@@ -26,19 +27,53 @@ class Claim(StrictModel):
     place: str
     """Where in the paper; what was not seen is said here."""
     kind: str = "difference"
+    caveat: str = ""
+    """What must be said beside every verdict."""
+    primary: bool = False
+    """Whether it is the question of the experiment: primary claims share half of the page's error rate."""
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    """Its share among the claims of its rank."""
 
     @property
     def grid_names(self) -> list[str]:
         """Grids whose cells are asked for by name."""
         return list(getattr(self, "grids", []))
 
-    def judge(self, summary: Any) -> Any:
+    @property
+    def has_error(self) -> bool:
+        """Whether chance can make its verdict wrong."""
+        return True
+
+    def judge(self, summary: Any, alpha: float) -> Any:
         """Judges the claim: a :class:`clce_bench.analysis.verdicts.Verdict`.
 
         Args:
             summary: a row per cell.
+            alpha: its share of the page's error rate, from :func:`alpha_shares`.
         """
         raise NotImplementedError
+
+
+PAGE_ALPHA = 0.05
+"""The chance that a page has any false verdict, at most."""
+
+
+def alpha_shares(claims: Sequence[Claim]) -> list[float]:
+    """Gives each claim its share of :data:`PAGE_ALPHA`, whatever the results will be.
+
+    Primary claims share half of it and the others the other half, by weight; all share the whole where one of the two
+    is missing. What is computed takes none.
+
+    Args:
+        claims: of an experiment.
+    """
+    ranks: dict[bool, float] = {}
+    for claim in claims:
+        if claim.has_error:
+            ranks[claim.primary] = ranks.get(claim.primary, 0) + claim.weight
+    return [
+        PAGE_ALPHA / len(ranks) * claim.weight / ranks[claim.primary] if claim.has_error else 0.0 for claim in claims
+    ]
 
 
 def parse_claim(values: Any) -> Claim:

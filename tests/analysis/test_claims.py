@@ -19,7 +19,7 @@ from clce_bench.experiment.claims import packaged_claims, parse_claim
 from clce_bench.experiment.loading import parse_experiment
 from clce_bench.experiment.schema import Experiment
 from clce_bench.losses import create_loss
-from tests.helpers.outcomes import make_cells, setting
+from tests.helpers.outcomes import few_shot_cells, make_cells, setting
 
 ABOVE = {
     "id": "above",
@@ -33,13 +33,13 @@ ABOVE = {
 CE, CLCE, SUPCON = setting(loss="ce"), setting(loss="clce"), setting(loss="supcon")
 
 
-def verdict(summary, **changes):
+def verdict(summary, alpha=0.05, **changes):
     given = {**ABOVE, **changes}
     keys = load(CLAIMS[given.get("kind", "difference")]).model_fields
-    return parse_claim({key: value for key, value in given.items() if key in keys}).judge(summary)
+    return parse_claim({key: value for key, value in given.items() if key in keys}).judge(summary, alpha)
 
 
-@pytest.mark.parametrize(("gain", "expected"), [(0.10, "reproduced"), (-0.10, "contradicted"), (0.0, "inconclusive")])
+@pytest.mark.parametrize(("gain", "expected"), [(0.10, "reproduced"), (-0.10, "contradicted"), (0.0, "undecided")])
 def test_a_difference_gets_the_verdict_that_it_deserves(tmp_path, gain, expected):
     summary = make_cells(tmp_path, {CE: 0.7, CLCE: 0.7 + gain})
     found = verdict(summary)
@@ -53,8 +53,8 @@ def test_every_data_set_must_agree(tmp_path):
     good = make_cells(tmp_path / "a", {CE: 0.7, CLCE: 0.8})
     unclear = make_cells(tmp_path / "b", {CE: 0.7, CLCE: 0.7}, dataset="openmoji")
     found = verdict(good.merge(unclear, how="outer"))
-    assert (found.verdict, len(found.findings)) == ("inconclusive", 2)
-    assert "1 of 2" in found.reason
+    assert (found.verdict, len(found.findings)) == ("undecided", 2)
+    assert "1 reproduced, 1 undecided" in found.reason
     assert "openmoji" in min(found.findings, key=lambda finding: finding.effect).setting
     bad = make_cells(tmp_path / "c", {CE: 0.7, CLCE: 0.6}, dataset="openmoji")
     assert verdict(good.merge(bad, how="outer")).verdict == "contradicted"
@@ -62,7 +62,8 @@ def test_every_data_set_must_agree(tmp_path):
 
 def test_a_tolerance_lets_on_par_count(tmp_path):
     summary = make_cells(tmp_path, {CE: 0.7, CLCE: 0.70}, noise=0.01)
-    assert verdict(summary).verdict == "inconclusive"
+    assert verdict(summary).verdict == "equivalent"
+    assert verdict(summary, margin=0.1).verdict == "undecided"
     assert verdict(summary, tolerance=1.0).verdict == "reproduced"
     worse = make_cells(tmp_path / "worse", {CE: 0.7, CLCE: 0.67}, noise=0.01)
     assert verdict(worse, tolerance=1.0).verdict == "contradicted"
@@ -82,8 +83,8 @@ def test_many_comparisons_do_not_contradict_by_chance(tmp_path):
 
 def test_one_seed_or_no_cells_decide_nothing(tmp_path):
     single = verdict(make_cells(tmp_path, {CE: 0.5, CLCE: 0.9}, seeds=1))
-    assert (single.verdict, single.low, single.seeds) == ("inconclusive", None, 1)
-    assert "one seed" in single.reason
+    assert (single.verdict, single.low, single.seeds) == ("undecided", None, 1)
+    assert "no interval can be known from 1 seed." in single.reason
     nothing = verdict(make_cells(tmp_path / "ce", {CE: 0.5}))
     assert (nothing.verdict, nothing.effect, nothing.cells) == ("not tested", None, ())
     assert "loss clce" in nothing.reason
@@ -160,7 +161,7 @@ def test_largest_gain_is_compared_with_the_claimed_value(tmp_path):
     claim = {"kind": "largest_gain", "tolerance": 1.0}
     assert verdict(summary, value=3.52, **claim).verdict == "reproduced"
     assert verdict(summary, value=9.0, **claim).verdict == "contradicted"
-    assert verdict(summary, value=3.52, kind="largest_gain", tolerance=0.001).verdict == "inconclusive"
+    assert verdict(summary, value=3.52, kind="largest_gain", tolerance=0.001).verdict == "undecided"
 
 
 def test_p_value_of_seeds_alone_is_scipys(tmp_path):
@@ -170,6 +171,39 @@ def test_p_value_of_seeds_alone_is_scipys(tmp_path):
     found = verdict(summary)
     by_seed = summary.pivot(index="seed", columns="loss", values="metric.top1") * 100
     assert found.p == pytest.approx(stats.ttest_rel(by_seed["clce"], by_seed["ce"]).pvalue, rel=1e-6)
+
+
+def test_a_size_tells_smaller_gains_from_those_claimed(tmp_path):
+    summary = make_cells(tmp_path, {CE: 0.7, CLCE: 0.74}, noise=0.01)
+    assert verdict(summary, size=4.0).verdict == "reproduced"
+    smaller = verdict(summary, size=9.0)
+    assert (smaller.verdict, smaller.size, smaller.margin) == ("reproduced, smaller than claimed", 9.0, 1.0)
+    assert smaller.smallest_visible < 2
+    # The share of the page's error rate sets the level of the interval.
+    strict = verdict(summary, alpha=0.001)
+    assert strict.low < verdict(summary).low < verdict(summary).high < strict.high
+
+
+def test_no_verdict_rests_on_one_split_of_the_classes(tmp_path):
+    metric = "fewshot_5way_1shot"
+    once = few_shot_cells(tmp_path / "once", gain=0.3)
+    found = verdict(once, metric=metric)
+    assert (found.verdict, "for these classes only" in found.reason) == ("undecided", True)
+    assert found.low > 0
+    assert verdict(few_shot_cells(tmp_path / "thrice", range(3), gain=0.3), metric=metric).verdict == "reproduced"
+    # Beside results that speak of more, they neither decide nor stand in the way.
+    both = pd.concat([once, make_cells(tmp_path / "cells", {CE: 0.7, CLCE: 0.6}, dataset="openmoji")])
+    assert verdict(both, metric=[metric, "top1"]).verdict == "contradicted"
+
+
+def test_caveats_stand_beside_verdicts():
+    claims = packaged_claims()
+    assert all("printed equation of CLCE was not seen" in c["caveat"] for c in claims.values() if c["paper"] == "CLCE")
+    assert parse_claim(claims["tcl-positive-gradient"]).judge(None, 0.0).reason.startswith("For our implementation")
+
+
+def test_caveats_end_the_reason(tmp_path):
+    assert verdict(make_cells(tmp_path, {CE: 0.7, CLCE: 0.8}), caveat="Mind this.").reason.endswith("Mind this.")
 
 
 def test_verdicts_survive_their_file(tmp_path):
@@ -223,7 +257,7 @@ def test_every_kind_of_claim_is_read_written_and_judged(kind, tmp_path):
     assert parse_claim(json.loads(claim.model_dump_json())) == claim
     with pytest.raises(UserError, match=r"claims\[0\].*'secnod' is not a key"):
         experiment([{**EXAMPLES[kind], "secnod": {"loss": "ce"}}])
-    found = claim.judge(make_cells(tmp_path, {setting(loss="hcl"): 0.5}))
+    found = claim.judge(make_cells(tmp_path, {setting(loss="hcl"): 0.5}), 0.05)
     assert (found.claim, found.statement, found.paper) == (claim.id, claim.statement, claim.paper)
     assert (found.verdict == "not tested") == (kind != "theorem")
     assert found.reason

@@ -11,9 +11,9 @@ from clce_bench.analysis.comparisons import compare, compare_pairs, variance_of_
 from clce_bench.analysis.paired_outcomes import contrast, unit_outcomes
 from clce_bench.analysis.published_numbers import add_published, parse_published, published_numbers
 from clce_bench.analysis.result_tables import comparison_table, latex, markdown, verdict_table, write_table
-from clce_bench.analysis.statistics import crossed_interval, holm, split_interval
+from clce_bench.analysis.statistics import class_interval, crossed_interval, holm, split_interval
 from clce_bench.errors import UserError
-from tests.helpers.outcomes import make_cells, setting
+from tests.helpers.outcomes import few_shot_cells, make_cells, setting
 
 CE, CLCE, TCL = setting(loss="ce"), setting(loss="clce"), setting(loss="tcl")
 
@@ -49,9 +49,87 @@ def test_only_runs_that_both_have_count(tmp_path):
 def test_near_copies_are_one_unit(tmp_path):
     np.savez(tmp_path / "metrics.npz", **{"outcome.top1": [1, 1, 0, 1], "unit.top1": [0, 0, 0, 1]})
     outcomes = unit_outcomes(str(tmp_path), "metric.top1")
-    assert len(outcomes) == 2
-    assert outcomes.mean() == pytest.approx(0.75)
+    assert outcomes.sizes.tolist() == [1.5, 0.5]
+    assert outcomes.values.mean() == pytest.approx(0.75)
     assert unit_outcomes(str(tmp_path), "metric.ece") is None
+
+
+def test_groups_of_many_images_do_not_make_a_mean_look_uncertain(tmp_path):
+    """The interval of a mean over groups of different size is that of a ratio (Cochran, Sampling Techniques, 6.3)."""
+    rng, sizes = np.random.default_rng(0), np.array([1] * 50 + [12] * 5)
+    units, rows = np.repeat(np.arange(55), sizes), []
+    for seed in range(3):
+        answers = rng.random(len(units)) < 0.6
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        np.savez(folder / "metrics.npz", **{"outcome.top1": answers, "unit.top1": units})
+        rows.append(make_cells(tmp_path / f"made{seed}", {CE: 0.6}, seeds=1).assign(seed=seed, directory=str(folder)))
+        rows[-1]["metric.top1"] = answers.mean()
+    found = contrast([(1, pd.concat(rows))], "metric.top1")
+    table, mean = found.tables[0] / 100, found.interval.mean / 100
+    assert mean == pytest.approx(np.mean([row["metric.top1"].iloc[0] for row in rows]))
+    answers = [np.load(tmp_path / str(seed) / "metrics.npz")["outcome.top1"] for seed in range(3)]
+    sums = np.array([np.bincount(units, own) for own in answers])
+    np.testing.assert_allclose(table - mean, (sums - mean * sizes) / sizes.mean(), atol=1e-12)
+
+
+def in_turn(folder, seeds=3, parts=4):
+    cells = [
+        make_cells(folder / str(part), {CE: 0.7, CLCE: 0.72}, seeds=seeds, units=20 + part).assign(test_fold=part)
+        for part in range(parts)
+    ]
+    summary = pd.concat(cells, ignore_index=True)
+    return summary.assign(cell=summary["test_fold"].astype(str) + summary["cell"])
+
+
+def test_parts_that_test_in_turn_are_stitched_so_that_each_image_counts_once(tmp_path):
+    summary = in_turn(tmp_path)
+    found = difference(summary)
+    assert (found.runs, found.units, len(found.cells)) == (3, 20 + 21 + 22 + 23, 24)
+    means = summary.pivot(index=["test_fold", "seed"], columns="loss", values="metric.top1") * 100
+    by_part = (means["clce"] - means["ce"]).groupby("test_fold").mean()
+    weights = np.arange(20, 24) / 86
+    assert found.interval.mean == pytest.approx((by_part * weights).sum())
+    assert found.interval == pytest.approx(crossed_interval(found.tables[0]))
+    assert found.corrected == pytest.approx(split_interval(by_part.to_numpy(), 0.4, 3))
+    row = compare(summary, "metric.top1").set_index("loss").loc["clce"]
+    assert (row["corrected_low"], row["corrected_high"]) == pytest.approx(found.corrected[1:3])
+
+
+def test_a_run_counts_when_all_its_parts_have_tested(tmp_path):
+    summary = in_turn(tmp_path, seeds=4)
+    summary.loc[(summary["seed"] == 2) & (summary["test_fold"] == 1) & (summary["loss"] == "ce"), "metric.top1"] = (
+        np.nan
+    )
+    found = difference(summary)
+    assert (found.runs, found.units, len(found.cells)) == (3, 86, 24)
+
+
+def test_too_few_or_equal_runs_show_their_values_and_say_why_there_is_no_interval(tmp_path):
+    summary = make_cells(tmp_path, {CE: 0.7, CLCE: 0.74}, seeds=2)
+    rows = comparison_table(add_published(compare(summary, "metric.top1"), "metric.top1")).set_index("loss")
+    text = rows.loc["CLCE", "− CE [95 %]"]
+    assert "no interval: fewer than 3 seeds" in text
+    assert text.count(",") == 1
+    assert "[" not in text
+    same = make_cells(tmp_path / "same", {CE: 0.7, CLCE: 0.74}, seeds=4)
+    same["directory"] = same.groupby("seed")["directory"].transform("first")
+    same["metric.top1"] = same.groupby("seed")["metric.top1"].transform("first")
+    rows = comparison_table(add_published(compare(same, "metric.top1"), "metric.top1")).set_index("loss")
+    assert rows.loc["CLCE", "− CE [95 %]"] == "+0.00 (no interval: all runs are equal)"
+
+
+def test_few_shot_results_of_one_split_of_classes_say_so(tmp_path):
+    metric = "metric.fewshot_5way_1shot"
+    for folds, expected in ((1, "for these classes"), (3, "")):
+        summary = few_shot_cells(tmp_path / str(folds), range(folds))
+        row = compare(summary, metric).set_index("loss").loc["clce"]
+        assert (row["note"], row["difference_note"]) == (expected, expected)
+        found = contrast([(1, summary[summary["loss"] == "clce"]), (-1, summary[summary["loss"] == "ce"])], metric)
+        assert found.ways.max() == 11 * folds - 1
+        assert found.interval == pytest.approx(class_interval(found.tables[0], found.ways))
+    text = comparison_table(add_published(compare(few_shot_cells(tmp_path / "x"), metric), metric))
+    assert text["− CE [95 %]"].str.endswith("(for these classes)").tolist() == [False, True]
 
 
 def test_without_outcomes_only_seeds_count(tmp_path):

@@ -16,6 +16,7 @@ LIGHT = [
     ["status", "--experiment", str(ROOT / "config.yaml")],
     ["status", "--experiment", str(ROOT / "config.yaml"), "--json"],
     ["dataset", "--job", '{"spec":{"dataset":"digits","size":8}}', "--output", "data"],
+    ["power", "--experiment", str(ROOT / "config.yaml")],
 ]
 
 

@@ -113,7 +113,12 @@ def test_few_shot_uses_augmented_support_and_clean_queries(tmp_path):
         *(np.searchsorted(test, drawn[f"{kind}_2"]) for kind in ("support", "query"))
     )
     for name, classify in {"": nearest_centroid, "_logistic": logistic_regression}.items():
-        expected = classify(features, places, support)
+        by_class = classify(features, places, support)
+        expected = by_class.mean(axis=1)
+        hits, ways = (arrays[f"{kind}.fewshot_3way_2shot{name}"] for kind in ("hits", "ways"))
+        np.testing.assert_allclose(hits / drawn["query_2"].shape[2], by_class, atol=1e-6)
+        numbers = pd.read_parquet(tmp_path / "items.parquet")["class"].rank(method="dense").to_numpy() - 1
+        np.testing.assert_array_equal(ways[:, :, None] + 0 * drawn["query_2"], numbers[drawn["query_2"]])
         assert metrics[f"fewshot_3way_2shot{name}"] == pytest.approx(expected.mean())
         assert metrics[f"fewshot_3way_2shot{name}_episode_std"] == pytest.approx(expected.std(ddof=1))
         np.testing.assert_allclose(arrays[f"outcome.fewshot_3way_2shot{name}"], expected, atol=1e-6)

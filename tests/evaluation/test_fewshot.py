@@ -52,7 +52,7 @@ def test_nearest_centroid_equals_scikit_learns(way, shot, views, seed):
     rng, labels, features, support = made_up(seed, views=views)
     episodes = draw(rng, labels, 12, way, shot)
     expected = loop(NearestCentroid, features, episodes, support)
-    np.testing.assert_allclose(nearest_centroid(features, episodes, support), expected)
+    np.testing.assert_allclose(nearest_centroid(features, episodes, support).mean(axis=1), expected)
 
 
 @settings(max_examples=15, deadline=None)
@@ -63,7 +63,7 @@ def test_logistic_regression_equals_scikit_learns(way, shot, views, strength, se
     rng, labels, features, support = made_up(seed, views=views)
     episodes = draw(rng, labels, 12, way, shot)
     expected = loop(lambda: LogisticRegression(C=strength, tol=1e-8, max_iter=5000), features, episodes, support)
-    found = logistic_regression(features, episodes, support, strength)
+    found = logistic_regression(features, episodes, support, strength).mean(axis=1)
     assert np.abs(found - expected).max() <= 1 / episodes.query[0].size + 1e-9  # At most one query on the boundary.
 
 
@@ -81,7 +81,7 @@ def test_the_number_of_episodes_at_a_time_does_not_matter():
     for classify in (nearest_centroid, logistic_regression):
         whole = classify(features, episodes, support)
         single = [classify(features, EpisodeSet(*(rows[[k]] for rows in episodes)), support)[0] for k in range(120)]
-        np.testing.assert_allclose(whole, single, atol=1 / 25 + 1e-9)
+        np.testing.assert_allclose(whole.mean(axis=1), np.mean(single, axis=1), atol=1 / 25 + 1e-9)
         assert np.mean(whole == single) > 0.95
 
 
@@ -104,7 +104,7 @@ def test_features_as_they_are_give_what_scikit_learn_gives(way, shot, views, sig
     rng, labels, features, support = made_up(way * 10 + shot, views=views, signal=signal)
     episodes = draw(rng, labels, 12, way, shot)
     expected = loop(NearestCentroid, features, episodes, support, normalise=False)
-    np.testing.assert_allclose(nearest_centroid(features, episodes, support, normalise=False), expected)
+    np.testing.assert_allclose(nearest_centroid(features, episodes, support, normalise=False).mean(axis=1), expected)
     expected = loop(lambda: LogisticRegression(tol=1e-8, max_iter=9000), features, episodes, support, normalise=False)
-    found = logistic_regression(features, episodes, support, normalise=False)
+    found = logistic_regression(features, episodes, support, normalise=False).mean(axis=1)
     assert np.abs(found - expected).max() <= 1 / episodes.query[0].size + 1e-9

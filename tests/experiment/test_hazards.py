@@ -288,7 +288,7 @@ def test_a_claim_without_grids_is_not_judged_by_hazards(audited):
     claim |= {"first": {"loss": "clce"}, "second": {"loss": "ce"}}
     values = {"name": "test", "grids": [GRID], "claims": [claim]}
     (parsed,) = parse_experiment(values, "test.yaml").claims
-    found = parsed.judge(audited)
+    found = parsed.judge(audited, 0.05)
     assert len(found.findings) == 1
     assert found.effect == pytest.approx(2, abs=1)
     assert not any(name.startswith("broken") for name in found.cells)
@@ -350,9 +350,9 @@ def test_a_difference_to_a_broken_baseline_names_its_hazards(tmp_path):
     assert [row["hazards in difference"] for row in table_rows(table, "metric.top1")] == list(expected.values())
     claim = {"id": "x", "statement": "x", "paper": "x", "place": "x", "metric": "top1", "grids": ["main"]}
     claim |= {"first": {"loss": "clce"}, "second": {"loss": "ce"}}
-    found = parse_claim(claim).judge(rows)
+    found = parse_claim(claim).judge(rows, 0.05)
     assert found.reason == "The interval of the only comparison lies above 0. With hazards: unequal-views."
-    honest = parse_claim(claim).judge(rows.assign(hazards=""))
+    honest = parse_claim(claim).judge(rows.assign(hazards=""), 0.05)
     assert honest.reason == "The interval of the only comparison lies above 0."
 
 

@@ -35,7 +35,7 @@ VERDICTS = [
         reason="Because of the interval.",
         findings=(Finding("digits, batch 64", 1.25, -0.5, 3.0, 0.2, 3, ()), Finding("x", 2.0, None, None, None, 1, ())),
     )
-    for outcome in ("reproduced", "contradicted", "inconclusive", "not tested")
+    for outcome in ("reproduced", "contradicted", "undecided", "not tested")
 ]
 
 
@@ -112,7 +112,7 @@ def test_the_first_screen_asks_and_answers(page):
     question = "Does adding CLCE or TCL to cross-entropy beat cross-entropy alone on digits?"
     assert page.locator("h1").text_content() == question
     answer = page.locator(".answer")
-    assert "Of 4 claims: 1 reproduced; 1 contradicted; 1 inconclusive; 1 not tested." in answer.text_content()
+    assert "Of 4 claims: 1 reproduced; 1 contradicted; 1 undecided; 1 not tested." in answer.text_content()
     assert " differs most from cross-entropy: +" in answer.text_content()
     below = page.locator(".effects tbody tr").last.bounding_box()
     assert below["y"] + below["height"] < 800

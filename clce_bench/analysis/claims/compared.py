@@ -36,40 +36,58 @@ class ComparedClaim(Claim):
             check_axis(axis)
         return selector
 
+    margin: Annotated[float, Field(ge=0)] = 1.0
+    """The smallest difference that matters, in points."""
+    size: float | None = None
+    """In points, where the paper states a value for this very setting."""
+
     @property
     def sides(self) -> list[Selector]:
         """The selectors of what is compared."""
         return [self.first]
 
-    def judge(self, summary: pd.DataFrame) -> Verdict:
+    def judge(self, summary: pd.DataFrame, alpha: float) -> Verdict:
         """Judges the claim by the cells of an experiment.
 
         Args:
             summary: a row per cell.
+            alpha: its share of the page's error rate.
         """
-        from clce_bench.analysis.claim_judgement import finding, hazards_in, not_tested, select
+        from clce_bench.analysis.claim_judgement import finding, hazards_in, not_tested
 
-        rows = select(summary, self.where)
-        if self.grids:
-            rows = rows[[not set(self.grids).isdisjoint(names.split()) for names in rows["grids"]]]
-        else:
-            rows = rows[rows["hazards"] == ""]
-        sides = [select(rows, selector) for selector in self.sides]
-        for side, selector in zip(sides, self.sides, strict=True):
+        rows = self.rows(summary)
+        for side, selector in zip(self.cells(rows), self.sides, strict=True):
             if side.empty:
                 axes = {**self.where, **selector}.items()
                 wanted = ", ".join(f"{axis} {' or '.join(map(str, values))}" for axis, values in axes)
                 return not_tested(self, f"No cell of this experiment has {wanted}.")
-        found = [finding(label, result, self.bound) for label, result in self.compare(*sides) if result.runs]
-        if not found:
+        pairs = [(label, result) for label, result in self.compare(*self.cells(rows)) if result.runs]
+        if not pairs:
             return not_tested(self, f"No results yet, or none that can be compared{self.along}.")
-        verdict = self.decide(found)
+        judged = sum(not result.these_classes for _, result in pairs)
+        verdict = self.decide([finding(self, label, result, alpha, judged) for label, result in pairs], alpha)
         hazards = hazards_in(rows[rows["cell"].isin(verdict.cells)])
-        return replace(verdict, reason=f"{verdict.reason} With hazards: {hazards}.") if hazards else verdict
+        notes = [f"With hazards: {hazards}." if hazards else "", self.caveat]
+        return replace(verdict, reason=" ".join(filter(None, [verdict.reason, *notes])))
+
+    def rows(self, summary: pd.DataFrame) -> pd.DataFrame:
+        """Returns the cells that may speak to the claim."""
+        from clce_bench.analysis.claim_judgement import select
+
+        rows = select(summary, self.where)
+        if self.grids:
+            return rows[[not set(self.grids).isdisjoint(names.split()) for names in rows["grids"]]]
+        return rows[rows["hazards"] == ""]
+
+    def cells(self, rows: pd.DataFrame) -> list[pd.DataFrame]:
+        """Returns the cells of each side."""
+        from clce_bench.analysis.claim_judgement import select
+
+        return [select(rows, selector) for selector in self.sides]
 
     @property
-    def bound(self) -> float:
-        """What the effect must exceed, in points."""
+    def tolerated(self) -> float:
+        """How many points below 0 still count as what is claimed."""
         return 0.0
 
     @property
@@ -85,11 +103,11 @@ class ComparedClaim(Claim):
         """
         raise NotImplementedError
 
-    def decide(self, found: list[Finding]) -> Verdict:
+    def decide(self, found: list[Finding], alpha: float) -> Verdict:
         """Turns the comparisons, at least one, into a verdict."""
-        from clce_bench.analysis.claim_judgement import all_above
+        from clce_bench.analysis.claim_judgement import all_agree
 
-        return all_above(self, found, self.bound)
+        return all_agree(self, found, alpha)
 
     def metrics(self, *sides: pd.DataFrame) -> list[str]:
         """Lists the claim's metrics that all sides have, as columns of the summary."""

@@ -30,9 +30,9 @@ class Difference(ComparedClaim):
         return [self.first, self.second]
 
     @property
-    def bound(self) -> float:
-        """What the effect must exceed, in points."""
-        return -self.tolerance
+    def tolerated(self) -> float:
+        """How many points below 0 still count as what is claimed."""
+        return self.tolerance
 
     def compare(self, *sides: pd.DataFrame) -> Iterator[tuple[str, Contrast]]:
         """Yields first minus second for each setting of both at one place, and each metric."""

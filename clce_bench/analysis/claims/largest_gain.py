@@ -22,22 +22,24 @@ class LargestGain(Difference):
     """How many points the largest gain may lie away from ``value``."""
 
     @property
-    def bound(self) -> float:
+    def tolerated(self) -> float:
         """A gain is one from 0 on."""
         return 0.0
 
-    def decide(self, found: list[Finding]) -> Verdict:
+    def decide(self, found: list[Finding], alpha: float) -> Verdict:
         """Asks whether the interval of the largest gain lies within the tolerance around the value."""
-        from clce_bench.analysis.claim_judgement import verdict
+        from clce_bench.analysis.claim_judgement import of_these_classes, verdict
 
+        known = [one for one in found if not one.these_classes]
+        if not known:
+            return of_these_classes(self, found, alpha)
         low, high = self.value - self.tolerance, self.value + self.tolerance
-        largest = max(range(len(found)), key=lambda k: found[k].effect)
-        one = found[largest]
-        outcome: Outcome = "inconclusive"
+        one = max(known, key=lambda each: each.effect)
+        outcome: Outcome = "undecided"
         if one.low is not None and one.high is not None:
             if low <= one.low and one.high <= high:
                 outcome = "reproduced"
             elif one.high < low or one.low > high:
                 outcome = "contradicted"
         reason = f"The largest gain is {one.effect:+.2f} points ({one.setting}); claimed: {self.value:+.2f}."
-        return verdict(self, outcome, reason, found, largest)
+        return verdict(self, outcome, reason, found, one, alpha)
