@@ -8,7 +8,7 @@ import pandas as pd
 folder = Path("results/experiments/smoke")
 summary = pd.read_parquet(folder / "summary.parquet")
 assert set(summary["status"]) == {"done"}, summary["status"].value_counts()
-assert set(summary["loss"]) == {"ce", "supcon", "schane", "clce", "tcl"}
+assert set(summary["loss"]) == {"none", "ce", "supcon", "schane", "clce", "tcl"}
 assert (summary.groupby(["loss", "lambda", "batch_size"])["seed"].nunique() == 2).all()
 # Chance is 0.1; a linear probe of any trained cell must be far above it.
 assert summary["metric.probe_top1"].min() > 0.5, summary["metric.probe_top1"].describe()
