@@ -3,6 +3,7 @@ from pathlib import Path
 from clce_bench.execution import finished_cells, worker
 from clce_bench.planning.plan import load_plan
 from clce_bench.scheduling import batching, commands
+from clce_bench.scheduling.figure_labels import figure_labels
 from clce_bench.scheduling.job_inputs import begin, inputs_of_jobs
 from clce_bench.scheduling.resources import Estimates
 from clce_bench.tracking.store_check import check_store

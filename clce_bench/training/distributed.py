@@ -7,15 +7,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from clce_bench.models.device import acquired_for_processes
+
+if TYPE_CHECKING:  # Gradient caching works with torch alone.
+    import numpy as np
+    from numpy.typing import NDArray
 
 _LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 _STORE = "CLCE_BENCH_STORE"
@@ -106,7 +108,7 @@ def gather_objects(value: Any) -> list[Any]:
     return found
 
 
-def shard(values: NDArray[np.int64], views: int) -> NDArray[np.int64]:
+def shard(values: "NDArray[np.int64]", views: int) -> "NDArray[np.int64]":
     """Picks this process's part of a batch: some of its images, each in all its views.
 
     Args:

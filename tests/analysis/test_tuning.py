@@ -207,7 +207,7 @@ def test_report_shows_what_tuning_changes():
 def test_ranks_compare_each_loss_with_itself_in_pairs(tmp_path):
     losses = {setting(loss=loss): accuracy for loss, accuracy in (("ce", 0.7), ("clce", 0.72), ("tcl", 0.68))}
     before = make_cells(tmp_path / "before", losses, seeds=4, noise=0.01, grids="default")
-    after = make_cells(tmp_path / "after", {**losses, setting(loss="tcl"): 0.78}, seeds=4, noise=0.01, grids="tuned")
+    after = make_cells(tmp_path / "after", {**losses, setting(loss="tcl"): 0.78}, seeds=4, noise=0.02, grids="tuned")
     rows = pd.concat([before, after.assign(cell="t" + after["cell"])], ignore_index=True)
     table = ranks_of(rows, ["default", "tuned"], "metric.top1").set_index("loss")
     assert table["before_rank"].to_dict() == {"clce": 1, "ce": 2, "tcl": 3}

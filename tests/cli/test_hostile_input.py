@@ -106,7 +106,7 @@ FILES = {
     ),
     "null": (grid("lambda: [null]"), "grids[0].lambda[0]: None is not allowed"),
     "null temperature": (grid("seed: 1") + "losses: {clce: {temperature: null}}\n", "temperature: None is not allowed"),
-    "null recipe": (grid("recipe: {epochs: null}"), "recipe.epochs: None is not allowed"),
+    "null recipe": (grid("recipe: {epochs: null}"), "recipe: epochs: give a number, or steps"),
     # Values of another kind.
     "a preset in a list": (grid("recipe: {preset: [x]}"), "is not a recipe"),
     "a preset in a mapping": (grid("seed: 1") + "recipe: {preset: {a: 1}}\n", "is not a recipe"),

@@ -203,6 +203,10 @@ def test_a_sweep_of_the_baseline_gives_no_difference():
             "recipe.learning_rate": [0.1, 0.2, 0.1],
             "seed": 0,
             "fold": 0,
+            "test_fold": 0,
+            "test_folds": 1,
+            "class_fold": 0,
+            "class_folds": 1,
             "status": "done",
             "metric.top1": [0.5, 0.6, 0.7],
         }

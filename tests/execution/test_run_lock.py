@@ -13,7 +13,9 @@ from clce_bench.errors import UserError
 from clce_bench.execution import run_lock
 from clce_bench.execution.run_lock import PLACE, SNAKEMAKES, hold_folder, refuse_if_held
 
-HOLD = "from clce_bench.execution.run_lock import hold_folder; print(hold_folder(), flush=True); input()"
+# Under nohup a process inherits that hang-ups are ignored.
+HOLD = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL);"
+HOLD += "from clce_bench.execution.run_lock import hold_folder; print(hold_folder(), flush=True); input()"
 
 
 @pytest.fixture(autouse=True)

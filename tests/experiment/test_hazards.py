@@ -242,7 +242,7 @@ def test_an_audit_pairs_the_four_sides(audited):
 
 def test_an_audit_says_what_a_hazard_does_to_the_baseline_alone(tmp_path):
     honest = make_cells(tmp_path / "honest", {CE: 0.7, CLCE: 0.72, SUPCON: 0.71}, seeds=4)
-    weaker = make_cells(tmp_path / "weaker", {CE: 0.65}, seeds=4, hazards="unequal-views", grids="broken")
+    weaker = make_cells(tmp_path / "weaker", {CE: 0.65}, seeds=4, noise=0.12, hazards="unequal-views", grids="broken")
     honest.loc[honest["loss"] != "ce", "grids"] = "main broken"
     rows = pd.concat([honest, weaker.assign(cell="weaker" + weaker["cell"])], ignore_index=True)
     table = audit_of(rows, ["main", "broken"], "metric.top1").set_index(["grid", "loss"]).loc["broken"]
@@ -340,7 +340,7 @@ def test_snakemakes_report_opens_with_the_hazards():
 
 
 def test_a_difference_to_a_broken_baseline_names_its_hazards(tmp_path):
-    weaker = make_cells(tmp_path / "weaker", {CE: 0.65}, hazards="unequal-views")
+    weaker = make_cells(tmp_path / "weaker", {CE: 0.65}, noise=0.12, hazards="unequal-views")
     rows = pd.concat([weaker, make_cells(tmp_path / "honest", {CLCE: 0.72, SUPCON: 0.71})], ignore_index=True)
     rows.loc[rows["loss"] == "supcon", "hazards"] = "scaled-supcon"
     table = add_published(compare(rows, "metric.top1"), "metric.top1")

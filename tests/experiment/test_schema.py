@@ -28,7 +28,7 @@ def message(**changes):
         ({"grids": [GRID, {**GRID, "name": "b", "loss": "schanne"}]}, "config.yaml: grids[1].loss: 'schanne' is not a"),
         (
             {"grids": [{**GRID, "loss": ["ce", "tlc"]}]},
-            "Did you mean 'tcl'? Losses: ce, clce, hcl, ntxent, schane, supcon, tcl, or",
+            "Did you mean 'tcl'? Losses: ce, clce, hcl, none, ntxent, schane, supcon, tcl, or",
         ),
         ({"grids": [{**GRID, "lambda": [0, 1.5]}]}, "config.yaml: grids[0].lambda[1]: 1.5 is not allowed."),
         ({"grids": [{**GRID, "lambda": "half"}]}, "config.yaml: grids[0].lambda: 'half' is not allowed."),
@@ -121,7 +121,7 @@ def test_default_experiment_has_what_it_promises():
     assert len(plan.cells) >= 60
     assert {cell.seed for cell in plan.grids["headline"]} == {0, 1, 2, 3, 4}
     runs = {(cell.loss.name, cell.split.test_fold, cell.seed) for cell in plan.grids["headline"]}
-    assert runs == set(product(("ce", "supcon", "clce"), range(4), range(5)))
+    assert runs == set(product(("none", "ce", "supcon", "clce"), range(4), range(5)))
     assert {cell.loss.name for cell in plan.grids["losses"]} == {"ce", "supcon", "schane", "clce", "tcl"}
     assert {cell.split.class_fold for cell in plan.grids["few-shot"]} == set(range(4))
 

@@ -30,7 +30,7 @@ def cell_where(results, start):
     return next(path for name, path in sorted(results.items()) if name.startswith(start))
 
 
-def tested_part(directory):
+def part_under_test(directory):
     record = read_json(directory / "cell.json")
     inputs = record["job"]["inputs"]
     dataset = PreparedDataset(Path(inputs["dataset"]).parent)
@@ -45,7 +45,7 @@ def test_every_cell_answers_as_its_evaluation_recorded(results):
         expected = metrics.get("top1", metrics.get("probe_top1"))
         if record["status"] != "done" or expected is None:
             continue
-        dataset, test = tested_part(directory)
+        dataset, test = part_under_test(directory)
         trained = clce_bench.load_cell(directory)
         truth = dataset.items["class"].to_numpy(dtype=str)[test]
         assert (np.array(trained.predict(dataset.pixels[test])) == truth).mean() == pytest.approx(expected, abs=1e-9)
@@ -59,7 +59,7 @@ def test_every_cell_answers_as_its_evaluation_recorded(results):
 def test_all_kinds_of_images_are_one(results, tmp_path):
     directory = cell_where(results, "ce")
     trained = clce_bench.load_cell(directory.name)
-    dataset, test = tested_part(directory)
+    dataset, test = part_under_test(directory)
     pixels = dataset.pixels[test[0]]
     Image.fromarray(pixels).save("one.png")
     tensor = torch.from_numpy(pixels.copy()).permute(2, 0, 1)
@@ -74,7 +74,7 @@ def test_all_kinds_of_images_are_one(results, tmp_path):
 
 def test_predict_names_the_damaged_image_and_answers_the_others(results, capsys):
     directory = cell_where(results, "ce")
-    dataset, test = tested_part(directory)
+    dataset, test = part_under_test(directory)
     Image.fromarray(dataset.pixels[test[0]]).save("one.png")
     Path("bad.png").write_text("no image")
     assert command_status(["predict", str(directory), "bad.png", "one.png", "--top", "3", "--json"]) == 2

@@ -33,7 +33,7 @@ def test_one_command_gives_figures_tables_report_and_store(ran):
     few_shot = done_cells[done_cells["dataset"] == "openmoji-fs"].iloc[0]
     assert 0.2 < few_shot["metric.fewshot_5way_1shot"] < few_shot["metric.fewshot_5way_5shot"] < 1
     assert (results / "figures" / "lambda_curve-losses.png").stat().st_size > 10_000
-    assert ">Headline</h2>" in (results / "report.html").read_text()
+    assert ">Differences to cross-entropy</h2>" in (results / "report.html").read_text()
     assert read_json(results / "tracked.json")["written"] == 8
     assert (folder / "results/mlflow/mlflow.db").exists()
     printed = (results / "headline.txt").read_text()

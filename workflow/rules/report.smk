@@ -1,13 +1,3 @@
-def labels_of_figure(wildcards):
-    """Says in Snakemake's own report what a figure is and whose cells it shows."""
-    options = PLAN.jobs["figures"][wildcards.key].spec
-    return {
-        "figure": options["kind"].replace("_", " "),
-        "grid": ", ".join(options["grid"]),
-        "name": options["name"],
-    }
-
-
 rule figures:
     input:
         unpack(inputs_of("figures")),
@@ -16,7 +6,9 @@ rule figures:
             f"{FOLDER}/figures/{{key}}.svg",
             caption="../report/figure.rst",
             category="Figures",
-            labels=labels_of_figure,
+            labels=lambda wildcards: figure_labels(
+                PLAN.jobs["figures"][wildcards.key].spec
+            ),
         ),
         png=f"{FOLDER}/figures/{{key}}.png",
         pdf=f"{FOLDER}/figures/{{key}}.pdf",
