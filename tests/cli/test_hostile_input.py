@@ -234,7 +234,9 @@ def test_a_folder_nested_very_deeply_is_read(capsys):
         Path("d").mkdir()
         os.chdir("d")
     os.chdir(home)
-    assert command_status(["plan", "--no-cost"]) == 0
+    status = command_status(["plan", "--no-cost"])
+    subprocess.run(["rm", "-rf", "photos"], check=True)  # Python's own removal, and so pytest's, recurses too deeply.
+    assert status == 0
 
 
 @pytest.mark.parametrize(
