@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from clce_bench.analysis.comparisons import hyperparameter_columns
 from clce_bench.analysis.verdicts import Verdict
-from clce_bench.components.loss_info import WITHOUT_CODE
+from clce_bench.components.loss_info import NO_TRAINING, WITHOUT_CODE
 from clce_bench.experiment.schema import Experiment
 from clce_bench.labels import axis_label, data_label, loss_label, metric_label, setting_label, value_label
 from clce_bench.report.forest import Scale, axis, forest, scale_of
@@ -32,7 +32,7 @@ class Effect(NamedTuple):
         mean: with its interval.
         difference: to cross-entropy, with its interval.
         picture: of the difference.
-        behind: seeds and test images or episodes.
+        behind: seeds and test images, or classes.
     """
 
     setting: str
@@ -101,7 +101,8 @@ def _count(verdicts: list[Verdict]) -> str:
 
 
 def _largest(rows: Sequence[tuple[str, Row]]) -> str:
-    known = [(metric, row) for metric, row in rows if row["difference"] == row["difference"]]
+    trained = [(metric, row) for metric, row in rows if row["loss"] != NO_TRAINING]
+    known = [(metric, row) for metric, row in trained if row["difference"] == row["difference"]]
     if not known:
         return "There is no difference to cross-entropy to show yet."
     metric, row = max(known, key=lambda pair: abs(pair[1]["difference"]))
@@ -114,6 +115,10 @@ def _largest(rows: Sequence[tuple[str, Row]]) -> str:
         f"{setting_label(str(row['loss']), row['lambda'])} differs most from cross-entropy: {told} points of "
         f"{measured} on {data}. {several} zero, before correction for several comparisons."
     )
+
+
+def _units(metric: str) -> str:
+    return "classes" if "balanced_" in metric or "fewshot_" in metric else "images"
 
 
 def _setting(row: Row, rows: Sequence[Row]) -> str:
@@ -143,5 +148,5 @@ def _effect(setting: str, metric: str, row: Row, scale: Scale, margin: float | N
         mean=interval(*(row[name] for name in ("mean", "low", "high"))),
         difference=difference,
         picture=forest(scale, *value.values(), margin=margin, label=label if difference != "–" else ""),
-        behind=f"{seeds} seed{'s' * (seeds != 1)}, {units:,} test {'episodes' if 'fewshot' in metric else 'images'}",
+        behind=f"{seeds} seed{'s' * (seeds != 1)}, {units:,} test {_units(metric)}",
     )
