@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from clce_bench.experiment.cells import cells_of, union
+from clce_bench.experiment.cells import union
+from clce_bench.experiment.expansion import cells_of
 from clce_bench.experiment.loading import load_experiment
 from clce_bench.files import read_json
 from tests.helpers import slurm_cluster

@@ -18,7 +18,8 @@ import click
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
-from clce_bench.experiment.cells import cells_of, union
+from clce_bench.experiment.cells import union
+from clce_bench.experiment.expansion import cells_of
 from clce_bench.experiment.loading import parse_experiment
 from clce_bench.experiment.recipes import Runtime
 from clce_bench.losses import FusedLoss, create_loss

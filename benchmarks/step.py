@@ -17,7 +17,8 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from clce_bench.experiment.cells import Cell, cells_of, union
+from clce_bench.experiment.cells import Cell, union
+from clce_bench.experiment.expansion import cells_of
 from clce_bench.experiment.loading import parse_experiment
 from clce_bench.experiment.recipes import Runtime
 from clce_bench.losses import FusedLoss, create_loss

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from clce_bench.errors import UserError
-from clce_bench.experiment.cells import Cell, expand
+from clce_bench.experiment.cells import Cell
+from clce_bench.experiment.expansion import expand
 from clce_bench.experiment.schema import Experiment
 from clce_bench.experiment.search_space import Space
 from clce_bench.experiment.search_trials import Settings, distribution, searched, trials_of, with_settings

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from clce_bench.components.registry import load_dataset
 from clce_bench.data.dataset import Dataset
+from clce_bench.experiment.backbone_options import Backbone
 from clce_bench.experiment.cells import Cell
-from clce_bench.experiment.schema import Backbone
 from clce_bench.files import digest, read_stored, write_json
 from clce_bench.models.profiling import Profile
 from clce_bench.planning.plan import RESULTS, Plan, cell_key

@@ -110,7 +110,7 @@ def rows_by_part(splits: Path, fold: int, test_fold: int = 0) -> dict[str, NDArr
     Args:
         splits: the ``splits.json``; ``splits.parquet`` lies beside it.
         fold: the fold that validates; 0 where there is an official validation part.
-        test_fold: the part that tests, :attr:`clce_bench.experiment.schema.Split.testing`; 0 where there is only one.
+        test_fold: the part that tests, ``Split.testing``; 0 where there is only one.
 
     Returns:
         Rows of ``train``, ``validation`` and ``test``.

@@ -14,7 +14,7 @@ from clce_bench.data.dataset import Dataset
 from clce_bench.data.dealing import divide_classes, divide_images, first_of_each_class
 from clce_bench.data.prepared import LEAKED, POOL, TRAINING, Division
 from clce_bench.errors import UserError
-from clce_bench.experiment.schema import Split
+from clce_bench.experiment.dataset_options import Split
 from clce_bench.files import sha256_of, staged, write_json
 from clce_bench.seeds import seed_for
 
@@ -29,8 +29,9 @@ def make_splits(spec: dict[str, Any], items: Path, output: Path) -> None:
     validation part is made of folds of the rest. A re-split of another data set's images uses none of that set's parts.
 
     Args:
-        spec: ``dataset``, ``size`` and ``split``, the values of :class:`clce_bench.experiment.schema.Split` but for
-            those that say which part does what; ``hazards`` if there are any.
+        spec: ``dataset``, ``size`` and ``split``, the values of
+            :class:`clce_bench.experiment.dataset_options.Split` but for those that say which part does what;
+            ``hazards`` if there are any.
         items: the data set's ``items.parquet``.
         output: the folder to fill.
 

@@ -18,7 +18,7 @@ from clce_bench.evaluation import geometry
 from clce_bench.evaluation.fewshot import logistic_regression, nearest_centroid, unit_length
 from clce_bench.evaluation.known_classes import classify, stored_images
 from clce_bench.evaluation.measured import NOT_FINITE, Measured, at_most
-from clce_bench.experiment.schema import Split
+from clce_bench.experiment.dataset_options import Split
 from clce_bench.files import read_json, sha256_of, staged
 from clce_bench.records.environment import now
 from clce_bench.records.job_records import check_inputs, content_of, modules_of

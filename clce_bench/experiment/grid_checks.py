@@ -2,8 +2,9 @@
 
 from clce_bench.components.registry import load_dataset
 from clce_bench.errors import UserError, unknown
+from clce_bench.experiment.dataset_options import ROLES, DatasetOptions, Split
 from clce_bench.experiment.hazards import Hazard
-from clce_bench.experiment.schema import ROLES, DatasetOptions, Experiment, Grid, Split
+from clce_bench.experiment.schema import Experiment, Grid
 
 SINGLE = ("dataset", "contrastive_weight", "batch_size", "backbone", "split_seed", "images_per_class", *ROLES[1:])
 """Axes of which a grid that searches has one value."""

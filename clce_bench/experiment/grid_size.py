@@ -4,7 +4,8 @@ from math import prod
 from typing import Any
 
 from clce_bench.errors import UserError
-from clce_bench.experiment.schema import DatasetOptions, Experiment, Grid, Loss
+from clce_bench.experiment.dataset_options import DatasetOptions
+from clce_bench.experiment.schema import Experiment, Grid, Loss
 
 MOST_CELLS = 100_000
 

@@ -4,8 +4,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from clce_bench.experiment.backbone_options import Backbone
 from clce_bench.experiment.cells import Cell
-from clce_bench.experiment.schema import Backbone
 
 if TYPE_CHECKING:
     import torch

@@ -6,8 +6,8 @@ from clce_bench.components.registry import check_packaged
 from clce_bench.data.dataset import Dataset
 from clce_bench.errors import UserError
 from clce_bench.experiment.cells import Cell
+from clce_bench.experiment.dataset_options import DatasetOptions
 from clce_bench.experiment.hazards import PROCESSES
-from clce_bench.experiment.schema import DatasetOptions
 
 
 def weights_file(weights: str) -> Path | None:

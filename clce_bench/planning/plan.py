@@ -11,9 +11,11 @@ from pathlib import Path
 from clce_bench.components.registry import dataset_path, load_dataset
 from clce_bench.data.dataset import Dataset
 from clce_bench.errors import UserError
-from clce_bench.experiment.cells import Cell, cells_of, union
+from clce_bench.experiment.cells import Cell, union
+from clce_bench.experiment.dataset_options import DatasetOptions
+from clce_bench.experiment.expansion import cells_of
 from clce_bench.experiment.loading import load_experiment
-from clce_bench.experiment.schema import DatasetOptions, Experiment
+from clce_bench.experiment.schema import Experiment
 from clce_bench.experiment.search_trials import Choices, searched
 from clce_bench.files import canonical_json, read_json, write_if_changed, write_json
 from clce_bench.planning.cell_checks import check_cell

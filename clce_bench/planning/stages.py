@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from clce_bench.components.registry import dataset_path, loss_path
 from clce_bench.data.dataset import Dataset
 from clce_bench.experiment.cells import Cell, dataset_directory
-from clce_bench.experiment.schema import ROLES, DatasetOptions
+from clce_bench.experiment.dataset_options import ROLES, DatasetOptions
 from clce_bench.files import digest
 from clce_bench.planning.cell_checks import weights_file
 from clce_bench.planning.job import RESULTS, Job, Node

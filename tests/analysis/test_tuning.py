@@ -13,7 +13,7 @@ from clce_bench.analysis.rankings import ranks_of, ranks_text
 from clce_bench.analysis.tuning_choice import Trial, best
 from clce_bench.cli import command_status
 from clce_bench.errors import UserError
-from clce_bench.experiment.cells import cells_of
+from clce_bench.experiment.expansion import cells_of
 from clce_bench.experiment.loading import load_experiment, parse_experiment
 from clce_bench.experiment.search_space import Tuning
 from clce_bench.experiment.search_trials import trials_of

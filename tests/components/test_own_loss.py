@@ -9,7 +9,8 @@ from pytorch_metric_learning.losses import TripletMarginLoss
 from clce_bench.components.hyperparameters import hyperparameters_of
 from clce_bench.components.registry import load_dataset
 from clce_bench.errors import UserError
-from clce_bench.experiment.cells import cells_of, union
+from clce_bench.experiment.cells import union
+from clce_bench.experiment.expansion import cells_of
 from clce_bench.experiment.loading import parse_experiment
 from clce_bench.planning.plan import plan_of
 from clce_bench.training.contrastive_loss import contrastive_loss

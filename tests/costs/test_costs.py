@@ -15,9 +15,10 @@ from clce_bench.costs.cell_cost import FOLDER, PROBE_IMAGES, Profile, cell_cost,
 from clce_bench.costs.throughput import devices, estimated_against_actual, hours, measure_here, measured, workload
 from clce_bench.errors import UserError
 from clce_bench.evaluation import known_classes
-from clce_bench.experiment.cells import cells_of, union
+from clce_bench.experiment.backbone_options import Backbone
+from clce_bench.experiment.cells import union
+from clce_bench.experiment.expansion import cells_of
 from clce_bench.experiment.loading import load_experiment, parse_experiment
-from clce_bench.experiment.schema import Backbone
 from clce_bench.files import write_json
 from clce_bench.models import profiling
 from clce_bench.planning.plan import plan_of

@@ -16,7 +16,7 @@ from clce_bench.data.prepare import prepare_dataset
 from clce_bench.data.prepared import rows_by_part
 from clce_bench.data.splits import divide, make_splits
 from clce_bench.errors import UserError
-from clce_bench.experiment.schema import ROLES, Split
+from clce_bench.experiment.dataset_options import ROLES, Split
 from clce_bench.files import read_json
 from tests.data.test_data import items_of, made_up
 

@@ -17,8 +17,8 @@ from clce_bench.data.prepared import PreparedDataset, rows_by_part
 from clce_bench.data.sources.openmoji import base_sequence
 from clce_bench.data.splits import PARTS, divide, make_splits
 from clce_bench.errors import UserError
+from clce_bench.experiment.dataset_options import ROLES, Split
 from clce_bench.experiment.recipes import Augmentation
-from clce_bench.experiment.schema import ROLES, Split
 from clce_bench.files import read_json, sha256_of
 
 SPLIT = Split().model_dump(exclude={*ROLES})

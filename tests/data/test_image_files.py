@@ -22,7 +22,8 @@ from clce_bench.data.prepare import prepare_dataset
 from clce_bench.data.prepared import PreparedDataset
 from clce_bench.data.sources import folder
 from clce_bench.errors import UserError
-from clce_bench.experiment.cells import cells_of, dataset_directory, union
+from clce_bench.experiment.cells import dataset_directory, union
+from clce_bench.experiment.expansion import cells_of
 from clce_bench.experiment.loading import parse_experiment
 from clce_bench.experiment.recipes import Augmentation
 from clce_bench.files import read_json

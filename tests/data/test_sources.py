@@ -20,7 +20,7 @@ from clce_bench.data.sources import fashion_mnist as fashion
 from clce_bench.data.sources import openclipart as clipart
 from clce_bench.data.splits import make_splits
 from clce_bench.errors import UserError
-from clce_bench.experiment.schema import Split
+from clce_bench.experiment.dataset_options import Split
 from tests.helpers import originals
 from tests.helpers.originals import colour
 from tests.helpers.served import serve

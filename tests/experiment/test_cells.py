@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from clce_bench.costs.cell_cost import cell_cost
 from clce_bench.data.sources.digits import DIGITS
-from clce_bench.experiment.cells import Cell, cells_of, union
+from clce_bench.experiment.cells import Cell, union
+from clce_bench.experiment.expansion import cells_of
 from clce_bench.experiment.loading import parse_experiment
 from clce_bench.models.profiling import Profile
 from clce_bench.planning.plan import plan_of
@@ -81,7 +82,8 @@ def test_spec_and_cell_are_equivalent():
 
 def test_names_and_seeds_are_the_same_in_another_process():
     code = (
-        "from clce_bench.experiment.cells import *; from clce_bench.experiment.loading import *;"
+        "from clce_bench.experiment.expansion import *; from clce_bench.experiment.cells import *;"
+        "from clce_bench.experiment.loading import *;"
         "from clce_bench.seeds import *;"
         "e = parse_experiment({'name': 'test', 'grids': [{'name': 'grid0', 'dataset': 'digits', 'loss': 'tcl'}]}, '');"
         "print(union(cells_of(e))[0].name, seed_for('batches', dataset='digits', seed=3))"

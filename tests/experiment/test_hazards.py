@@ -22,12 +22,13 @@ from clce_bench.components.registry import load_dataset
 from clce_bench.data.prepared import rows_by_part
 from clce_bench.data.splits import divide, make_splits
 from clce_bench.errors import UserError
-from clce_bench.experiment.cells import Cell, cells_of, union
+from clce_bench.experiment.cells import Cell, union
 from clce_bench.experiment.claims import parse_claim
+from clce_bench.experiment.dataset_options import Split
+from clce_bench.experiment.expansion import cells_of
 from clce_bench.experiment.hazards import HAZARDS, PROCESSES
 from clce_bench.experiment.loading import load_experiment, parse_experiment
 from clce_bench.experiment.recipes import Runtime
-from clce_bench.experiment.schema import Split
 from clce_bench.figures.audit import Audit
 from clce_bench.figures.source import Source
 from clce_bench.losses import create_loss

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from clce_bench.data.prepare import prepare_dataset
 from clce_bench.data.splits import make_splits
-from clce_bench.experiment.schema import ROLES
+from clce_bench.experiment.dataset_options import ROLES
 
 
 def prepare(cell, folder: Path, backbone: Path) -> dict[str, str]:

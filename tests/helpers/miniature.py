@@ -70,8 +70,12 @@ def dry_run(folder, clone=ROOT, experiment="miniature.yaml"):
     return found - {("all", "miniature")}
 
 
-def copy_of(folder, target, copy=os.link, **options):
-    """A copy that shares its files with the original: replace files in it, never write into them."""
+def link_or_copy(source, target):
+    """Large files are shared: tests write into small ones, and test processes share what is finished."""
+    (os.link if Path(source).stat().st_size > 100_000 else shutil.copy2)(source, target)
+
+
+def copy_of(folder, target, copy=link_or_copy, **options):
     return shutil.copytree(folder, target, copy_function=copy, **options)
 
 

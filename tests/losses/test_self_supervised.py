@@ -9,7 +9,8 @@ import torch
 from clce_bench.analysis.comparisons import compare
 from clce_bench.analysis.summary import write_summary
 from clce_bench.errors import UserError
-from clce_bench.experiment.cells import cells_of, union
+from clce_bench.experiment.cells import union
+from clce_bench.experiment.expansion import cells_of
 from clce_bench.experiment.loading import parse_experiment
 from clce_bench.figures.render import render
 from clce_bench.losses import FusedLoss, create_loss

@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from clce_bench.data.prepare import prepare_dataset
 from clce_bench.data.splits import make_splits
 from clce_bench.errors import UserError
-from clce_bench.experiment.cells import cells_of, union
+from clce_bench.experiment.cells import union
+from clce_bench.experiment.expansion import cells_of
 from clce_bench.experiment.loading import parse_experiment
 from clce_bench.experiment.recipes import Runtime, named
 from clce_bench.files import read_json

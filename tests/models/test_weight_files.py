@@ -9,7 +9,7 @@ import timm
 import torch
 
 from clce_bench.errors import UserError
-from clce_bench.experiment.schema import Backbone
+from clce_bench.experiment.backbone_options import Backbone
 from clce_bench.models.create import fit_to_size
 from clce_bench.models.device import locked
 from clce_bench.models.profiling import count

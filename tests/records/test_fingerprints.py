@@ -83,7 +83,7 @@ def test_a_users_loss_depends_on_what_it_builds_on(copy):
 def test_what_describes_jobs_is_in_the_jobs_themselves(copy):
     assert not changed(
         copy,
-        "experiment/schema.py",
+        "experiment/dataset_options.py",
         "count: Annotated[int, Field(ge=2)] = 1000",
         "count: Annotated[int, Field(ge=2)] = 99",
     )

@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from clce_bench.errors import Interrupted
-from clce_bench.experiment.cells import cells_of, union
+from clce_bench.experiment.cells import union
+from clce_bench.experiment.expansion import cells_of
 from clce_bench.experiment.loading import parse_experiment
 from clce_bench.experiment.recipes import Runtime
 from clce_bench.training.checkpoint import Checkpoints

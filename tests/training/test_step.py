@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from clce_bench.errors import UserError
-from clce_bench.experiment.cells import cells_of, union
+from clce_bench.experiment.cells import union
+from clce_bench.experiment.expansion import cells_of
 from clce_bench.experiment.loading import parse_experiment
 from clce_bench.experiment.recipes import Recipe, Runtime
 from clce_bench.losses import FusedLoss, create_loss

@@ -11,11 +11,12 @@ from clce_bench.data.prepared import PreparedDataset, rows_by_part
 from clce_bench.data.splits import make_splits
 from clce_bench.errors import UserError
 from clce_bench.evaluation.evaluate import evaluate_cell
-from clce_bench.experiment.cells import cells_of, union
+from clce_bench.experiment.cells import union
+from clce_bench.experiment.dataset_options import ROLES
+from clce_bench.experiment.expansion import cells_of
 from clce_bench.experiment.hazards import Hazard
 from clce_bench.experiment.loading import parse_experiment
 from clce_bench.experiment.recipes import Recipe, Sampler
-from clce_bench.experiment.schema import ROLES
 from clce_bench.files import read_json
 from clce_bench.models.backbone import load_backbone, split_backbone
 from clce_bench.models.features import compute_features, run_trunk
