@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from clce_bench.execution.jobs_at_work import at_work
 from clce_bench.records.job_records import recorded
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ def own_record(plan: "Plan", verb: str, output: Path | None, files: Sequence[str
     if job is None:
         yield {}
         return
-    with recorded(verb, job.definition, Path(job.output), files) as others:
+    place = Path(job.output)
+    with at_work(verb, place), recorded(verb, job.definition, place, files) as others:
         yield others
 
 

@@ -2,14 +2,15 @@
 
 import json
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import click
 
 from clce_bench.errors import Interrupted, UserError
+from clce_bench.execution.jobs_at_work import at_work
 from clce_bench.records.job_records import recorded
 
 
@@ -42,6 +43,13 @@ runtime_option = click.option(
 )
 
 
+@contextmanager
+def _alone(verb: str, job: dict[str, Any], output: Path, files: Sequence[str] = ("*",)) -> Iterator[None]:
+    """Runs a job when nobody else is at it, and leaves its record."""
+    with at_work(verb, output), recorded(verb, job, output, files):
+        yield
+
+
 def _beside(job: dict[str, Any], name: str, file: str) -> Path:
     return Path(job["inputs"][name]).parent / file
 
@@ -65,7 +73,7 @@ def dataset(job: dict[str, Any] | None, output: Path | None, listing: bool, as_j
         raise click.UsageError("Give --job and --output, or --list.")
     from clce_bench.data.prepare import prepare_dataset
 
-    with recorded("dataset", job, output / "dataset.json"):
+    with _alone("dataset", job, output / "dataset.json"):
         prepare_dataset(job["spec"], output)
 
 
@@ -79,7 +87,7 @@ def splits(job: dict[str, Any], output: Path) -> None:
     """
     from clce_bench.data.splits import make_splits
 
-    with recorded("splits", job, output / "splits.json"):
+    with _alone("splits", job, output / "splits.json"):
         make_splits(job["spec"], _beside(job, "dataset", "items.parquet"), output)
 
 
@@ -93,7 +101,7 @@ def episodes(job: dict[str, Any], output: Path) -> None:
     from clce_bench.data.episodes import make_episodes
 
     items, parts = _beside(job, "dataset", "items.parquet"), _beside(job, "splits", "splits.parquet")
-    with recorded("episodes", job, output / "episodes.json"):
+    with _alone("episodes", job, output / "episodes.json"):
         make_episodes(job["spec"], items, parts, output)
 
 
@@ -107,7 +115,7 @@ def backbone(job: dict[str, Any], output: Path) -> None:
     """
     from clce_bench.models.weights import prepare_backbone
 
-    with recorded("backbone", job, output / "backbone.json"):
+    with _alone("backbone", job, output / "backbone.json"):
         prepare_backbone(job["spec"], output)
 
 
@@ -127,7 +135,7 @@ def features(job: dict[str, Any], output: Path, threads: int, runtime: str) -> N
 
     torch.set_num_threads(threads)
     paths = {name: Path(path) for name, path in job["inputs"].items()}
-    with recorded("features", job, output / "features.json"):
+    with _alone("features", job, output / "features.json"):
         compute_features(job["spec"], paths, output, Runtime.model_validate_json(runtime).device)
 
 
@@ -157,18 +165,19 @@ def train(job: dict[str, Any], output: Path, threads: int, runtime: str) -> None
         raise SystemExit(status)
     failure = output / "failure.txt"
     torch.set_num_threads(threads)
-    try:
-        train_cell(job, output, own)
-    except Interrupted:
-        raise
-    except BaseException as error:
-        with suppress(OSError):  # The disk may be what failed.
-            output.mkdir(parents=True, exist_ok=True)
-            failure.write_text(f"{type(error).__name__}: {error}\n")
-        raise
-    failure.unlink(missing_ok=True)
-    if (output / "cell.json").exists():
-        keep(output)
+    with at_work("train", output):
+        try:
+            train_cell(job, output, own)
+        except Interrupted:
+            raise
+        except BaseException as error:
+            with suppress(OSError):  # The disk may be what failed.
+                output.mkdir(parents=True, exist_ok=True)
+                failure.write_text(f"{type(error).__name__}: {error}\n")
+            raise
+        failure.unlink(missing_ok=True)
+        if (output / "cell.json").exists():
+            keep(output)
 
 
 @click.command()
@@ -180,7 +189,8 @@ def evaluate(job: dict[str, Any], output: Path) -> None:
     """
     from clce_bench.evaluation.evaluate import evaluate_cell
 
-    evaluate_cell(job, output)
+    with at_work("evaluate", output):
+        evaluate_cell(job, output)
 
 
 @click.command()
@@ -193,7 +203,7 @@ def figures(job: dict[str, Any], output: Path) -> None:
     """
     from clce_bench.figures.render import render
 
-    with recorded("figures", job, output, [f"{output.stem}.*"]):
+    with _alone("figures", job, output, [f"{output.stem}.*"]):
         render(job, output)
 
 

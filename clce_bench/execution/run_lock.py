@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from clce_bench.errors import UserError
+from clce_bench.execution.jobs_at_work import jobs_at_work
 
 PLACE = Path(".snakemake/run.lock")
 """Says which process holds the folder, or held it last."""
@@ -51,11 +52,13 @@ def hold_folder() -> bool:
 
 
 def refuse_if_held() -> None:
-    """Makes sure that no run is under way in the working directory, whose jobs may need what is about to change.
+    """Makes sure that nothing works in the working directory that may need what is about to change.
 
     Raises:
-        UserError: one is.
+        UserError: a run is under way there, or a job that a killed one has left.
     """
+    for said in jobs_at_work().values():
+        raise UserError(f"{Path.cwd()}: {said} and may need what would change; wait until it has ended.")
     if not PLACE.exists():
         return
     with PLACE.open("a") as file:

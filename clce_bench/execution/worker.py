@@ -4,6 +4,8 @@ Importing torch, timm and scikit-learn takes longer than many a cell trains. Ins
 starts a warm process; later jobs hand it their command line, working directory, environment and output, and wait for
 the exit status. It holds third-party modules only, so a child always runs the package's code as it is on disk, and it
 ends with the Snakemake run. Whenever it cannot be reached, a job does its own imports and gives the same result.
+
+Jobs end with their run too, also when it was killed: nobody waits for them any more.
 """
 
 import atexit
@@ -54,6 +56,7 @@ LOG = Path("results/logs/worker.log")
 """What the process said, below the working directory: why it ended before its time."""
 LONGEST = 90
 """Bytes of a folder's path: with the names in it, what systems allow for a socket's address."""
+POLL_SECONDS = 0.5
 PATIENCE = 120.0
 """Seconds that a job waits for the imports, which on a busy machine with a slow disk take long."""
 _LENGTH = struct.Struct("!Q")
@@ -86,6 +89,7 @@ def run(command: str, arguments: Sequence[str]) -> int | None:
         return None
     place = json.loads(os.environ[VARIABLE])
     folder = Path(place["folder"])
+    threading.Thread(target=_end_with, args=(place["owner"],), daemon=True).start()
     request = {
         "command": command,
         "arguments": list(arguments),
@@ -104,6 +108,14 @@ def run(command: str, arguments: Sequence[str]) -> int | None:
         with _passed_on(connection):
             status = connection.recv(1)
     return status[0] if status else 1
+
+
+def _end_with(owner: int) -> None:
+    """Asks this process to end, with its work saved if it can, when the run that it belongs to is gone."""
+    while _alive(owner):
+        time.sleep(POLL_SECONDS)
+    # The main thread may wait for a socket, which a signal to any other thread would not interrupt.
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
 
 def _connect(connection: socket.socket, path: Path) -> bool:
@@ -177,7 +189,7 @@ def serve(folder: Path, owner: int) -> None:
         listener.listen(64)
         (folder / "binding").rename(folder / "socket")  # Whoever sees it can connect.
         while _alive(owner):
-            if not select.select([listener], [], [], 0.5)[0]:
+            if not select.select([listener], [], [], POLL_SECONDS)[0]:
                 continue
             connection, _ = listener.accept()
             if os.fork() == 0:

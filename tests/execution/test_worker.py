@@ -75,6 +75,33 @@ def test_the_warm_process_ends_with_its_owner(tmp_path):
     assert not (tmp_path / "w").exists()
 
 
+ASKED = """
+import os, signal, sys, time
+from clce_bench.execution import worker
+
+def save(*_):
+    print("saved", flush=True)
+    sys.exit(75)
+
+signal.signal(signal.SIGTERM, save)
+print(worker.run("module:function", ["dataset"]), flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_job_is_asked_to_end_when_its_run_is_gone_however_that_ended(monkeypatch, tmp_path, number):
+    owner = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    monkeypatch.setenv(worker.VARIABLE, json.dumps({"folder": str(tmp_path), "owner": owner.pid}))
+    job = subprocess.Popen([sys.executable, "-c", ASKED], stdout=subprocess.PIPE, text=True)
+    assert job.stdout.readline() == "None\n"
+    assert job.poll() is None
+    owner.send_signal(number)
+    owner.wait()
+    assert job.communicate(timeout=10)[0] == "saved\n"
+    assert job.returncode == 75
+
+
 def allowed(monkeypatch, folder):
     monkeypatch.setenv(worker.VARIABLE, json.dumps({"folder": str(folder), "owner": os.getpid()}))
 

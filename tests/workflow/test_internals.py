@@ -3,10 +3,14 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from clce_bench.cli import command_status
+from clce_bench.planning.plan import load_plan
 from tests.helpers.miniature import ROOT
+from tests.helpers.working import working
 
 EXPERIMENT = "name: x\ndatasets: {digits: {size: 8}}\ngrids: [{name: a, dataset: digits, loss: ce}]\nfigures: []\n"
 # A Snakemake that says when it limits the rate of jobs.
@@ -24,10 +28,16 @@ main(sys.argv[1:])
 PLAIN = 'rule all:\n    output: "made"\n    shell: "touch made"\n'
 
 
-def run(snakefile, *arguments):
+def start(snakefile, *arguments):
     command = [sys.executable, "-c", TELLTALE, "--snakefile", str(snakefile), "--cores", "1", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, capture_output=True, text=True, env=environment)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def run(snakefile, *arguments):
+    process = start(snakefile, *arguments)
+    out, err = process.communicate()
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 def test_snakemake_by_itself_limits_the_rate_of_jobs(tmp_path):
@@ -44,3 +54,22 @@ def test_a_run_on_this_machine_has_no_such_limit(tmp_path, monkeypatch, where):
     done = run(ROOT / "Snakefile", "--until", "dataset")
     assert done.returncode == 0, done.stderr[-2000:]
     assert len(list((tmp_path / where).glob("results/data/*/dataset.json"))) == 1
+
+
+def test_a_job_that_a_killed_run_left_is_waited_for_and_what_it_made_counts():
+    Path("config.yaml").write_text(EXPERIMENT)
+    (job,) = load_plan(Path("config.yaml")).jobs["dataset"].values()
+    made = Path(job.output)
+    assert command_status(["dataset", "--job", job.param, "--output", str(made.parent)]) == 0
+    record = made.with_name("dataset.job.json")
+    record.rename("set aside")
+    Path(".snakemake").mkdir()
+    with working("dataset", made) as left:
+        again = start(ROOT / "Snakefile", "--until", "dataset")
+        lines = iter(again.stderr.readline, "")
+        said = next(line for line in lines if "still works on it" in line)
+        assert f"dataset {made}: process {left.pid} on " in said
+        Path("set aside").rename(record)
+    out, err = again.communicate()
+    assert again.returncode == 0, err
+    assert "rule dataset" not in out + err

@@ -1,11 +1,12 @@
 # All that reads or changes Snakemake's own objects, which have no stable interface. Settings leave this file as plain values;
 # what follows from them is worked out in clce_bench/scheduling, which never imports Snakemake.
+import os
 import sys
-from functools import cache
+from functools import cache, partial
 
 from snakemake.settings.types import DeploymentMethod
 
-from clce_bench.execution import finished_cells, run_lock, worker
+from clce_bench.execution import finished_cells, jobs_at_work, run_lock, worker
 from clce_bench.execution.shell_paths import check_shell_names
 from clce_bench.scheduling.commands import ending_with_a_message, paths_in_commands
 from clce_bench.scheduling.resources import given_to_this_job
@@ -49,6 +50,9 @@ def settle_run():
         with ending_with_a_message():
             if run_lock.hold_folder():
                 print("A run here was killed: its lock is removed.", file=sys.stderr)
+            if jobs_at_work.wait_for_jobs(partial(print, file=sys.stderr, flush=True)):
+                # What they have left counts, and nothing that was read before is true any more.
+                os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
         if workflow.local_exec:
             workflow.scheduling_settings.max_jobs_per_timespan = None
 
