@@ -15,12 +15,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from clce_bench.analysis.statistics import (
-    crossed_components,
-    crossed_interval,
-    hierarchical_bootstrap,
-    split_interval,
-)
+from clce_bench.analysis.bootstrap import hierarchical_bootstrap
+from clce_bench.analysis.intervals import crossed_interval, split_interval
+from clce_bench.analysis.variance_components import crossed_components
 from clce_bench.seeds import seed_for
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "benchmarks"

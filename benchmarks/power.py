@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 import numpy as np
 
+from clce_bench.analysis.intervals import crossed_interval
 from clce_bench.analysis.power import Spread, power, smallest_visible
-from clce_bench.analysis.statistics import crossed_interval
 from clce_bench.seeds import seed_for
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "benchmarks"

@@ -14,10 +14,10 @@ from typing import Any
 import pandas as pd
 
 from clce_bench.analysis.claims.compared import ComparedClaim
-from clce_bench.analysis.comparisons import DATA, hazards_in
+from clce_bench.analysis.contrasts import Contrast
 from clce_bench.analysis.decisions import REPRODUCED, decide
-from clce_bench.analysis.paired_outcomes import Contrast
 from clce_bench.analysis.power import seeds_needed, smallest_visible, spread_of
+from clce_bench.analysis.summary_rows import DATA, hazards_in
 from clce_bench.analysis.verdicts import Finding, Outcome, Verdict
 from clce_bench.experiment.claims import Claim, Selector
 from clce_bench.labels import data_label

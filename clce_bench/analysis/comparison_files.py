@@ -6,16 +6,11 @@ from pathlib import Path
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from clce_bench.analysis.comparisons import (
-    compare,
-    compare_pairs,
-    figure_rows,
-    grid_rows,
-    metrics_of,
-    variance_of_differences,
-)
+from clce_bench.analysis.comparisons import compare, compare_pairs
+from clce_bench.analysis.difference_variance import variance_of_differences
 from clce_bench.analysis.published_numbers import add_published
 from clce_bench.analysis.result_tables import comparison_table, variance_table, verdict_table, write_table
+from clce_bench.analysis.summary_rows import figure_rows, grid_rows, metrics_of
 from clce_bench.analysis.verdicts import Verdict, write_verdicts
 from clce_bench.experiment.claims import alpha_shares
 from clce_bench.experiment.schema import Experiment

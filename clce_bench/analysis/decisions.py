@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from clce_bench.analysis.statistics import Interval
+from clce_bench.analysis.intervals import Interval
 
 Category = Literal["reproduced", "reproduced, smaller than claimed", "equivalent", "contradicted", "undecided"]
 REPRODUCED: tuple[Category, ...] = ("reproduced", "reproduced, smaller than claimed")

@@ -6,17 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from clce_bench.analysis.comparisons import (
-    DATA,
-    baseline_of,
-    grid_rows,
-    hazards_in,
-    settings_of,
-    varying_columns,
-)
+from clce_bench.analysis.intervals import Interval
 from clce_bench.analysis.paired_outcomes import contrast
 from clce_bench.analysis.result_tables import with_interval
-from clce_bench.analysis.statistics import Interval, holm
+from clce_bench.analysis.settings import baseline_of, settings_of, varying_columns
+from clce_bench.analysis.significance import holm
+from clce_bench.analysis.summary_rows import DATA, grid_rows, hazards_in
 from clce_bench.components.loss_info import loss_order
 from clce_bench.labels import axis_label, data_label, setting_label, value_label
 

@@ -1,7 +1,7 @@
 """What an experiment can see: power, the smallest visible difference, and what a wanted one takes.
 
 The mean over n seeds and m test images has the variance of two crossed random effects; mean and mean squares are
-independent, so the test of :func:`clce_bench.analysis.statistics.crossed_interval` is simulated on mean squares alone.
+independent, so the test of :func:`clce_bench.analysis.intervals.crossed_interval` is simulated on mean squares alone.
 benchmarks/power.py compares the prediction with tests of whole simulated tables.
 """
 
@@ -12,15 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from clce_bench.analysis.paired_outcomes import Contrast
-from clce_bench.analysis.statistics import (
-    MIN_SEEDS,
-    MeanSquares,
-    class_variances,
-    crossed_parts,
-    half_width,
-    mean_squares,
-)
+from clce_bench.analysis.contrasts import Contrast
+from clce_bench.analysis.intervals import MIN_SEEDS, crossed_parts, half_width
+from clce_bench.analysis.variance_components import MeanSquares, class_variances, mean_squares
 from clce_bench.seeds import seed_for
 
 POWER = 0.8

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from clce_bench.analysis.claims.compared import ComparedClaim
-from clce_bench.analysis.comparisons import metrics_of
-from clce_bench.analysis.paired_outcomes import Contrast
+from clce_bench.analysis.contrasts import Contrast
 from clce_bench.analysis.power import Spread, seeds_needed, smallest_visible, spread_of, units_needed
 from clce_bench.analysis.summary import summary_table
+from clce_bench.analysis.summary_rows import metrics_of
 from clce_bench.components.registry import load_dataset
 from clce_bench.experiment.claims import PAGE_ALPHA, alpha_shares, parse_claim
 from clce_bench.experiment.schema import Experiment

@@ -5,10 +5,12 @@ from typing import Any
 
 import pandas as pd
 
-from clce_bench.analysis.comparisons import DATA, compare, grid_rows, matching
+from clce_bench.analysis.comparisons import compare
+from clce_bench.analysis.intervals import Interval
 from clce_bench.analysis.paired_outcomes import contrast
 from clce_bench.analysis.result_tables import with_interval
-from clce_bench.analysis.statistics import Interval, holm
+from clce_bench.analysis.significance import holm
+from clce_bench.analysis.summary_rows import DATA, grid_rows, matching
 from clce_bench.labels import axis_label, data_label, loss_label, value_label
 
 PLACE = [*DATA, "backbone", "batch_size"]

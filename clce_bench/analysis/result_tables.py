@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from clce_bench.analysis.comparisons import hyperparameter_columns
+from clce_bench.analysis.summary_rows import hyperparameter_columns
 from clce_bench.analysis.verdicts import Verdict
 from clce_bench.labels import data_label, loss_label
 
@@ -49,7 +49,8 @@ def variance_table(table: pd.DataFrame) -> pd.DataFrame:
     """Turns components of variance into text: one row per setting, one column per component, in per cent.
 
     Args:
-        table: from :func:`clce_bench.analysis.comparisons.variance_of_differences`, with ``grid`` and ``metric``.
+        table: from :func:`clce_bench.analysis.difference_variance.variance_of_differences`, with ``grid`` and
+            ``metric``.
     """
     keys = ["grid", "metric", "dataset", "images_per_class", "backbone", "batch_size", "setting"]
     rows = []

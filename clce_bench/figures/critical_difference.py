@@ -48,7 +48,7 @@ class CriticalDifference(MetricFigure):
         import matplotlib.pyplot as plt
         import pandas as pd
 
-        from clce_bench.analysis.comparisons import DATA
+        from clce_bench.analysis.summary_rows import DATA
 
         blocks = {}
         for _, group in source.rows.groupby(DATA, dropna=False):

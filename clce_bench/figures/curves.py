@@ -42,7 +42,7 @@ class Curve(MetricFigure):
         import matplotlib.pyplot as plt
         import pandas as pd
 
-        from clce_bench.analysis.comparisons import DATA
+        from clce_bench.analysis.summary_rows import DATA
 
         rows, axis = source.rows, self.column
         metrics = self.columns(rows)
@@ -149,7 +149,8 @@ def along(rows: pd.DataFrame, metric: str, axis: str, reference: str = "ce") -> 
     """
     import pandas as pd
 
-    from clce_bench.analysis.comparisons import AXES, compare
+    from clce_bench.analysis.comparisons import compare
+    from clce_bench.analysis.summary_rows import AXES
 
     if axis in AXES:
         return compare(rows, metric, reference).assign(level=False)

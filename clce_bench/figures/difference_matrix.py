@@ -35,7 +35,8 @@ class DifferenceMatrix(MetricFigure):
         """Draws a matrix per data set, backbone and batch size: row minus column, with its interval."""
         import matplotlib.pyplot as plt
 
-        from clce_bench.analysis.comparisons import DATA, compare_pairs
+        from clce_bench.analysis.comparisons import compare_pairs
+        from clce_bench.analysis.summary_rows import DATA
 
         metric = self.columns(source.rows)[0]
         data = compare_pairs(source.rows, metric).dropna(subset=["difference"])

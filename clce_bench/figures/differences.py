@@ -20,7 +20,8 @@ class Differences(MetricFigure):
         import matplotlib.pyplot as plt
         import pandas as pd
 
-        from clce_bench.analysis.comparisons import AXES, DATA, compare, hyperparameter_columns
+        from clce_bench.analysis.comparisons import compare
+        from clce_bench.analysis.summary_rows import AXES, DATA, hyperparameter_columns
 
         rows = source.rows
         found = {metric: compare(rows, metric).dropna(subset=["difference"]) for metric in self.columns(source.rows)}

@@ -8,7 +8,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from clce_bench.analysis.comparisons import figure_rows, hazards_in
+from clce_bench.analysis.summary_rows import figure_rows, hazards_in
 from clce_bench.experiment.figure_options import Figure, figure_of
 from clce_bench.figures.scripts import make_readable
 from clce_bench.figures.shared_options import MetricFigure

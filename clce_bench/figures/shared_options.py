@@ -38,7 +38,7 @@ class MetricFigure(Figure):
 
     def columns(self, rows: pd.DataFrame) -> list[str]:
         """Lists the columns of the summary that it shows, if these cells have them."""
-        from clce_bench.analysis.comparisons import chosen_metrics
+        from clce_bench.analysis.summary_rows import chosen_metrics
 
         return chosen_metrics(rows, self.metrics)
 

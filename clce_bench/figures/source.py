@@ -67,7 +67,7 @@ class Source:
     @property
     def seeds(self) -> str:
         """How many seeds a point stands for."""
-        from clce_bench.analysis.comparisons import AXES
+        from clce_bench.analysis.summary_rows import AXES
 
         counts = self.rows.groupby(AXES, dropna=False)["seed"].nunique()
         low, high = int(counts.min()), int(counts.max())

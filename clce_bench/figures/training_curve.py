@@ -53,7 +53,7 @@ def by_epoch(source: Source) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from clce_bench.analysis.statistics import mean_interval
+    from clce_bench.analysis.intervals import mean_interval
 
     history = source.history[["cell", "epoch", "seconds", "validation"]]
     timed = history.merge(source.rows[["cell", *PANEL, "loss", "lambda"]], on="cell")

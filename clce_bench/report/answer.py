@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from markupsafe import Markup
 
-from clce_bench.analysis.comparisons import hyperparameter_columns
+from clce_bench.analysis.summary_rows import hyperparameter_columns
 from clce_bench.analysis.verdicts import Verdict
 from clce_bench.components.loss_info import NO_TRAINING, WITHOUT_CODE
 from clce_bench.experiment.schema import Experiment

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from clce_bench.analysis.comparisons import grid_rows
+from clce_bench.analysis.summary_rows import grid_rows
 from clce_bench.labels import loss_label
 from clce_bench.report.page_tables import Table
 

@@ -9,7 +9,8 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from clce_bench.analysis.comparisons import compare, grid_rows, hyperparameter_columns, metrics_of
+from clce_bench.analysis.comparisons import compare
+from clce_bench.analysis.summary_rows import grid_rows, hyperparameter_columns, metrics_of
 from clce_bench.components.loss_info import NO_TRAINING
 from clce_bench.errors import UserError
 from clce_bench.experiment.cells import Cell

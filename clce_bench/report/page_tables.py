@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from clce_bench.analysis.comparisons import AXES, hyperparameter_columns, metrics_of
 from clce_bench.analysis.result_tables import comparison_table
+from clce_bench.analysis.summary_rows import AXES, hyperparameter_columns, metrics_of
 from clce_bench.costs.throughput import Actual
 from clce_bench.experiment.figure_options import Figure
 from clce_bench.labels import data_label, is_accuracy, is_main, loss_label, metric_label

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from clce_bench.analysis.comparisons import AXES, grid_rows
+from clce_bench.analysis.summary_rows import AXES, grid_rows
 from clce_bench.experiment.hazards import HAZARDS
 from clce_bench.experiment.schema import Grid
 from clce_bench.labels import data_label, setting_label

@@ -7,11 +7,14 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from clce_bench.analysis.comparisons import compare, compare_pairs, variance_of_differences
-from clce_bench.analysis.paired_outcomes import contrast, unit_outcomes
+from clce_bench.analysis.comparisons import compare, compare_pairs
+from clce_bench.analysis.difference_variance import variance_of_differences
+from clce_bench.analysis.intervals import class_interval, crossed_interval, split_interval
+from clce_bench.analysis.paired_outcomes import contrast
 from clce_bench.analysis.published_numbers import add_published, parse_published, published_numbers
 from clce_bench.analysis.result_tables import comparison_table, latex, markdown, verdict_table, write_table
-from clce_bench.analysis.statistics import class_interval, crossed_interval, holm, split_interval
+from clce_bench.analysis.significance import holm
+from clce_bench.analysis.unit_outcomes import unit_outcomes
 from clce_bench.errors import UserError
 from tests.helpers.outcomes import few_shot_cells, make_cells, setting
 

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clce_bench.analysis.decisions import REPRODUCED, Category, decide
+from clce_bench.analysis.intervals import Interval, crossed_interval, crossed_parts, half_width
 from clce_bench.analysis.power import (
     Spread,
     power,
@@ -14,7 +15,7 @@ from clce_bench.analysis.power import (
     spread_of,
     units_needed,
 )
-from clce_bench.analysis.statistics import Interval, MeanSquares, crossed_interval, crossed_parts, half_width
+from clce_bench.analysis.variance_components import MeanSquares
 from clce_bench.experiment.claims import PAGE_ALPHA, alpha_shares, packaged_claims, parse_claim
 
 ends = st.floats(-10, 10).map(lambda value: round(value, 1))
@@ -120,7 +121,7 @@ def test_more_seeds_help_until_test_images_are_the_limit():
 
 
 def test_the_spread_of_a_difference_is_estimated_from_its_table():
-    from clce_bench.analysis.paired_outcomes import Contrast
+    from clce_bench.analysis.contrasts import Contrast
 
     rng = np.random.default_rng(2)
     found = []

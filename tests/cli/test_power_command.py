@@ -47,7 +47,7 @@ def test_finished_cells_speak_for_themselves_and_for_what_is_still_to_run(tmp_pa
         (row.loss, row.seed): np.load(f"{row.directory}/metrics.npz")["outcome.top1"] for row in cells.itertuples()
     }
     table = 100 * np.stack([values["clce", seed] - values["ce", seed] for seed in range(4)])
-    from clce_bench.analysis.paired_outcomes import Contrast
+    from clce_bench.analysis.contrasts import Contrast
 
     spread = spread_of(Contrast({0: table}, {0: table[:, :1]}, None, 0.4, 1, ()))
     assert found.smallest == pytest.approx(smallest_visible(spread, 0.025), rel=1e-3)

@@ -10,8 +10,9 @@ from sklearn.model_selection import GroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from clce_bench.analysis.comparisons import compare, grid_rows, metrics_of
+from clce_bench.analysis.comparisons import compare
 from clce_bench.analysis.summary import summary_table, write_summary
+from clce_bench.analysis.summary_rows import grid_rows, metrics_of
 from clce_bench.evaluation.classification import calibration_error, fit_temperature, in_top, log_losses
 from clce_bench.evaluation.probe import INVERSE_STRENGTHS, linear_probe
 from clce_bench.figures.render import render

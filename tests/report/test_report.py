@@ -5,8 +5,8 @@ import matplotlib.image
 import pandas as pd
 import pytest
 
-from clce_bench.analysis.comparisons import grid_rows
 from clce_bench.analysis.summary import write_summary
+from clce_bench.analysis.summary_rows import grid_rows
 from clce_bench.errors import UserError
 from clce_bench.figures.differences import Differences
 from clce_bench.figures.render import render

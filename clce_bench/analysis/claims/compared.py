@@ -14,7 +14,7 @@ from clce_bench.experiment.strict_model import as_list
 if TYPE_CHECKING:
     import pandas as pd
 
-    from clce_bench.analysis.paired_outcomes import Contrast
+    from clce_bench.analysis.contrasts import Contrast
     from clce_bench.analysis.verdicts import Finding, Verdict
 
 

@@ -13,7 +13,7 @@ from clce_bench.experiment.claims import Selector
 if TYPE_CHECKING:
     import pandas as pd
 
-    from clce_bench.analysis.paired_outcomes import Contrast
+    from clce_bench.analysis.contrasts import Contrast
 
 
 class Difference(ComparedClaim):
@@ -37,8 +37,9 @@ class Difference(ComparedClaim):
     def compare(self, *sides: pd.DataFrame) -> Iterator[tuple[str, Contrast]]:
         """Yields first minus second for each setting of both at one place, and each metric."""
         from clce_bench.analysis.claim_judgement import PLACE, where
-        from clce_bench.analysis.comparisons import distinct_label, matching, settings_of
         from clce_bench.analysis.paired_outcomes import contrast
+        from clce_bench.analysis.settings import distinct_label, settings_of
+        from clce_bench.analysis.summary_rows import matching
         from clce_bench.labels import metric_label
 
         first, second = sides

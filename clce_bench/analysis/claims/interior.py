@@ -10,7 +10,7 @@ from clce_bench.analysis.claims.compared import AlongAxis
 if TYPE_CHECKING:
     import pandas as pd
 
-    from clce_bench.analysis.paired_outcomes import Contrast
+    from clce_bench.analysis.contrasts import Contrast
 
 
 class Interior(AlongAxis):

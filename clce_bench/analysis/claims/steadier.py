@@ -13,7 +13,7 @@ from clce_bench.experiment.claims import Selector
 if TYPE_CHECKING:
     import pandas as pd
 
-    from clce_bench.analysis.paired_outcomes import Contrast
+    from clce_bench.analysis.contrasts import Contrast
 
 
 class Steadier(AlongAxis):
@@ -30,8 +30,8 @@ class Steadier(AlongAxis):
     def compare(self, *sides: pd.DataFrame) -> Iterator[tuple[str, Contrast]]:
         """Yields the second's absolute change minus the first's, on the values that both have."""
         from clce_bench.analysis.claim_judgement import where
-        from clce_bench.analysis.comparisons import matching
         from clce_bench.analysis.paired_outcomes import RUN, contrast
+        from clce_bench.analysis.summary_rows import matching
         from clce_bench.labels import metric_label
 
         first, second = sides

@@ -1,0 +1,48 @@
+"""What a cell measured on each unit: test images, near-copies together, classes or episodes."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Outcomes(NamedTuple):
+    """What a cell measured on each unit.
+
+    Attributes:
+        values: their mean is the metric, (units,).
+        sizes: how much each unit counts, on average 1, (units,).
+        ways: the classes of each episode, (episodes, way); ``None`` for other units.
+    """
+
+    values: NDArray[np.float64]
+    sizes: NDArray[np.float64]
+    ways: NDArray[np.int64] | None = None
+
+
+def unit_outcomes(directory: str, metric: str) -> Outcomes | None:
+    """Reads what a cell measured on each unit: near-copies together, in the order of their groups.
+
+    Args:
+        directory: the cell's.
+        metric: a column of the summary.
+
+    Returns:
+        ``None`` if only the metric itself is known.
+    """
+    path = Path(directory, "metrics.npz").absolute()
+    return _read(path, path.stat().st_mtime_ns, metric.removeprefix("metric.")) if path.exists() else None
+
+
+@lru_cache(maxsize=512)
+def _read(path: Path, _changed: int, name: str) -> Outcomes | None:
+    with np.load(path) as arrays:
+        if f"outcome.{name}" not in arrays:
+            return None
+        outcomes, units = arrays[f"outcome.{name}"].astype(float), arrays[f"unit.{name}"]
+        ways = arrays.get(f"ways.{name}")
+    # Each unit counts by its number of images, so that the mean over units is that over images.
+    scale = (units.max() + 1) / len(outcomes)
+    return Outcomes(np.bincount(units, outcomes) * scale, np.bincount(units) * scale, ways)
