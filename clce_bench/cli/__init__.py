@@ -18,6 +18,7 @@ from clce_bench.cli import (
     inference_commands,
     power_command,
     result_commands,
+    schema_command,
     stage_commands,
     status_commands,
 )
@@ -81,6 +82,7 @@ for _command in (
     *result_commands.COMMANDS,
     *inference_commands.COMMANDS,
     *power_command.COMMANDS,
+    *schema_command.COMMANDS,
     *stage_commands.COMMANDS,
 ):
     cli.add_command(_command)

@@ -2,16 +2,15 @@
 
 import ast
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
-from importlib.util import resolve_name
+import re
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from numbers import Real
-from pathlib import Path
 from typing import Any, NamedTuple
 
+from clce_bench.components.class_source import family, methods_of
 from clce_bench.components.loss_info import WITHOUT_CODE
-from clce_bench.components.registry import loss_path, source_file
+from clce_bench.components.registry import loss_path
 from clce_bench.errors import UserError, unknown
 
 
@@ -21,10 +20,12 @@ class Allowed(NamedTuple):
     Attributes:
         told: in words.
         holds: says of a value whether it is one.
+        schema: as a JSON schema.
     """
 
     told: str
     holds: Callable[[Any], bool]
+    schema: dict[str, Any]
 
 
 def _number(value: Any) -> bool:
@@ -34,15 +35,28 @@ def _number(value: Any) -> bool:
         return False
 
 
-_AT_LEAST_0 = Allowed("a finite number of at least 0", lambda value: _number(value) and value >= 0)
-_ALLOWED = {
-    "temperature": Allowed("a finite number of at least 1e-6", lambda value: _number(value) and value >= 1e-6),
+_AT_LEAST_0 = Allowed(
+    "a finite number of at least 0", lambda value: _number(value) and value >= 0, {"type": "number", "minimum": 0}
+)
+ALLOWED = {
+    "temperature": Allowed(
+        "a finite number of at least 1e-6",
+        lambda value: _number(value) and value >= 1e-6,
+        {"type": "number", "minimum": 1e-6},
+    ),
     "beta": _AT_LEAST_0,
     "k1": _AT_LEAST_0,
     "k2": _AT_LEAST_0,
-    "tau_plus": Allowed("a number from 0 to below 1", lambda value: _number(value) and 0 <= value < 1),
-    "positives": Allowed("'outside', 'inside'", lambda value: value in ("outside", "inside")),
+    "tau_plus": Allowed(
+        "a number from 0 to below 1",
+        lambda value: _number(value) and 0 <= value < 1,
+        {"type": "number", "minimum": 0, "exclusiveMaximum": 1},
+    ),
+    "positives": Allowed(
+        "'outside', 'inside'", lambda value: value in ("outside", "inside"), {"enum": ["outside", "inside"]}
+    ),
 }
+"""By name of a hyper-parameter, what it may be in every loss."""
 
 # How a loss is called, and what the base class of the losses here calls.
 _CALLED = {"forward": ("embeddings", "labels"), "per_anchor": ("pairs",)}
@@ -60,68 +74,27 @@ def hyperparameters_of(path: str) -> dict[str, Any]:
     Raises:
         UserError: no such module, no Python, no such class in it, or a default that is not a literal.
     """
-    constructor = _methods(path).get("__init__")
+    constructor = methods_of(path).get("__init__")
     return _defaults(constructor.args, path) if constructor else {}
+
+
+def documented_arguments(path: str) -> dict[str, str]:
+    """Reads what the docstring of the class at ``module:name`` says of each argument, its Google-style ``Args:``."""
+    text = ast.get_docstring(next(family(path))) or ""
+    section = text.partition("\nArgs:\n")[2].partition("\n\n")[0]
+    lines = re.findall(r"^ {4}(\w+): (.*(?:\n {5,}.*)*)", section, re.MULTILINE)
+    return {name: " ".join(said.split()) for name, said in lines}
 
 
 def is_self_supervised(path: str) -> bool:
     """Says whether the loss at ``module:name`` sets ``self_supervised = True``: its labels are images, not classes."""
-    for node in _family(path):
+    for node in family(path):
         for line in node.body:
             targets = line.targets if isinstance(line, ast.Assign) else [getattr(line, "target", None)]
             if any(isinstance(target, ast.Name) and target.id == "self_supervised" for target in targets):
                 value = getattr(line, "value", None)
                 return isinstance(value, ast.Constant) and value.value is True
     return False
-
-
-def _family(path: str, above: frozenset[tuple[str, str]] = frozenset()) -> Iterator[ast.ClassDef]:
-    """Yields the class at ``module:name`` and those that it builds on, as far as their names lead to source."""
-    module, _, name = path.partition(":")
-    owner, node = _find(module, name, above)
-    yield node
-    for base in node.bases:
-        if isinstance(base, ast.Name):
-            try:
-                yield from _family(f"{owner}:{base.id}", above | {(owner, node.name)})
-            except UserError:
-                continue  # Such as a base that is made when the module is run.
-
-
-def _find(module: str, name: str, seen: frozenset[tuple[str, str]]) -> tuple[str, ast.ClassDef]:
-    """Finds a class where it is defined, also when the module only imports it; never one that was seen on the way."""
-    file = source_file(module)
-    body = _parse(file, file.stat().st_mtime_ns)
-    classes = {node.name: node for node in body if isinstance(node, ast.ClassDef)}
-    if name in classes and (module, name) not in seen:
-        return module, classes[name]
-    seen |= {(module, name)}
-    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
-    for node in (node for node in body if isinstance(node, ast.ImportFrom)):
-        origin = resolve_name("." * node.level + (node.module or ""), package)
-        for alias in node.names:
-            if name == (alias.asname or alias.name) and (origin, alias.name) not in seen:
-                return _find(origin, alias.name, seen)
-    raise UserError(f"{module}:{name}: {unknown(f'a class in {file}', name, classes)}")
-
-
-@lru_cache(maxsize=256)
-def _parse(file: Path, _changed: int) -> list[ast.stmt]:
-    try:
-        return ast.parse(file.read_text(encoding="utf-8")).body
-    except SyntaxError as error:
-        raise UserError(f"{file}: line {error.lineno}: not Python: {error.msg}.") from None
-    except (ValueError, OSError, RecursionError, MemoryError) as error:
-        raise UserError(f"{file}: not Python: {error}.") from None
-
-
-def _methods(path: str) -> dict[str, ast.FunctionDef]:
-    found: dict[str, ast.FunctionDef] = {}
-    for node in _family(path):
-        for child in node.body:
-            if isinstance(child, ast.FunctionDef):
-                found.setdefault(child.name, child)
-    return found
 
 
 def _defaults(arguments: ast.arguments, path: str) -> dict[str, Any]:
@@ -155,7 +128,7 @@ def _check_calls(path: str) -> None:
     Raises:
         UserError: one of its methods takes other arguments.
     """
-    methods = _methods(path)
+    methods = methods_of(path)
     for name, given in _CALLED.items():
         if name not in methods:
             continue
@@ -223,7 +196,7 @@ def check_hyperparameters(values: Mapping[str, Any]) -> None:
         ValueError: a value is outside its range; the message names it and says what is allowed.
     """
     for name, value in values.items():
-        if name in _ALLOWED and not _ALLOWED[name].holds(value):
-            raise ValueError(f"{name}: {value!r} is not allowed. Allowed: {_ALLOWED[name].told}.")
+        if name in ALLOWED and not ALLOWED[name].holds(value):
+            raise ValueError(f"{name}: {value!r} is not allowed. Allowed: {ALLOWED[name].told}.")
         if isinstance(value, float) and not isfinite(value):
             raise ValueError(f"{name}: {value!r} is not allowed. Allowed: a finite number.")

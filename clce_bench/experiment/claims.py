@@ -21,12 +21,15 @@ class Claim(StrictModel):
     """A statement of a paper; each ``kind`` has a class with further keys, found by the registry."""
 
     id: Name
+    """Its name; that of a claim of the package stands for the whole claim."""
     statement: str
     """In a sentence."""
     paper: str
+    """The paper that makes the claim."""
     place: str
     """Where in the paper; what was not seen is said here."""
     kind: str = "difference"
+    """How it is judged."""
     caveat: str = ""
     """What must be said beside every verdict."""
     primary: bool = False

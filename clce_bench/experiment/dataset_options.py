@@ -92,13 +92,17 @@ class Episodes(StrictModel):
     """Few-shot tasks, drawn once and shared by all losses."""
 
     count: Annotated[int, Field(ge=2)] = 1000
+    """How many episodes are drawn."""
     way: Annotated[int, Field(ge=2)] = 5
+    """Classes per episode."""
     shots: Annotated[list[Annotated[int, Field(ge=1)]], AfterValidator(sorted)] = [1, 5]
+    """Support images per class; each number gives episodes and metrics of its own."""
     queries: Annotated[int, Field(ge=1)] = 15
     """Queries per class, or as many as the smallest class allows."""
     normalise: bool = True
     """Whether features are scaled to unit length first; SCHaNe's code does not do it."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """Decides which episodes are drawn."""
 
 
 class DatasetOptions(StrictModel):
@@ -107,8 +111,11 @@ class DatasetOptions(StrictModel):
     size: Annotated[int, Field(ge=8, le=1024)] = 64
     """Height and width of the images, in pixels."""
     split: Split = Split()
+    """How it is divided into training, validation and test parts."""
     augmentation: NamedAugmentation = Augmentation()
+    """Random changes to training images: values, or the name of an augmentation."""
     episodes: Episodes = Episodes()
+    """Few-shot tasks; only for few-shot data sets."""
     corrupt: Literal["stop", "skip"] = "stop"
     """What to do about image files that cannot be decoded: stop, or leave them out and list them in dataset.json."""
     recipe: RecipeValues = {}

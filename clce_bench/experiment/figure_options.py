@@ -49,7 +49,7 @@ class Figure(StrictModel):
     @model_validator(mode="before")
     @classmethod
     def _options_of_other_kinds(cls, values: Any) -> Any:
-        for key in set(values) - set(cls.model_fields) if isinstance(values, dict) else ():
+        for key in set(values) - set(cls.model_fields) if isinstance(values, dict) and "kind" in values else ():
             kinds = [kind for kind in sorted(FIGURES) if key in load_figure(kind).model_fields]
             if kinds:
                 raise ValueError(f"{key}: {values['kind']} has no such option. It belongs to: {', '.join(kinds)}.")

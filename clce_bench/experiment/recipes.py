@@ -70,7 +70,9 @@ class Sampler(StrictModel):
     """Batches by class: so many classes, drawn for each batch, and so many images of each."""
 
     classes: Annotated[int, Field(ge=2)]
+    """Classes per batch."""
     images: Annotated[int, Field(ge=2)]
+    """Images per class."""
 
 
 class Recipe(StrictModel):
@@ -83,9 +85,11 @@ class Recipe(StrictModel):
     sampler: Sampler | None = None
     """Which images share a batch; all the same to each other when not given. ``batch_size`` is classes × images."""
     optimizer: Literal["adamw", "sgd", "lars"] = "adamw"
+    """AdamW, SGD with momentum, or LARS."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     """Its peak, at ``reference_batch_size``."""
     reference_batch_size: Annotated[int, Field(ge=1)] = 64
+    """The batch size for which ``learning_rate`` is meant."""
     learning_rate_scaling: Literal["none", "sqrt", "linear"] = "sqrt"
     """How the learning rate follows the batch size."""
     warmup: Probability = 0.1
@@ -103,6 +107,7 @@ class Recipe(StrictModel):
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Largest rate of stochastic depth in the backbone."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Probability that cross-entropy spreads evenly over all classes."""
     mixup: Annotated[float, Field(ge=0)] = 0.0
     """α of mixup; 0 mixes nothing. Cross-entropy alone (λ = 0) only, as is ``cutmix``."""
     cutmix: Annotated[float, Field(ge=0)] = 0.0
@@ -118,6 +123,7 @@ class Recipe(StrictModel):
     augmentation: NamedAugmentation | None = None
     """Instead of the data set's own."""
     projection_size: Annotated[int, Field(ge=2)] = 128
+    """Width of the embeddings that the contrastive loss compares."""
     batch_norm: Literal["frozen", "batch"] = "frozen"
     """Whether batch normalisation keeps the pre-trained statistics or uses those of the batch."""
 
@@ -147,6 +153,7 @@ class Runtime(StrictModel):
     """How jobs run. Nothing here is part of a cell."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where networks run; ``auto`` takes a GPU when there is one."""
     processes: Annotated[int, Field(ge=1)] = 1
     """Processes, one GPU each, that train a cell together."""
     micro_batch: Annotated[int, Field(ge=1)] | Literal["auto"] | None = None

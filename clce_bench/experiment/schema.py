@@ -31,15 +31,22 @@ class Loss(StrictModel):
     model_config = ConfigDict(extra="allow")
 
     name: str = ""
+    """A loss of the package, or ``module:NAME`` for one of yours. In ``losses`` the key names it."""
     labels: Annotated[list[Literal["classes", "images"]], BeforeValidator(as_list)] = []
     """What positives share: ``classes``, or with ``images`` the image that they are views of, so that the loss learns
     without classes. By class when not given, but for losses that are made for images."""
     recipe: RecipeValues = {}
+    """Recipe values for this loss."""
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
         """The keys beyond the declared ones."""
         return dict(self.model_extra or {})
+
+
+def as_losses(losses: Any) -> list[Any]:
+    """Makes a list of losses of a single one; a name alone is a loss without further keys."""
+    return [{"name": loss} if isinstance(loss, str) else loss for loss in as_list(losses)]
 
 
 def known_dataset(name: str) -> str:
@@ -59,8 +66,11 @@ class Grid(StrictModel):
     """The product of its axes; every axis takes one value or a list."""
 
     name: Name
+    """By which figures and claims refer to it; it has no effect on the cells."""
     dataset: Annotated[list[str], BeforeValidator(as_list), Field(min_length=1)]
-    loss: Annotated[list[Loss], Field(min_length=1)]
+    """Data sets: names, ``folder:PATH`` or ``module:NAME``."""
+    loss: Annotated[list[Loss], BeforeValidator(as_losses), Field(min_length=1)]
+    """Losses: names or ``module:NAME``, or mappings of a ``name`` and hyper-parameters."""
     contrastive_weight: Annotated[list[Probability], BeforeValidator(as_list), Field(alias="lambda", min_length=1)] = [
         0.9
     ]
@@ -68,6 +78,7 @@ class Grid(StrictModel):
     batch_size: Annotated[list[Annotated[int, Field(ge=2)]], BeforeValidator(as_list), Field(min_length=1)] = [64]
     """Images per step; the contrastive loss sees ``recipe.views`` times as many rows."""
     seed: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(as_list), Field(min_length=1)] = [0]
+    """Seeds of initial heads, batches and views; at one seed they are the same for all losses."""
     backbone: Annotated[list[Annotated[dict[str, Any], BeforeValidator(check_backbone)]], BeforeValidator(as_list)] = []
     """Backbones, each a timm name or values to lay over the experiment's own; that one when not given."""
     fold: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(as_list)] = []
@@ -81,6 +92,7 @@ class Grid(StrictModel):
     images_per_class: Annotated[list[Annotated[int, Field(ge=1)]], BeforeValidator(as_list)] = []
     """Training images per class; the data set's own ``split.images_per_class`` when not given."""
     recipe: RecipeValues = {}
+    """Recipe values for this grid; they win over those of the experiment, the data set and the loss."""
     hazards: Annotated[list[str], BeforeValidator(as_list), AfterValidator(known_hazards)] = []
     """Rules that its cells break on purpose, all at once, to measure what that does: docs/audit.md."""
     tuning: Tuning | None = None
@@ -92,11 +104,6 @@ class Grid(StrictModel):
     @classmethod
     def _datasets_exist(cls, names: list[str]) -> list[str]:
         return [known_dataset(name) for name in names]
-
-    @field_validator("loss", mode="before")
-    @classmethod
-    def _named(cls, losses: Any) -> list[Any]:
-        return [{"name": loss} if isinstance(loss, str) else loss for loss in as_list(losses)]
 
     @field_validator("loss")
     @classmethod
@@ -110,29 +117,38 @@ class Tracking(StrictModel):
     """Where MLflow keeps the runs."""
 
     uri: str = "sqlite:///results/mlflow/mlflow.db"
+    """Of the MLflow store: a database or ``http://…`` of a server."""
 
 
 class Experiment(StrictModel):
     """A whole experiment file."""
 
     name: Name
+    """Names the folder of its results, ``results/experiments/NAME``."""
     description: str = ""
+    """The question in words; the report begins with it."""
     backbone: Backbone = Backbone()
+    """The pre-trained network that is fine-tuned."""
     datasets: dict[str, DatasetOptions] = {}
+    """By name of a data set, how it is prepared and divided."""
     recipe: Annotated[Recipe, BeforeValidator(expand_preset)] = Recipe()
+    """How cells are trained: the name of a recipe, or values."""
     runtime: Runtime = Runtime()
     """How jobs run; changes no result."""
     losses: dict[str, Loss] = {}
     """Values of a loss wherever this experiment uses it."""
     grids: Annotated[list[Grid], Field(min_length=1)]
+    """What is trained: the experiment is the union of its grids."""
     headline: str = ""
     """The grid of the headline table; the first one when not given."""
     figures: list[AnyFigure] = []
+    """What is drawn."""
     claims: Annotated[
         list[Annotated[SerializeAsAny[Claim], BeforeValidator(parse_claim)]], BeforeValidator(expand_claims)
     ] = []
     """Statements of papers that the report answers."""
     tracking: Tracking = Tracking()
+    """Where MLflow keeps the runs."""
 
     @field_validator("datasets")
     @classmethod

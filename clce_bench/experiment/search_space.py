@@ -13,10 +13,13 @@ class Range(StrictModel):
     """The values that one setting may take: between ``low`` and ``high``, or one of ``choices``."""
 
     low: float | None = None
+    """Smallest value."""
     high: float | None = None
+    """Largest value."""
     log: bool = False
     """Whether its logarithm is searched evenly instead of itself."""
     choices: list[Any] = []
+    """The values themselves, instead of ``low`` and ``high``; a plain list means the same."""
 
     @model_validator(mode="after")
     def _has_values(self) -> "Range":

@@ -22,6 +22,7 @@ class ComparedClaim(Claim):
     """A claim that is judged by comparisons of cells."""
 
     first: Annotated[Selector, Field(min_length=1)]
+    """The cells of which the claim says something, by axis: ``{loss: clce, lambda: 0.9}``."""
     where: Selector = {}
     """Holds for both sides."""
     grids: Annotated[list[str], BeforeValidator(as_list)] = []

@@ -21,6 +21,7 @@ class Difference(ComparedClaim):
 
     kind: Literal["difference"] = "difference"
     second: Annotated[Selector, Field(min_length=1)]
+    """The cells that they are compared with."""
     tolerance: Annotated[float, Field(ge=0)] = 0.0
     """How many points ``first`` may lie below ``second``."""
 

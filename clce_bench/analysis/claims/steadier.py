@@ -21,6 +21,7 @@ class Steadier(AlongAxis):
 
     kind: Literal["steadier"] = "steadier"
     second: Annotated[Selector, Field(min_length=1)]
+    """The cells that they are compared with."""
 
     @property
     def sides(self) -> list[Selector]:

@@ -17,6 +17,7 @@ class Theorem(Claim):
 
     kind: Literal["theorem"] = "theorem"
     theorem: Literal["tcl-positive-gradient", "tcl-negative-gradient"]
+    """Which one."""
 
     @property
     def has_error(self) -> bool:
