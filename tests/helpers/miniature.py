@@ -52,11 +52,17 @@ def jobs_of(output):
     return {line[0]: int(line[1]) for line in lines if len(line) == 2 and line[1].isdigit()}
 
 
-def dry_run(folder, clone=ROOT, experiment="miniature.yaml"):
-    """Returns the jobs that the next run runs: pairs of rule and key."""
+def planned(folder, clone=ROOT, experiment="miniature.yaml"):
+    """Returns the jobs that the next run runs, by ``clce-bench plan``: pairs of rule and key."""
     command = [sys.executable, "-m", "clce_bench.cli", "plan", "--no-cost", "--json", "--experiment", experiment]
     environment = {**os.environ, "PYTHONPATH": str(clone)}
-    plan = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder, env=environment)
+    plan = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
+    assert plan.returncode == 0, plan.stderr
+    return {(job["rule"], job["key"]) for job in json.loads(plan.stdout)["jobs"]}
+
+
+def dry_run(folder, clone=ROOT, experiment="miniature.yaml"):
+    """Returns the jobs that Snakemake would run, which are those that ``clce-bench plan`` names."""
     dry = snakemake(folder, "-n", experiment=experiment, clone=clone)
     assert dry.returncode == 0, dry.stderr
     printed = dry.stdout + dry.stderr
@@ -65,9 +71,9 @@ def dry_run(folder, clone=ROOT, experiment="miniature.yaml"):
     for rule, details in blocks:
         key = re.search(r"wildcards: key=(\S+)", details)
         found.add((rule, key[1] if key else "miniature"))
-    planned = json.loads(plan.communicate()[0])["jobs"]
-    assert found - {("all", "miniature")} == {(job["rule"], job["key"]) for job in planned}
-    return found - {("all", "miniature")}
+    found -= {("all", "miniature")}
+    assert found == planned(folder, clone, experiment)
+    return found
 
 
 def link_or_copy(source, target):

@@ -16,7 +16,7 @@ import yaml
 
 from clce_bench.files import read_json, write_json
 from clce_bench.planning.stages import STAGE_ORDER
-from tests.helpers.miniature import ROOT, TAIL, both, copy_of, dry_run, edit, keys_of, rewrite
+from tests.helpers.miniature import ROOT, TAIL, both, copy_of, dry_run, edit, keys_of, planned, rewrite
 
 
 @pytest.fixture
@@ -61,9 +61,9 @@ def test_editing_a_loss_runs_its_cells_and_changing_it_back_runs_nothing(folder,
     edit(clone, "losses/clce.py", old, "return 1.0 * " + old.removeprefix("return "))
     clce = keys_of(folder, loss={"name": "clce", "temperature": 0.5, "beta": 1.0})
     assert len(clce) == 4
-    assert dry_run(folder, clone) == both(clce) | TAIL
+    assert planned(folder, clone) == both(clce) | TAIL
     (clone / "clce_bench/losses/clce.py").write_text(text)
-    assert dry_run(folder, clone) == set()
+    assert planned(folder, clone) == set()
 
 
 @pytest.mark.parametrize(
@@ -77,20 +77,20 @@ def test_editing_a_loss_runs_its_cells_and_changing_it_back_runs_nothing(folder,
 def test_editing_what_comes_after_trains_nothing(folder, clone, file, expected):
     path = clone / "clce_bench" / file
     path.write_text(path.read_text() + "\n\nUNUSED = 1\n")
-    assert dry_run(folder, clone) == expected
+    assert planned(folder, clone) == expected
 
 
 def test_editing_the_shared_core_trains_what_is_computed_with_it_and_nothing_else_before(folder, clone):
     clce = keys_of(folder, loss={"name": "clce", "temperature": 0.5, "beta": 1.0})
     edit(clone, "losses/tiles.py", "NEG_INF = -1e9", "NEG_INF = -1e8")
-    assert dry_run(folder, clone) == both(clce) | TAIL
+    assert planned(folder, clone) == both(clce) | TAIL
 
 
 def test_editing_a_stage_runs_all_that_depends_on_it(folder, clone):
     edit(clone, "data/episodes.py", "from pathlib import Path\n", "from pathlib import Path\n\nUNUSED = 1\n")
     (episodes,) = (path.name for path in (folder / "results/episodes").iterdir())
     # Evaluation reads episodes by a function of the same module.
-    assert dry_run(folder, clone) == {("episodes", episodes)} | {("evaluate", key) for key in keys_of(folder)} | TAIL
+    assert planned(folder, clone) == {("episodes", episodes)} | {("evaluate", key) for key in keys_of(folder)} | TAIL
 
 
 def test_swapping_lambda_and_temperature_is_another_cell(folder):
@@ -99,13 +99,13 @@ def test_swapping_lambda_and_temperature_is_another_cell(folder):
     experiment["losses"]["clce"] = {"temperature": 0.9}
     experiment["grids"][0]["lambda"] = [0.5]
     (folder / "miniature.yaml").write_text(yaml.safe_dump(experiment))
-    runs = dry_run(folder)
+    runs = planned(folder)
     trained = {key for rule, key in runs if rule == "train"}
     assert len(trained) == 2
     assert all("clce_bs64_lam0.5_s" in key for key in trained)
     assert runs == both(trained) | TAIL
     (folder / "miniature.yaml").write_text(text)
-    assert dry_run(folder) == set()
+    assert planned(folder) == set()
 
 
 def test_a_copy_without_times_and_metadata_is_accepted_and_what_does_not_match_is_not(finished, tmp_path):
@@ -121,7 +121,7 @@ def test_a_copy_without_times_and_metadata_is_accepted_and_what_does_not_match_i
     record["job"]["code"] = "0" * 16
     write_json(cells / other_code / "metrics.json", record)
     (cells / damaged / "cell.json").write_text("{")
-    assert dry_run(folder) == both([tampered, damaged]) | {("evaluate", other_code)} | TAIL
+    assert planned(folder) == both([tampered, damaged]) | {("evaluate", other_code)} | TAIL
 
 
 def test_cells_alone_are_enough_and_one_more_seed_costs_one_seed(finished, tmp_path):
@@ -133,7 +133,7 @@ def test_cells_alone_are_enough_and_one_more_seed_costs_one_seed(finished, tmp_p
     experiment = yaml.safe_load((folder / "miniature.yaml").read_text())
     experiment["grids"][0] |= {"seed": [0, 1, 2], "lambda": [0.9, 1.0], "loss": ["ce"]}
     (folder / "miniature.yaml").write_text(yaml.safe_dump(experiment | {"figures": []}))
-    runs = dry_run(folder)
+    runs = planned(folder)
     counts = {rule: sum(name == rule for name, _ in runs) for rule, _ in runs}
     before = {"dataset": 1, "splits": 1, "backbone": 1, "features": 1}
     assert counts == {**before, "train": 1, "evaluate": 1, "summarize": 1, "report": 1, "track": 1}
@@ -160,9 +160,9 @@ def test_damaged_embeddings_are_not_evaluated(folder):
     assert refused.returncode == 2
     assert "embeddings.npz: it is not what training wrote" in refused.stderr
     (cell / "embeddings.npz").unlink()
-    assert dry_run(folder) == set()
+    assert planned(folder) == set()
     (cell / "metrics.json").unlink()
-    assert dry_run(folder) == both([key]) | TAIL
+    assert planned(folder) == both([key]) | TAIL
 
 
 def remove(folder, _clone, rng):

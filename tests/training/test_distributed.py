@@ -5,10 +5,11 @@ from datetime import timedelta
 import pytest
 import torch
 import torch.distributed as dist
-from torch import multiprocessing, nn
+from torch import nn
 
 from clce_bench.losses import core, create_loss
 from clce_bench.training.gradient_cache import cached_backward
+from tests.helpers.processes import in_processes
 
 NAMES = ["supcon", "schane", "clce", "tcl", "ntxent", "hcl"]
 SIZES = {2: [7, 5], 4: [7, 0, 1, 4]}
@@ -48,7 +49,7 @@ def worker(rank, sizes, folder, micro_batch, dense_rows):
 
 @pytest.mark.parametrize(("processes", "micro_batch", "dense_rows"), [(2, 2, 12), (2, 100, 0), (4, 100, 12), (4, 2, 0)])
 def test_gathered_gradients_equal_those_of_one_process(tmp_path, processes, micro_batch, dense_rows):
-    multiprocessing.spawn(worker, (SIZES[processes], str(tmp_path), micro_batch, dense_rows), nprocs=processes)
+    in_processes(worker, processes, SIZES[processes], str(tmp_path), micro_batch, dense_rows)
     results = torch.load(tmp_path / "results.pt")
     inputs, labels = batch()
     for name in NAMES:
@@ -81,7 +82,7 @@ def unequal(rank, sizes, folder):
 
 @pytest.mark.parametrize("sizes", [[9, 3], [2, 10], [12, 0]])
 def test_processes_may_have_unequal_numbers_of_micro_batches(tmp_path, sizes):
-    multiprocessing.spawn(unequal, (sizes, str(tmp_path)), nprocs=2)
+    in_processes(unequal, 2, sizes, str(tmp_path))
     inputs, labels = batch()
     whole = nn.Sequential(*encoder(), nn.BatchNorm1d(4).double().eval())
     create_loss("clce")(whole(inputs), labels).backward()

@@ -1,6 +1,5 @@
 """A training run that was killed goes on from its checkpoint and ends with the same bits."""
 
-import multiprocessing
 import os
 import random
 import signal
@@ -20,6 +19,7 @@ from clce_bench.training.step import TrainStep
 from clce_bench.training.train import train_cell
 from tests.helpers.jobs import job_of
 from tests.helpers.miniature import ROOT
+from tests.helpers.processes import forkserver
 
 ALWAYS = Runtime(checkpoint_seconds=0)
 
@@ -82,8 +82,7 @@ def train_until(job, output, step, writing):
 
 def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bits(job, uninterrupted, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.training.test_resume"])
+    context = forkserver()
     chance = random.Random(0)
     kills = sorted(chance.sample(range(1, 10), 4))
     for step in kills:

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +12,7 @@ import pytest
 import yaml
 
 from clce_bench.files import read_json
-from tests.helpers.miniature import BROKEN, ROOT, jobs_of, snakemake
+from tests.helpers.miniature import BROKEN, ROOT, jobs_of, planned, snakemake
 
 
 @pytest.fixture(scope="module")
@@ -57,12 +58,11 @@ def test_a_second_run_has_nothing_to_do(ran):
     assert "Nothing to be done" in again.stdout + again.stderr
 
 
-@pytest.mark.parametrize(("name", "cells"), [("clce", 444), ("tcl", 237)])
-def test_the_papers_experiments_have_a_dag_without_data_or_gpu(tmp_path, name, cells):
-    dry = snakemake(tmp_path, "-n", experiment=str(ROOT / "experiments" / f"{name}.yaml"))
+def test_a_papers_experiment_has_a_dag_without_data_or_gpu(tmp_path):
+    dry = snakemake(tmp_path, "-n", experiment=str(ROOT / "experiments" / "clce.yaml"))
     assert dry.returncode == 0, dry.stderr
     counts = jobs_of(dry.stdout + dry.stderr)
-    assert (counts["train"], counts["evaluate"]) == (cells, cells)
+    assert (counts["train"], counts["evaluate"]) == (444, 444)
 
 
 @pytest.mark.parametrize(
@@ -83,10 +83,8 @@ def test_a_change_reruns_what_it_concerns(ran, change, expected):
     change(experiment)
     saved = (folder / "results/experiments/miniature/experiment.json").read_text()
     (folder / "miniature.yaml").write_text(yaml.safe_dump(experiment))
-    dry = snakemake(folder, "-n")
+    counts = Counter(rule for rule, _ in planned(folder))
     (folder / "miniature.yaml").write_text(text)
-    assert dry.returncode == 0, dry.stderr
-    counts = jobs_of(dry.stdout + dry.stderr)
     stages = ("dataset", "splits", "episodes", "backbone", "features", "train", "evaluate")
     assert {stage: counts[stage] for stage in stages if stage in counts} == expected
     (folder / "results/experiments/miniature/experiment.json").write_text(saved)
