@@ -45,7 +45,8 @@ def _parse(file: Path, _changed: int) -> list[ast.stmt]:
     try:
         return ast.parse(file.read_text(encoding="utf-8")).body
     except SyntaxError as error:
-        raise UserError(f"{file}: line {error.lineno}: not Python: {error.msg}.") from None
+        place = f"{file}: line {error.lineno}" if error.lineno else str(file)
+        raise UserError(f"{place}: not Python: {error.msg}.") from None
     except (ValueError, OSError, RecursionError, MemoryError) as error:
         raise UserError(f"{file}: not Python: {error}.") from None
 

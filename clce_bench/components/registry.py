@@ -87,10 +87,13 @@ def _imported(module: str) -> ModuleType:
         return importlib.import_module(module)
     try:
         return importlib.import_module(module)
-    except (Exception, SystemExit) as error:  # A module may do anything, also end the process.
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # A module may do anything, also end the process.
         frame = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"{frame.filename}, line {frame.lineno}"
-        raise UserError(f"{module}: importing it failed: {type(error).__name__}: {error} ({place}).") from error
+        # What cannot be compiled says itself where.
+        place = "" if isinstance(error, SyntaxError) else f" ({frame.filename}, line {frame.lineno})"
+        raise UserError(f"{module}: importing it failed: {type(error).__name__}: {error}{place}.") from error
 
 
 def loss_path(name: str) -> str:
@@ -187,7 +190,7 @@ def load_figure(kind: str) -> Any:
     path = figure_path(kind)
     module, _, attribute = path.partition(":")
     file = source_file(module)
-    found = getattr(importlib.import_module(module), attribute, None)
+    found = getattr(_imported(module), attribute, None)
     if found is None:
         raise UserError(f"{kind}: there is no figure called {attribute!r} in {file}.")
     return found

@@ -1,6 +1,10 @@
+import multiprocessing
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pandas as pd
@@ -8,11 +12,15 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from clce_bench.analysis.summary import write_summary
+from clce_bench.cli import command_status
 from clce_bench.experiment.loading import parse_experiment
 from clce_bench.files import read_json
 from clce_bench.planning.plan import plan_of
+from clce_bench.results.verification import verify
+from clce_bench.tracking import mlflow_store
 from clce_bench.tracking.mlflow_store import store_uri, track_experiment
 from clce_bench.tracking.run_names import run_names
+from clce_bench.tracking.store_check import check_store
 from tests.helpers.made_up import EXPERIMENT, change_record, make_up
 
 
@@ -130,16 +138,49 @@ def test_tracking_again_changes_nothing(tracked):
     assert {cell: run.info.run_id for cell, run in runs(experiment)[1].items()} == ids
 
 
-def test_a_lost_store_is_restored(tracked, monkeypatch):
+def test_a_lost_store_is_restored_and_what_the_run_left_about_it_too(tracked, monkeypatch):
     experiment, plan = tracked
-    before = snapshot(experiment)
+    usual, asked = plan.folder / "tracked.json", ["track", "--experiment", str(plan.folder / "experiment.json")]
+    for path in plan.jobs["track"][plan.experiment.name].inputs.values():
+        Path(path).touch()
+    assert command_status([*asked, "--output", str(usual)]) == 0
+    before, record = snapshot(experiment), usual.with_name("tracked.job.json")
+    assert [verify([record]), read_json(usual)["written"]] == [[], 0]
     # In a new place and process, as MLflow keeps the connection to a deleted file open.
     shutil.copytree("results", "elsewhere/results", ignore=shutil.ignore_patterns("mlflow"))
     monkeypatch.chdir("elsewhere")
-    command = [sys.executable, "-m", "clce_bench.cli", "track", "--experiment", str(plan.folder / "experiment.json")]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "clce_bench.cli", *asked], capture_output=True, text=True)
     assert "4 runs written, 0 up to date" in done.stderr
     assert snapshot(experiment) == before
+    assert [verify([record]), read_json(usual)["written"]] == [[], 4]
+
+
+def test_a_process_that_is_killed_while_it_makes_the_store_leaves_none(tmp_path):
+    experiment, _ = make_up(grids=[{"name": "main", "dataset": "digits", "loss": "ce"}], figures=[])
+    for place in ("_initialize_tables", "shutil.copy", "Path.replace"):
+        child = multiprocessing.get_context("fork").Process(target=die_within, args=(experiment, place, tmp_path))
+        child.start()
+        child.join()
+        assert child.exitcode == -signal.SIGKILL
+        check_store(experiment.tracking.uri)
+    track_experiment(experiment, Path("tracked.json"))
+    assert read_json(Path("tracked.json"))["written"] == 1
+
+
+def die_within(experiment, place, folder):
+    """Tracks in this process, which dies within a step of making the store, with half of what that writes."""
+    holder, _, name = place.rpartition(".")
+
+    def dying(*arguments):
+        if name == "copy":
+            Path(arguments[1]).write_bytes(b"SQLite format 3\0" * 10)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    mlflow_store._initialize_tables = lambda _: None
+    mlflow_store.shutil.copy = lambda _, target: Path(target).touch()
+    setattr(getattr(mlflow_store, holder) if holder else mlflow_store, name, dying)
+    tempfile.tempdir = str(folder)
+    track_experiment(experiment, None)
 
 
 def test_a_cell_that_was_trained_again_replaces_its_run(tracked):
