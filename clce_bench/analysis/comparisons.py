@@ -10,15 +10,16 @@ import pandas as pd
 from clce_bench.analysis.bootstrap import hierarchical_bootstrap
 from clce_bench.analysis.contrasts import Contrast
 from clce_bench.analysis.paired_outcomes import contrast
+from clce_bench.analysis.power import visible_by
 from clce_bench.analysis.settings import baseline_of, distinct_label, settings_of, varying_columns
 from clce_bench.analysis.significance import holm
 from clce_bench.analysis.summary_rows import AXES, DATA, hazards_in
 from clce_bench.components.loss_info import loss_order
-from clce_bench.labels import supervised_loss
+from clce_bench.labels import is_accuracy, supervised_loss
 
 _DIFFERENCE = ["difference", "difference_low", "difference_high", "pairs", "p", "p_holm", "effect_size"]
 _OTHER = ["units", "corrected_low", "corrected_high", "bootstrap_low", "bootstrap_high", "pooled_low", "pooled_high"]
-_NOTES = ["values", "note", "difference_values", "difference_note"]
+_NOTES = ["smallest_visible", "values", "note", "difference_values", "difference_note"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Comparison:
     """A setting beside the reference.
 
     Attributes:
+        metric: what is compared, a column.
         setting: values by axis.
         cells: its own.
         mean: its own results.
@@ -33,6 +35,7 @@ class Comparison:
         hazards: of either side.
     """
 
+    metric: str
     setting: dict[str, Any]
     cells: pd.DataFrame
     mean: Contrast
@@ -51,6 +54,7 @@ class Comparison:
             return {**entry, "difference_values": "", "difference_note": ""}
         entry |= _difference(self.difference) | _percentiles(self.difference)
         entry |= {"difference_values": self.difference.listed, "difference_note": self.difference.note}
+        entry["smallest_visible"] = (is_accuracy(self.metric) and visible_by(self.difference, 0.05)) or np.nan
         for name in ("pooled", "corrected"):
             interval = getattr(self.difference, name)
             entry |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
@@ -63,9 +67,9 @@ def _comparison(
     own = contrast([(1.0, cells)], metric)
     baseline = None if setting["loss"] == reference else baseline_of(rows, setting, metric, reference)
     if baseline is None:
-        return Comparison(setting, cells, own, None, "")
+        return Comparison(metric, setting, cells, own, None, "")
     difference = contrast([(1.0, cells), (-1.0, baseline)], metric)
-    return Comparison(setting, cells, own, difference, hazards_in(cells, baseline))
+    return Comparison(metric, setting, cells, own, difference, hazards_in(cells, baseline))
 
 
 def compare(rows: pd.DataFrame, metric: str, reference: str = "ce") -> pd.DataFrame:
@@ -84,9 +88,10 @@ def compare(rows: pd.DataFrame, metric: str, reference: str = "ce") -> pd.DataFr
         table), ``effect_size``, ``difference_hazards`` (of either side), percentiles of the plain bootstrap,
         ``bootstrap_low``, ``bootstrap_high``, the ends of the interval that takes all units of all runs for
         independent, ``pooled_low``, ``pooled_high``, and where parts test in turn, those of the interval over the
-        parts, ``corrected_low``, ``corrected_high``. ``note`` and ``difference_note`` say that an interval holds for
-        these classes only, or why there is none; ``values`` and ``difference_values`` list the runs if they are few.
-        Accuracies are in per cent, differences in points; other metrics are as they are.
+        parts, ``corrected_low``, ``corrected_high``. ``smallest_visible``, of accuracies, is the true difference that
+        these runs would have found four times in five at the level 0.05. ``note`` and ``difference_note`` say that
+        an interval holds for these classes only, or why there is none; ``values`` and ``difference_values`` list the
+        runs if they are few. Accuracies are in per cent, differences in points; other metrics are as they are.
     """
     varying = varying_columns(rows)
     found = [_comparison(rows, setting, members, metric, reference) for setting, members in settings_of(rows)]

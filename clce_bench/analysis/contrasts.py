@@ -1,6 +1,7 @@
 """Weighted sums of settings, such as a loss minus another: what was found, and the intervals over it."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,7 +89,7 @@ class Contrast:
             return class_interval(table, self.ways, confidence)
         return crossed_interval(table, confidence)
 
-    @property
+    @cached_property
     def interval(self) -> Interval:
         """The 95 % interval."""
         return self.at(0.95)

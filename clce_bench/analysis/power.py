@@ -6,7 +6,7 @@ benchmarks/power.py compares the prediction with tests of whole simulated tables
 """
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -43,6 +43,17 @@ class Spread(NamedTuple):
     def variance(self) -> float:
         """Variance of the mean."""
         return self.seed / self.seeds + self.unit / self.units + self.rest / (self.seeds * self.units)
+
+
+def visible_by(result: Contrast, alpha: float) -> float | None:
+    """Says what a comparison could have shown: :func:`smallest_visible`; ``None`` where that cannot be known.
+
+    Args:
+        result: the comparison.
+        alpha: level of the test.
+    """
+    spread = spread_of(result)
+    return smallest_visible(spread, alpha) if spread else None
 
 
 def spread_of(result: Contrast) -> Spread | None:
@@ -120,9 +131,15 @@ def _least(of: Callable[[int], Spread], least: int, most: int, difference: float
 def _draws(spread: Spread, alpha: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Draws distances of the mean from the truth, and half the widths of intervals."""
     n, m = spread.seeds, spread.units
-    rng = np.random.default_rng(seed_for("power", seeds=n, units=m))
-    freedoms = (n - 1, m - 1, (n - 1) * (m - 1))
+    squares, distance = _standard_draws(n, m)
     expected = (m * spread.seed + spread.rest, n * spread.unit + spread.rest, spread.rest)
-    drawn = [value * rng.chisquare(of, DRAWS) / of for value, of in zip(expected, freedoms, strict=True)]
-    distance = spread.variance**0.5 * rng.normal(size=DRAWS)
-    return distance, half_width(crossed_parts(MeanSquares(*drawn), n, m), alpha / 2)
+    drawn = MeanSquares(*(value * one for value, one in zip(expected, squares, strict=True)))
+    return spread.variance**0.5 * distance, half_width(crossed_parts(drawn, n, m), alpha / 2)
+
+
+@lru_cache(maxsize=64)
+def _standard_draws(seeds: int, units: int) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
+    """Draws mean squares whose expectation is 1, and distances whose variance is 1."""
+    rng = np.random.default_rng(seed_for("power", seeds=seeds, units=units))
+    freedoms = (seeds - 1, units - 1, (seeds - 1) * (units - 1))
+    return [rng.chisquare(of, DRAWS) / of for of in freedoms], rng.normal(size=DRAWS)

@@ -9,13 +9,15 @@ import pandas as pd
 
 from clce_bench.analysis.claims.compared import ComparedClaim
 from clce_bench.analysis.contrasts import Contrast
+from clce_bench.analysis.paired_outcomes import RUN
 from clce_bench.analysis.power import Spread, seeds_needed, smallest_visible, spread_of, units_needed
 from clce_bench.analysis.summary import summary_table
-from clce_bench.analysis.summary_rows import metrics_of
+from clce_bench.analysis.summary_rows import AXES, metrics_of
+from clce_bench.components.loss_info import NO_TRAINING
 from clce_bench.components.registry import load_dataset
 from clce_bench.experiment.claims import PAGE_ALPHA, alpha_shares, parse_claim
-from clce_bench.experiment.schema import Experiment
-from clce_bench.planning.plan import Plan, plan_of
+from clce_bench.labels import is_main
+from clce_bench.planning.plan import Plan
 
 DEFAULT = Spread(seeds=0, units=1000, seed=0.5, unit=50.0, rest=500.0)
 """Variances of a difference of accuracies, in points², where nothing was measured: answers that differ on one image in
@@ -49,19 +51,18 @@ class Visible:
     units_needed: int | None = None
 
 
-def visible_of(experiment: Experiment, difference: float | None = None) -> list[Visible]:
+def visible_of(plan: Plan, difference: float | None = None) -> list[Visible]:
     """Says what each comparison of an experiment can show.
 
     Args:
-        experiment: its claims say what is compared; each loss with cross-entropy where it has none.
+        plan: its claims say what is compared; each loss with cross-entropy where it has none.
         difference: what it should show, in points.
     """
-    plan = plan_of(experiment)
-    summary = summary_table(plan)
+    experiment, summary = plan.experiment, summary_table(plan)
     claims = [claim for claim in experiment.claims if isinstance(claim, ComparedClaim)]
     shares = dict(zip([claim.id for claim in experiment.claims], alpha_shares(experiment.claims), strict=True))
     if not claims:
-        claims = [_against_cross_entropy(summary)]
+        claims = _against_cross_entropy(summary)
     measured = {(claim.id, label): result for claim in claims for label, result in _pairs(claim, summary)}
     known = {key: spread for key, result in measured.items() if (spread := spread_of(result))}
     nearest = _median(list(known.values())) if known else None
@@ -92,14 +93,13 @@ def visible_of(experiment: Experiment, difference: float | None = None) -> list[
     return found
 
 
-def _against_cross_entropy(summary: pd.DataFrame) -> ComparedClaim:
-    losses = sorted(set(summary["loss"]) - {"ce"})
-    metrics = [name.removeprefix("metric.") for name in metrics_of(summary)] or ["top1"]
+def _against_cross_entropy(summary: pd.DataFrame) -> list[ComparedClaim]:
+    """Makes the claim that each loss is above cross-entropy; none where there is no other loss."""
+    losses = sorted(set(summary["loss"]) - {"ce", NO_TRAINING})
+    metrics = [name.removeprefix("metric.") for name in metrics_of(summary) if is_main(name)] or ["top1"]
     values = {"id": "against-ce", "statement": "Each loss against cross-entropy.", "paper": "", "place": ""}
-    claim: ComparedClaim = parse_claim(
-        {**values, "first": {"loss": losses}, "second": {"loss": "ce"}, "metric": metrics}
-    )  # type: ignore[assignment]
-    return claim
+    sides = {"first": {"loss": losses}, "second": {"loss": "ce"}}
+    return [parse_claim({**values, **sides, "metric": metrics})] if losses else []  # type: ignore[list-item]
 
 
 def _pairs(claim: ComparedClaim, summary: pd.DataFrame) -> Iterator[tuple[str, Contrast]]:
@@ -123,19 +123,27 @@ def _median(spreads: list[Spread]) -> Spread:
     return Spread(int(middle[0]), int(middle[1]), *middle[2:].tolist())
 
 
+def _table(path: Path) -> pd.DataFrame | None:
+    """Reads the summary of another experiment; ``None`` where it is damaged, or by code that wrote other columns."""
+    try:
+        rows = pd.read_parquet(path)
+    except (OSError, ValueError):
+        return None
+    return rows if {*AXES, *RUN, "cell", "directory", "grids", "test_to_train", "validation"} <= set(rows) else None
+
+
 def _nearest(plan: Plan) -> tuple[Spread, str] | None:
     """Takes the spread from the experiment at hand that shares most data sets, the latest of equals."""
     own = {cell.dataset for cell in plan.cells}
     places = [path for path in plan.folder.parent.glob("*/summary.parquet") if path.parent != plan.folder]
-    tables = {path: pd.read_parquet(path) for path in places}
+    tables = {path: rows for path in places if (rows := _table(path)) is not None}
 
     def closeness(path: Path) -> tuple[int, float]:
         return len(own & set(tables[path]["dataset"])), path.stat().st_mtime
 
-    for path in sorted(places, key=closeness, reverse=True):
+    for path in sorted(tables, key=closeness, reverse=True):
         rows = tables[path]
-        claim = _against_cross_entropy(rows)
-        spreads = [spread for _, result in _pairs(claim, rows) if (spread := spread_of(result))]
-        if spreads:
+        results = [result for claim in _against_cross_entropy(rows) for _, result in _pairs(claim, rows)]
+        if spreads := [spread for result in results if (spread := spread_of(result))]:
             return _median(spreads), f"the experiment {path.parent.name}"
     return None

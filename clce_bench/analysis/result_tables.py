@@ -35,6 +35,7 @@ def comparison_table(table: pd.DataFrame) -> pd.DataFrame:
             "published": number(record["published"]),
             "ours − published": number(record["published_difference"], signed=True),
             "− CE [95 %]": noted(record, "difference", "difference_low", "difference_high", "difference_"),
+            "could have shown": number(record["smallest_visible"]),
             **({"hazards in − CE": record["difference_hazards"]} if (table["difference_hazards"] != "").any() else {}),
             f"p (Holm, {table['p'].notna().sum()} tests)": ""
             if pd.isna(record["p_holm"])

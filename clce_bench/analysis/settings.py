@@ -19,8 +19,9 @@ def settings_of(rows: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFra
 
 def varying_columns(rows: pd.DataFrame) -> list[str]:
     """Lists the hyper-parameters that vary among cells of the same axes."""
+    names = [name for name in hyperparameter_columns(rows) if rows[name].nunique(dropna=False) > 1]
     groups = rows.groupby(AXES, dropna=False)
-    return [name for name in hyperparameter_columns(rows) if (groups[name].nunique(dropna=False) > 1).any()]
+    return [name for name in names if (groups[name].nunique(dropna=False) > 1).any()]
 
 
 def distinct_label(setting: dict[str, Any], rows: pd.DataFrame) -> str:

@@ -53,6 +53,7 @@ def plan(path: Path, as_json: bool, cost: bool, measure: bool) -> None:
         print_json,
         print_needs,
         print_runs,
+        print_visible,
     )
     from clce_bench.planning.cell_status import states_of
     from clce_bench.planning.plan import load_plan
@@ -74,6 +75,7 @@ def plan(path: Path, as_json: bool, cost: bool, measure: bool) -> None:
         print_costs(reruns)
     print_needs(found)
     print_imbalances(found)
+    print_visible(found)
     print_runs(reruns)
 
 

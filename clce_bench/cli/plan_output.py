@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from clce_bench.analysis.power_report import visible_of
 from clce_bench.components.registry import load_dataset
 from clce_bench.costs.cell_cost import costs_of, features_costs
 from clce_bench.costs.throughput import hours
@@ -24,7 +25,7 @@ from clce_bench.planning.stages import STAGE_ORDER
 
 
 def print_json(reruns: Reruns, cost: bool) -> None:
-    """Prints the jobs that the next ``snakemake`` runs, and all cells, as JSON.
+    """Prints the jobs that the next ``snakemake`` runs, all cells, and what comparisons can show, as JSON.
 
     Args:
         reruns: what is to run.
@@ -37,7 +38,8 @@ def print_json(reruns: Reruns, cost: bool) -> None:
         for cell in plan.cells
     ]
     jobs = [{"rule": node.verb, "key": node.key, "reason": reason} for node, reason in reruns.runs.items()]
-    click.echo(json.dumps({"jobs": jobs, "cells": cells}, indent=2))
+    visible = [asdict(one) for one in visible_of(plan)]
+    click.echo(json.dumps({"jobs": jobs, "cells": cells, "visible": visible}, indent=2))
 
 
 def list_cells(plan: Plan, path: Path, states: dict[str, State]) -> None:
@@ -98,6 +100,26 @@ def print_costs(reruns: Reruns) -> None:
         console.print(
             f"{device}: " + ("not known for all of these cells" if needed is None else duration(needed) + remaining)
         )
+
+
+def print_visible(plan: Plan) -> None:
+    """Prints the smallest differences that the claims' comparisons can show."""
+    by_claim = defaultdict(list)
+    for one in visible_of(plan):
+        by_claim[one.claim].append(one)
+    if not by_claim:
+        return
+    table = Table("claim", "comparisons", "level", "points", title="Smallest difference that can be shown")
+    for claim, found in by_claim.items():
+        known = [one.smallest for one in found if one.smallest is not None]
+        ends = sorted({f"{end:.1f}" for end in (min(known), max(known))}, key=float) if known else []
+        few = len(found) - len(known)
+        listed = [" to ".join(ends)] * bool(ends) + [f"{few} without three seeds"] * bool(few)
+        table.add_row(claim, str(len(found)), f"{found[0].alpha:.2g}", ", ".join(listed))
+    sources = ", ".join(dict.fromkeys(one.source for members in by_claim.values() for one in members))
+    console = wide_console()
+    console.print(table)
+    console.print(f"Found four times in five; variances from {sources}. Each comparison: clce-bench power.")
 
 
 def print_needs(plan: Plan) -> None:

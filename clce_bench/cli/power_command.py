@@ -27,9 +27,9 @@ def power(path: Path, difference: float | None, as_json: bool) -> None:
 
     from clce_bench.analysis.power_report import visible_of
     from clce_bench.cli.plan_output import wide_console
-    from clce_bench.experiment.loading import load_experiment
+    from clce_bench.planning.plan import load_plan
 
-    found = visible_of(load_experiment(path), difference)
+    found = visible_of(load_plan(path), difference)
     if as_json:
         click.echo(json.dumps([asdict(one) for one in found], indent=2))
         return

@@ -13,7 +13,7 @@ from clce_bench.components.loss_info import NO_TRAINING, WITHOUT_CODE
 from clce_bench.experiment.schema import Experiment
 from clce_bench.labels import axis_label, data_label, loss_label, metric_label, setting_label, value_label
 from clce_bench.report.forest import Scale, axis, forest, scale_of
-from clce_bench.report.headline import headline_comparisons, interval
+from clce_bench.report.headline import headline_comparisons, interval, plus_minus
 
 Row = Mapping[Hashable, Any]
 """A row of :func:`clce_bench.analysis.comparisons.compare`."""
@@ -31,6 +31,7 @@ class Effect(NamedTuple):
         metric: with its unit.
         mean: with its interval.
         difference: to cross-entropy, with its interval.
+        visible: the difference that could have been shown.
         picture: of the difference.
         behind: seeds and test images, or classes.
     """
@@ -40,6 +41,7 @@ class Effect(NamedTuple):
     metric: str
     mean: str
     difference: str
+    visible: str
     picture: Markup
     behind: str
 
@@ -147,6 +149,7 @@ def _effect(setting: str, metric: str, row: Row, scale: Scale, margin: float | N
         metric=metric_label(metric),
         mean=interval(*(row[name] for name in ("mean", "low", "high"))),
         difference=difference,
+        visible=plus_minus(row["smallest_visible"]),
         picture=forest(scale, *value.values(), margin=margin, label=label if difference != "–" else ""),
         behind=f"{seeds} seed{'s' * (seeds != 1)}, {units:,} test {_units(metric)}",
     )

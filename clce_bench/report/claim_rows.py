@@ -6,7 +6,7 @@ from markupsafe import Markup
 
 from clce_bench.analysis.verdicts import Finding, Verdict
 from clce_bench.report.forest import Scale, forest, scale_of
-from clce_bench.report.headline import interval
+from clce_bench.report.headline import interval, plus_minus
 from clce_bench.report.page_tables import Link
 
 NAN = float("nan")
@@ -19,8 +19,9 @@ class ClaimRow(NamedTuple):
         verdict: with statement, paper and reason.
         kind: of verdict, a CSS class.
         effect: with its interval.
+        visible: the difference that could have been shown.
         picture: of the same.
-        facts: sentences about margin, size and what could have been shown, where they are known.
+        facts: sentences about margin and size, where they are known.
         findings: a line per comparison.
         links: to the cells.
     """
@@ -28,6 +29,7 @@ class ClaimRow(NamedTuple):
     verdict: Verdict
     kind: str
     effect: str
+    visible: str
     picture: Markup
     facts: list[str]
     findings: list[str]
@@ -63,7 +65,8 @@ def claim_rows(verdicts: list[Verdict], scale: Scale, directories: dict[str, str
         findings = [_finding(finding) for finding in verdict.findings]
         # "reproduced, smaller than claimed" and "equivalent: …" look like their first word.
         kind = verdict.verdict.partition(",")[0].partition(":")[0].replace(" ", "-")
-        rows.append(ClaimRow(verdict, kind, effect, picture, _facts(verdict), findings, links))
+        visible = plus_minus(verdict.smallest_visible)
+        rows.append(ClaimRow(verdict, kind, effect, visible, picture, _facts(verdict), findings, links))
     return rows
 
 
@@ -76,14 +79,14 @@ def _facts(verdict: Verdict) -> list[str]:
     told = {
         "margin": "A difference below {:g} points does not count (the band).",
         "size": "The paper states {:+g} points (the tick).",
-        "smallest_visible": "These runs could have shown {:.1f} points.",
     }
     return [text.format(value) for name, text in told.items() if (value := _known(verdict, name)) is not None]
 
 
 def _finding(finding: Finding) -> str:
     seeds = f"{finding.seeds} seed{'s' * (finding.seeds != 1)}"
-    return f"{finding.setting}: {_text(finding.effect, finding.low, finding.high)} points, {seeds}"
+    shown = f", could have shown {plus_minus(finding.smallest_visible)}" if finding.smallest_visible else ""
+    return f"{finding.setting}: {_text(finding.effect, finding.low, finding.high)} points, {seeds}{shown}"
 
 
 def _text(effect: float | None, low: float | None, high: float | None) -> str:

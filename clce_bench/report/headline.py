@@ -134,12 +134,18 @@ def table_rows(table: pd.DataFrame, metric: str) -> list[dict[str, str]]:
         row["difference to CE [paired 95 %]"] = interval(
             record["difference"], record["difference_low"], record["difference_high"], signed=True
         )
+        row["could have shown"] = plus_minus(record["smallest_visible"])
         row |= (
             {"hazards in difference": record["difference_hazards"]} if (table["difference_hazards"] != "").any() else {}
         )
         row["seeds"] = f"{record['n']}" + (f" + {record['diverged']} diverged" if record["diverged"] else "")
         rows.append(row)
     return rows
+
+
+def plus_minus(smallest: float | None) -> str:
+    """Writes the smallest difference that could have been shown, such as ``± 1.4``; ``–`` where it is not known."""
+    return "–" if smallest is None or math.isnan(smallest) else f"± {smallest:.1f}"
 
 
 def interval(mean: float, low: float, high: float, *, signed: bool = False) -> str:

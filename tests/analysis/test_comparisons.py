@@ -11,6 +11,7 @@ from clce_bench.analysis.comparisons import compare, compare_pairs
 from clce_bench.analysis.difference_variance import variance_of_differences
 from clce_bench.analysis.intervals import class_interval, crossed_interval, split_interval
 from clce_bench.analysis.paired_outcomes import contrast
+from clce_bench.analysis.power import smallest_visible, spread_of
 from clce_bench.analysis.published_numbers import add_published, parse_published, published_numbers
 from clce_bench.analysis.result_tables import comparison_table, latex, markdown, verdict_table, write_table
 from clce_bench.analysis.significance import holm
@@ -97,6 +98,8 @@ def test_parts_that_test_in_turn_are_stitched_so_that_each_image_counts_once(tmp
     assert found.corrected == pytest.approx(split_interval(by_part.to_numpy(), 0.4, 3))
     row = compare(summary, "metric.top1").set_index("loss").loc["clce"]
     assert (row["corrected_low"], row["corrected_high"]) == pytest.approx(found.corrected[1:3])
+    assert row["smallest_visible"] == smallest_visible(spread_of(found), 0.05)
+    assert row["smallest_visible"] > (row["difference_high"] - row["difference_low"]) / 2
 
 
 def test_a_run_counts_when_all_its_parts_have_tested(tmp_path):

@@ -94,9 +94,9 @@ def test_verdicts_of_every_category_have_a_look_and_facts_are_told(outcome, kind
     assert row.kind == kind
     assert row.effect == "+1.0 [+0.5, +1.5]"
     assert " ".join(row.facts) == (
-        "A difference below 1 points does not count (the band). The paper states +3.4 points (the tick). "
-        "These runs could have shown 2.0 points."
+        "A difference below 1 points does not count (the band). The paper states +3.4 points (the tick)."
     )
+    assert row.visible == "± 2.0"
     assert 'class="margin"' in row.picture
     assert 'class="size"' in row.picture
 
