@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce test browser slurm lint report ui clean
+.PHONY: help install reproduce test browser slurm lint docs report ui clean
 
 help:
 	@echo "make reproduce   run the default experiment end to end (EXPERIMENT=file PROFILE=folder for others)"
@@ -13,6 +13,7 @@ help:
 	@echo "make report      open the report page"
 	@echo "make ui          browse the runs in MLflow, http://127.0.0.1:5000"
 	@echo "make lint        check style, types, layers and the workflow"
+	@echo "make docs        build the documentation's site: docs/_build/html/index.html"
 	@echo "make install     only set up .venv"
 
 install: .venv/installed
@@ -30,6 +31,11 @@ install: .venv/installed
 # What tests and style checks need beside it: 0.4 GB.
 .venv/installed-dev: .venv/installed
 	@$(PIP) '.[pipeline,dev]'
+	@touch $@
+
+# What the documentation's site needs beside it: 30 MB.
+.venv/installed-docs: .venv/installed
+	@$(PIP) '.[pipeline,docs]'
 	@touch $@
 
 # Quoted by the shell: in the environment a name is only a name, whatever is in it.
@@ -62,11 +68,15 @@ slurm:
 as_root = { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq --no-install-recommends $(1) >/dev/null; } 2>/dev/null
 
 lint: .venv/installed-dev
-	$(BIN)/ruff format --check clce_bench tests benchmarks examples .ci
-	$(BIN)/ruff check clce_bench tests benchmarks examples .ci
+	$(BIN)/ruff format --check clce_bench tests benchmarks examples docs .ci
+	$(BIN)/ruff check clce_bench tests benchmarks examples docs .ci
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# A warning is an error: a link that leads nowhere, a page that no other leads to, a docstring that cannot be read.
+docs: .venv/installed-docs
+	$(BIN)/python -m sphinx -E -q -W --keep-going -b html docs docs/_build/html
 
 report: install
 	$(BIN)/clce-bench headline --experiment "$$EXPERIMENT" --open

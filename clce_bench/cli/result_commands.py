@@ -18,7 +18,7 @@ from clce_bench.cli.options import json_option
     "paths",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="An experiment file whose results stay; may be repeated.  [default: config.yaml and experiments/*.yaml]",
+    help="An experiment file whose results stay; may be repeated.  [default: config.yaml and all in experiments/]",
 )
 @click.option("--delete", is_flag=True, help="Remove what is listed.")
 @json_option
