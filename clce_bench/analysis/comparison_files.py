@@ -10,7 +10,7 @@ from clce_bench.analysis.comparisons import compare, compare_pairs
 from clce_bench.analysis.difference_variance import variance_of_differences
 from clce_bench.analysis.published_numbers import add_published
 from clce_bench.analysis.result_tables import comparison_table, variance_table, verdict_table, write_table
-from clce_bench.analysis.summary_rows import figure_rows, grid_rows, metrics_of
+from clce_bench.analysis.summary_rows import ORIGIN, figure_rows, grid_rows, hyperparameter_columns, metrics_of
 from clce_bench.analysis.verdicts import Verdict, write_verdicts
 from clce_bench.experiment.claims import alpha_shares
 from clce_bench.experiment.schema import Experiment
@@ -30,7 +30,7 @@ def write_answers(experiment: Experiment, summary: pd.DataFrame, output: Path) -
     # Many small products: threads would cost more than they bring.
     with threadpool_limits(limits=1):
         for grid in experiment.grids:
-            rows = grid_rows(summary, grid.name)
+            rows = _without_constants(grid_rows(summary, grid.name))
             accuracies = metrics_of(rows)
             for metric in dict.fromkeys([*accuracies, *metrics_of(rows, accuracy=False)]):
                 found = {"comparisons": add_published(compare(rows, metric), metric)}
@@ -55,6 +55,12 @@ def write_answers(experiment: Experiment, summary: pd.DataFrame, output: Path) -
             mixed = [key for key in table.filter(regex=r"^(loss|recipe)\.") if table[key].dtype == object]
             table.astype(dict.fromkeys(mixed, "string")).to_parquet(folder / f"{name}.parquet", index=False)
         write_verdicts(folder / "verdicts.json", verdicts)
+
+
+def _without_constants(rows: pd.DataFrame) -> pd.DataFrame:
+    """Drops the hyper-parameters that all cells share: they tell no settings apart, and wide tables are slow."""
+    shared = [name for name in hyperparameter_columns(rows) if rows[name].nunique(dropna=False) < 2]
+    return rows.drop(columns=[*shared, *ORIGIN], errors="ignore")
 
 
 def write_tables(

@@ -71,7 +71,7 @@ class Contrast:
         """The means of the runs where they are too few for an interval."""
         return ", ".join(f"{value:.2f}" for value in self.means) if 0 < self.runs < MIN_SEEDS else ""
 
-    @property
+    @cached_property
     def means(self) -> NDArray[np.float64]:
         """The mean of each run, (runs,)."""
         return np.concatenate([table.mean(axis=1) for table in self.tables.values()] or [np.empty(0)])
@@ -94,7 +94,7 @@ class Contrast:
         """The 95 % interval."""
         return self.at(0.95)
 
-    @property
+    @cached_property
     def corrected(self) -> Interval:
         """The interval over parts that test in turn, corrected for what their training sets share; unknown without."""
         return self._over_parts(0.95)
@@ -103,7 +103,7 @@ class Contrast:
         means = [mean for parts in self.parts.values() for mean in parts.mean(axis=0)]
         return split_interval(means, self.test_to_train, self.runs, confidence)
 
-    @property
+    @cached_property
     def pooled(self) -> Interval:
         """The interval that pooling all units of all runs gives: a hazard, since they are not independent."""
         return mean_interval(np.concatenate([table.ravel() for table in self.tables.values()] or [np.empty(0)]))

@@ -24,8 +24,8 @@ def variance_of_differences(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     """
     table = []
     for setting, members in settings_of(rows):
-        baseline = baseline_of(rows, setting, metric)
-        if setting["loss"] == "ce" or baseline is None:
+        baseline = None if setting["loss"] == "ce" else baseline_of(rows, setting, metric)
+        if baseline is None:
             continue
         parts = _components(contrast([(1.0, members), (-1.0, baseline)], metric))
         if not parts:

@@ -72,10 +72,10 @@ class _Part(NamedTuple):
 
 
 def _runs(rows: pd.DataFrame, metric: str) -> dict[Run, _Member]:
-    finished = rows[rows[metric].notna()]
-    columns = [finished[name].tolist() for name in (metric, "directory", "cell", "test_to_train")]
-    keys = zip(*(finished[axis].tolist() for axis in RUN), strict=True)
-    return {run: _Member(*values) for run, *values in zip(keys, *columns, strict=True)}
+    columns = (rows[name].tolist() for name in (metric, "directory", "cell", "test_to_train"))
+    runs = zip(*(rows[axis].tolist() for axis in RUN), strict=True)
+    members = map(_Member, *columns)
+    return {run: member for run, member in zip(runs, members, strict=True) if not pd.isna(member.value)}
 
 
 def _outcomes(member: _Member, metric: str) -> Outcomes:

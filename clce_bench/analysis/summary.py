@@ -1,11 +1,13 @@
 """The ``summarize`` stage: every cell of an experiment in one table."""
 
+import csv
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from clce_bench.analysis.comparison_files import write_answers
+from clce_bench.analysis.summary_rows import ORIGIN
 from clce_bench.data.pretraining_overlap import overlap_of
 from clce_bench.experiment.cells import Cell
 from clce_bench.experiment.schema import Experiment
@@ -13,9 +15,6 @@ from clce_bench.files import read_json, staged
 from clce_bench.planning.cell_status import State, evaluation_of, states_of
 from clce_bench.planning.plan import Plan, plan_of
 from clce_bench.planning.reruns import reruns_of
-
-ORIGIN = ("device", "platform", "host", "versions", "torch", "git_commit", "code", "evaluate_code", "accepted")
-"""Columns that say where a number comes from; empty for cells without one."""
 
 
 def write_summary(experiment: Experiment, output: Path) -> None:
@@ -79,9 +78,10 @@ def _outcome(cell: Cell, state: State) -> dict[str, Any]:
             "peak_memory_mib": record["peak_memory_mib"],
             "waiting_for_data": record["waiting_for_data"],
         }
-        history = pd.read_csv(cell.directory / "history.csv")
-        if len(history):
-            outcome["validation"] = history["validation"].iloc[-1]
+        # A whole table for one number would take most of the time that thousands of cells take.
+        with (cell.directory / "history.csv").open(newline="") as file:
+            for epoch in csv.DictReader(file):
+                outcome["validation"] = float(epoch["validation"] or "nan")
         evaluation = evaluation_of(cell)
         outcome |= _origin(record, evaluation or {})
         if evaluation:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from clce_bench.experiment.figure_options import Figure
@@ -12,6 +13,8 @@ from clce_bench.planning.figure_cells import matches
 
 DATA = ["dataset", "images_per_class"]
 AXES = [*DATA, "backbone", "batch_size", "loss", "lambda", "hazards"]
+ORIGIN = ("device", "platform", "host", "versions", "torch", "git_commit", "code", "evaluate_code", "accepted")
+"""Columns that say where a number comes from; empty for cells without one."""
 
 
 def grid_rows(summary: pd.DataFrame, grid: str) -> pd.DataFrame:
@@ -32,9 +35,10 @@ def matching(rows: pd.DataFrame, place: Mapping[str, Any]) -> pd.DataFrame:
         rows: cells, from the summary.
         place: values by axis.
     """
+    kept = np.ones(len(rows), dtype=bool)
     for axis, value in place.items():
-        rows = rows[rows[axis].isna() if pd.isna(value) else rows[axis] == value]
-    return rows
+        kept &= (rows[axis].isna() if pd.isna(value) else rows[axis] == value).to_numpy(dtype=bool)
+    return rows[kept]
 
 
 def hyperparameter_columns(names: Iterable[Any]) -> list[str]:
