@@ -1,4 +1,7 @@
-"""Runs the smoke experiment through a Slurm on loopback; models and metrics must be the local run's, bit for bit."""
+"""Runs the smoke experiment through a Slurm on loopback; models and metrics must be the local run's, bit for bit.
+
+Run ``PYTHONPATH=$PWD .venv/bin/python .ci/check_slurm.py`` after ``make reproduce EXPERIMENT=experiments/smoke.yaml``.
+"""
 
 import subprocess
 import sys
