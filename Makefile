@@ -38,6 +38,11 @@ install: .venv/installed
 	@$(PIP) '.[pipeline,docs]'
 	@touch $@
 
+# Snakemake, pip and matplotlib keep things in the user's folder; where that cannot be written, they get one here.
+ifneq ($(shell [ -d "$$HOME" ] && [ -w "$$HOME" ] && echo yes),yes)
+export XDG_CACHE_HOME ?= $(CURDIR)/.snakemake/cache
+endif
+
 # Quoted by the shell: in the environment a name is only a name, whatever is in it.
 export EXPERIMENT PROFILE
 RUN = $(BIN)/snakemake --configfile "$$EXPERIMENT" $${PROFILE:+--profile "$$PROFILE"} \

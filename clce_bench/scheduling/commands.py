@@ -1,5 +1,7 @@
 """What the jobs of a workflow are told around their commands, from how Snakemake was started."""
 
+import getpass
+import os
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
@@ -23,6 +25,14 @@ def ending_with_a_message() -> Iterator[None]:
             raise
         print(f"error: {message}", file=sys.stderr)
         sys.exit(2)
+
+
+def name_the_user() -> None:
+    """Gives a user who has no entry in the system's list, as in many containers, the name that Snakemake asks for."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["USER"] = f"user-{os.getuid()}"
 
 
 def experiment_file(configfiles: Sequence[object], overrides: Sequence[str] = ()) -> str:

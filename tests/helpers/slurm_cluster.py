@@ -10,6 +10,8 @@ import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tests.helpers.absent import absent
+
 CONFIGURATION = """
 ClusterName=loopback
 SlurmctldHost=localhost(127.0.0.1)
@@ -56,6 +58,12 @@ PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=2 PreemptM
 def missing():
     """Names the programs that are not installed."""
     return [name for name in ("munged", "slurmctld", "slurmd", "sbatch") if not shutil.which(name, path=_path())]
+
+
+def require():
+    """Skips the test where Slurm is not installed."""
+    if lacking := missing():
+        absent(f"no Slurm here, apt-get install slurm-wlm munge: {', '.join(lacking)}")
 
 
 class Cluster:

@@ -1,6 +1,8 @@
 """What jobs are told around their commands, as a shell understands it."""
 
+import getpass
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,7 @@ from clce_bench.scheduling.commands import (
     command_line,
     ending_with_a_message,
     experiment_file,
+    name_the_user,
     paths_in_commands,
     shell_prefix,
 )
@@ -67,3 +70,16 @@ def test_bad_input_is_one_message_and_status_2(capsys):
         raise UserError("config.yaml: no.")
     assert ended.value.code == 2
     assert capsys.readouterr().err == "error: config.yaml: no.\n"
+
+
+def test_a_user_whom_the_system_does_not_know_has_a_name(monkeypatch):
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[f"uid not found: {uid}"])
+    with pytest.raises((KeyError, OSError)):
+        getpass.getuser()
+    name_the_user()
+    assert getpass.getuser() == f"user-{os.getuid()}"
+    monkeypatch.setenv("USER", "ada")
+    name_the_user()
+    assert getpass.getuser() == "ada"

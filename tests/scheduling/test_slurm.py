@@ -17,7 +17,6 @@ from clce_bench.files import read_json
 from clce_bench.planning.plan import plan_of
 from clce_bench.training.train import train_cell
 from tests.helpers import slurm_cluster
-from tests.helpers.absent import absent
 from tests.helpers.miniature import ROOT
 
 # Trains as long as the test says and not a bit differently.
@@ -46,8 +45,7 @@ TWO_CORES = ("--set-resources", "train:cpus_per_task=2")
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    if lacking := slurm_cluster.missing():
-        absent(f"no Slurm here, apt-get install slurm-wlm munge: {', '.join(lacking)}")
+    slurm_cluster.require()
     with slurm_cluster.cluster(tmp_path_factory.mktemp("slurm"), nodes=4, cores=2) as own:
         yield own
 

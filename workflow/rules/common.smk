@@ -8,6 +8,8 @@ gc.set_threshold(1_000_000)
 # Losses of the user's own lie in the folder from which the workflow runs.
 sys.path.insert(0, os.getcwd())
 
+commands.name_the_user()
+
 # Not Snakemake's own reading of it, which merges files and takes the last of two equal keys.
 with commands.ending_with_a_message():
     EXPERIMENT_FILE = commands.experiment_file(CONFIGFILES, OVERRIDES)
