@@ -40,7 +40,7 @@ def own_record(plan: "Plan", verb: str, output: Path | None, files: Sequence[str
 @experiment_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--cost/--no-cost", default=True, help="Whether to estimate what the cells cost; imports torch once.")
-@click.option("--measure", is_flag=True, help="Measure first how fast this machine is, some seconds per backbone.")
+@click.option("--measure", is_flag=True, help="Measure anew how fast this machine is, some seconds per backbone.")
 def plan(path: Path, as_json: bool, cost: bool, measure: bool) -> None:
     """Check an experiment file; say what the next run does, what it costs and what is still to be downloaded.
 
@@ -62,10 +62,12 @@ def plan(path: Path, as_json: bool, cost: bool, measure: bool) -> None:
 
     found = load_plan(path)
     check_store(found.experiment.tracking.uri)
-    if measure:
-        from clce_bench.costs.throughput import measure_here
+    if measure or (cost and not as_json):
+        from clce_bench.costs.speeds import measure_here, unmeasured
 
-        measure_here(found.cells, found.experiment.runtime.device)
+        device = found.experiment.runtime.device
+        if cells := found.cells if measure else unmeasured(found.cells, device):
+            measure_here(cells, device)
     reruns = reruns_of(found)
     if as_json:
         print_json(reruns, cost)
@@ -76,7 +78,7 @@ def plan(path: Path, as_json: bool, cost: bool, measure: bool) -> None:
     print_needs(found)
     print_imbalances(found)
     print_visible(found)
-    print_runs(reruns)
+    print_runs(reruns, cost)
 
 
 @click.command()

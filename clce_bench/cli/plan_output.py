@@ -1,6 +1,7 @@
 """What ``plan`` prints."""
 
 import json
+import os
 from collections import Counter, defaultdict
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,6 +13,8 @@ from rich.table import Table
 from clce_bench.analysis.power_report import visible_of
 from clce_bench.components.registry import load_dataset
 from clce_bench.costs.cell_cost import costs_of, features_costs
+from clce_bench.costs.run_time import run_seconds
+from clce_bench.costs.speeds import device_here
 from clce_bench.costs.throughput import hours
 from clce_bench.data.class_sizes import imbalance_warning
 from clce_bench.data.fetch import readable
@@ -59,11 +62,20 @@ def counts_of(states: dict[str, State]) -> str:
     )
 
 
-def print_runs(reruns: Reruns) -> None:
-    """Prints how many jobs of which stage the next ``snakemake`` runs."""
+def print_runs(reruns: Reruns, cost: bool) -> None:
+    """Prints how many jobs of which stage the next ``snakemake`` runs.
+
+    Args:
+        reruns: what is to run.
+        cost: add how long that takes here, if all of it was measured.
+    """
     counts = Counter(node.verb for node in reruns.runs)
     listing = ", ".join(f"{counts[verb]} {verb}" for verb in STAGE_ORDER if counts[verb])
     wide_console().print(f"The next run: {listing}" if listing else "The next run has nothing to do.")
+    cores = os.cpu_count() or 1
+    if cost and listing and (seconds := run_seconds(reruns, costs_of(reruns.plan), cores)):
+        machine = f"{device_here(reruns.plan.experiment.runtime.device)}, {cores} cores"
+        wide_console().print(f"It takes about {duration(seconds / 3600)} here ({machine}) if nothing else runs.")
 
 
 def print_costs(reruns: Reruns) -> None:
@@ -86,14 +98,16 @@ def print_costs(reruns: Reruns) -> None:
     console = wide_console()
     console.print(table)
     if trunks := features_costs(plan).values():
-        flops, stored = map(sum, zip(*trunks, strict=True))
+        flops, stored = sum(trunk.flops for trunk in trunks), sum(trunk.disk for trunk in trunks)
         console.print(f"Outputs of frozen trunks: {_operations(flops)}, {readable(stored)} of disk.")
     console.print(
         "Memory of the largest cell: weights, gradients and optimiser, and per row that the network sees at once"
         " (runtime.micro_batch) its activations, an upper bound in float32."
     )
     spent = sum(costs[cell.name].flops for cell in left.cells)
-    console.print(f"To be trained: {len(left.cells)} of {len(plan.cells)} cells, {_operations(spent)}.")
+    console.print(
+        f"To be trained: {len(left.cells)} of {len(plan.cells)} cells, {_operations(spent)}. That alone, one at a time:"
+    )
     still = hours(left, costs)
     for device, needed in hours(plan, costs).items():
         remaining = f", of which still {duration(still[device] or 0)}" if left.cells != plan.cells else ""

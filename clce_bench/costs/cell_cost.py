@@ -3,21 +3,25 @@
 from dataclasses import asdict, dataclass
 from math import ceil
 from pathlib import Path
+from typing import NamedTuple
 
 from clce_bench.components.registry import load_dataset
 from clce_bench.data.dataset import Dataset
 from clce_bench.experiment.backbone_options import Backbone
 from clce_bench.experiment.cells import Cell
 from clce_bench.files import digest, read_stored, write_json
-from clce_bench.models.profiling import Profile
+from clce_bench.models.profiling import COUNT, Profile
 from clce_bench.planning.plan import RESULTS, Plan, cell_key
 
 FOLDER = RESULTS / "costs"
 """Counts and measurements, which can be deleted and made again."""
 
 _STATE = {"adamw": 2, "sgd": 1, "lars": 1}
-PROBE_PASSES, PROBE_IMAGES = 400, 200_000
-"""What the linear probe takes: passes over features (four strengths in about a hundred iterations), images at most."""
+PROBE_PASSES, PROBE_IMAGES = 190, 200_000
+"""What the linear probe takes: passes over all features that it fits (on drawings and digits cross-validation stopped
+after three to seven strengths, and took 160 to 230 with the last fit), images at most."""
+READING = 14
+"""Classes that take as long as reading the features in a pass does."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,8 @@ class CellCost:
         row: bytes of activations per row that the network sees at once.
         rows: rows that the network sees at once, at most.
         disk: bytes of the cell's results.
-        probe: operations of the linear probe, by far the longest part of evaluation where there are many images.
+        probe: operations of the linear probe, by far the longest part of evaluation where there are many images; what
+            reading features takes counts as operations.
         evaluation: bytes that evaluation holds at once.
     """
 
@@ -73,7 +78,7 @@ def _count_file(backbone: Backbone, size: int) -> Path:
 
 
 def _profile_key(backbone: Backbone, size: int) -> str:
-    return digest([backbone.name, backbone.small_stem, backbone.freeze, size])
+    return digest([backbone.name, backbone.small_stem, backbone.freeze, size, COUNT])
 
 
 def cell_cost(cell: Cell, source: Dataset, profile: Profile, micro_batch: int | str | None = None) -> CellCost:
@@ -110,7 +115,7 @@ def cell_cost(cell: Cell, source: Dataset, profile: Profile, micro_batch: int | 
         row=profile.activations,
         rows=at_once,
         disk=4 * trained + features + logits,
-        probe=PROBE_PASSES * 4 * min(train, PROBE_IMAGES) * wide * classes,
+        probe=PROBE_PASSES * 4 * min(train + validation, PROBE_IMAGES) * wide * (classes + READING),
         evaluation=features + logits + 3 * 2 * features,  # As stored, and in float32: all, a part, that part scaled.
     )
 
@@ -145,7 +150,23 @@ def costs_of(plan: Plan, count: bool = True) -> dict[str, CellCost]:
     }
 
 
-def features_costs(plan: Plan, count: bool = True) -> dict[str, tuple[float, int]]:
+class FeaturesCost(NamedTuple):
+    """What the outputs of a frozen trunk cost.
+
+    Attributes:
+        flops: operations of the trunk.
+        disk: bytes of its outputs.
+        views: images that it sees.
+        cell: one that reads them.
+    """
+
+    flops: float
+    disk: int
+    views: int
+    cell: Cell
+
+
+def features_costs(plan: Plan, count: bool = True) -> dict[str, FeaturesCost]:
     """Estimates what the outputs of frozen trunks cost, each computed once.
 
     Args:
@@ -153,9 +174,9 @@ def features_costs(plan: Plan, count: bool = True) -> dict[str, tuple[float, int
         count: as for :func:`costs_of`.
 
     Returns:
-        Operations and bytes of disk, by the key of the job ``features``.
+        By the key of the job ``features``.
     """
-    found: dict[str, tuple[float, int]] = {}
+    found: dict[str, FeaturesCost] = {}
     for cell in plan.cells:
         path = plan.jobs["train"][cell_key(cell)].inputs.get("features")
         key = str(Path(path).parent.relative_to(RESULTS / "features")) if path else ""
@@ -168,5 +189,5 @@ def features_costs(plan: Plan, count: bool = True) -> dict[str, tuple[float, int
             if cell.split.cross_fitting:  # Every image trains when another part tests.
                 pool = source.image_count or pool
             images = (source.image_count or pool) + cell.backbone.cached_views * pool
-            found[key] = images * profile.trunk, images * profile.stored
+            found[key] = FeaturesCost(images * profile.trunk, images * profile.stored, images, cell)
     return found

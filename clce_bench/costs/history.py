@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 
-from clce_bench.costs.throughput import measured, workload
+from clce_bench.costs.speeds import speeds, workload
 from clce_bench.experiment.cells import Cell
 from clce_bench.experiment.recipes import Runtime
 from clce_bench.records.environment import cpu_name
@@ -84,5 +84,7 @@ def _gpu_of(record: CellRecord) -> str | None:
 def speed_of(cell: Cell, gpu: bool) -> float | None:
     """Returns the lowest operations per second measured for what a cell runs: on GPUs, or on this processor."""
     here = cpu_name()
-    speeds = [by[workload(cell)] for name, by in measured().items() if (name != here) == gpu and workload(cell) in by]
-    return min(speeds, default=None)
+    known = speeds().training.items()
+    return min(
+        (by[workload(cell)] for name, by in known if (name != here) == gpu and workload(cell) in by), default=None
+    )

@@ -1,6 +1,5 @@
-"""How long cells take: on declared devices, on this machine by measurement, and what trained cells really took."""
+"""How long cells train: on declared devices, on this machine as measured, and what trained cells really took."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -9,10 +8,9 @@ from typing import Any
 
 import yaml
 
-from clce_bench.components.registry import load_dataset
-from clce_bench.costs.cell_cost import FOLDER, CellCost, costs_of
-from clce_bench.experiment.cells import Cell
-from clce_bench.files import read_json, read_stored, write_json
+from clce_bench.costs.cell_cost import CellCost, costs_of
+from clce_bench.costs.speeds import speeds, workload
+from clce_bench.files import read_json
 from clce_bench.planning.plan import Plan
 from clce_bench.planning.reruns import Reruns
 
@@ -48,45 +46,6 @@ def devices() -> dict[str, dict[str, Any]]:
     return declared
 
 
-def measured() -> dict[str, dict[str, float]]:
-    """Reads what ``plan --measure`` measured on this machine: operations per second by device, then by what was run."""
-    path = FOLDER / "measured.json"
-    speeds: dict[str, dict[str, float]] = read_stored(path) or {}
-    return speeds
-
-
-def workload(cell: Cell) -> str:
-    """Names what decides how fast a device trains a cell."""
-    frozen = "" if cell.backbone.freeze == "none" else f", frozen up to {cell.backbone.freeze}"
-    stem = ", small stem" if cell.backbone.small_stem else ""
-    return f"{cell.backbone.name} at {cell.size} px{frozen}{stem}, {cell.recipe.precision}"
-
-
-def measure_here(cells: Iterable[Cell], choice: str = "auto") -> str:
-    """Measures how fast this machine trains the cells' backbones and keeps the result.
-
-    Args:
-        cells: what is to be trained.
-        choice: of the device, as ``runtime.device``.
-
-    Returns:
-        The device's name.
-    """
-    from clce_bench.models.device import acquired_device
-    from clce_bench.models.profiling import measure
-    from clce_bench.records.environment import environment
-
-    kinds = {workload(cell): cell for cell in cells}
-    with acquired_device(choice) as device:
-        machine = environment()
-        name = str((machine["gpu"] if device.type != "cpu" else None) or machine["cpu"])
-        speeds = {
-            kind: measure(cell, load_dataset(cell.dataset).class_count or 10, device) for kind, cell in kinds.items()
-        }
-    write_json(FOLDER / "measured.json", {**measured(), name: {**measured().get(name, {}), **speeds}})
-    return name
-
-
 def hours(plan: Plan, costs: dict[str, CellCost]) -> dict[str, float | None]:
     """Adds up the hours of training on one device of each kind.
 
@@ -99,8 +58,10 @@ def hours(plan: Plan, costs: dict[str, CellCost]) -> dict[str, float | None]:
         no training reaches. ``None`` where a cell's precision or backbone has no number.
     """
     found: dict[str, float | None] = {}
-    for name, speeds in measured().items():
-        found[f"{name}, measured"] = _hours(plan, costs, {cell.name: speeds.get(workload(cell)) for cell in plan.cells})
+    for name, measured in speeds().training.items():
+        found[f"{name}, measured"] = _hours(
+            plan, costs, {cell.name: measured.get(workload(cell)) for cell in plan.cells}
+        )
     for name, device in devices().items():
         peaks = {cell.name: device["peak"].get(cell.recipe.precision) for cell in plan.cells}
         found[f"{name}, at its peak"] = _hours(plan, costs, peaks)
@@ -144,7 +105,7 @@ def estimated_against_actual(plan: Plan) -> list[Actual]:
 
     It covers cells whose cost ``clce-bench plan`` has estimated, before or after they were trained.
     """
-    speeds, found = measured(), []
+    known, found = speeds().training, []
     costs = costs_of(plan, count=False)
     for cell in plan.cells:
         path = cell.directory / "cell.json"
@@ -152,7 +113,7 @@ def estimated_against_actual(plan: Plan) -> list[Actual]:
             continue
         record, cost = read_json(path), costs[cell.name]
         device = str(record["environment"]["gpu"] or record["environment"]["cpu"])
-        speed = speeds.get(device, {}).get(workload(cell))
+        speed = known.get(device, {}).get(workload(cell))
         expected = None if speed is None else cost.flops / speed / 3600
         peak = (record.get("peak_gpu_memory_mib") or record["peak_memory_mib"]) * 2**20
         found.append(Actual(cell.name, device, cost.flops, expected, record["seconds"] / 3600, cost.memory, peak))

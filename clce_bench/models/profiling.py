@@ -1,17 +1,17 @@
-"""What a backbone costs per image: operations, memory, sizes. Torch is imported only to count or to measure."""
+"""What a backbone costs per image: operations, memory, sizes. Torch is imported only to count."""
 
-import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from math import prod
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clce_bench.experiment.backbone_options import Backbone
-from clce_bench.experiment.cells import Cell
 
 if TYPE_CHECKING:
     import torch
+    from torch.utils.flop_counter import FlopCounterMode
 
-LARGEST_BATCH = 128
-"""Of a measurement, which takes smaller ones where a step is slow."""
+COUNT = 2
+"""Which way of counting: counts that were kept are those of the same."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,18 @@ class Profile:
     stored: int
 
 
+class Speed(NamedTuple):
+    """How fast a device is with a backbone.
+
+    Attributes:
+        training: operations per second in training steps, counted as here.
+        view: seconds that an augmented view takes, and the frozen trunk on it.
+    """
+
+    training: float
+    view: float
+
+
 def count(backbone: Backbone, size: int) -> Profile:
     """Counts on torch's meta device: no weights, no data, no GPU.
 
@@ -50,17 +62,16 @@ def count(backbone: Backbone, size: int) -> Profile:
         UserError: no such model, or one that cannot be cut there or take this size.
     """
     import torch
-    from torch.utils.flop_counter import FlopCounterMode
 
     from clce_bench.models.backbone import split_backbone
 
     images = 2  # Batch normalisation of a single image has no variance.
     with torch.device("meta"):
-        whole = _model(backbone, size)
+        whole = bare_model(backbone, size)
         trunk, tail = split_backbone(whole, backbone.freeze)
         inputs = torch.zeros(images, 3, size, size)
     parameters = sum(parameter.numel() for parameter in whole.parameters())
-    with FlopCounterMode(display=False) as trunk_counter, torch.no_grad():
+    with counter() as trunk_counter, torch.no_grad():
         middle = trunk(inputs)
     kept: dict[int, torch.Tensor] = {}
 
@@ -69,11 +80,11 @@ def count(backbone: Backbone, size: int) -> Profile:
         return tensor
 
     with (
-        FlopCounterMode(display=False) as forward_counter,
+        counter() as forward_counter,
         torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
     ):
         features = tail.train()(middle)
-    with FlopCounterMode(display=False) as backward_counter:
+    with counter() as backward_counter:
         if features.requires_grad:
             features.sum().backward()
     own = {parameter.untyped_storage()._cdata for parameter in tail.parameters()}
@@ -89,73 +100,30 @@ def count(backbone: Backbone, size: int) -> Profile:
     )
 
 
-def measure(cell: Cell, classes: int, device: "torch.device", seconds: float = 3.0) -> float:
-    """Measures how fast a device takes training steps of a cell: a GPU, or one core, as a cell gets.
+def counter() -> "FlopCounterMode":
+    """Gives torch's counter of operations, with the backward pass of grouped convolutions counted as it is.
 
-    Args:
-        cell: its backbone, image size and precision count; its batch is smaller here.
-        classes: of the classifier.
-        device: where.
-        seconds: for how long, at least.
-
-    Returns:
-        Operations per second, counted as in :func:`count`.
+    Torch's own formula takes the gradient of their weights for that of a dense convolution, which for a depthwise one
+    is as many times too much as it has channels.
     """
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from clce_bench.models.backbone import split_backbone
-    from clce_bench.models.classifier import ContrastiveClassifier
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    backbone = _model(cell.backbone, cell.size)
-    trunk, tail = split_backbone(backbone, cell.backbone.freeze)
-    model = ContrastiveClassifier(tail, backbone.num_features, classes, 0.5, cell.recipe, seed=0).to(device).train()
-    if cell.backbone.freeze == "none":
-        model.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(model.parameters())
-    trunk.to(device)
-
-    def step(inputs: "torch.Tensor") -> float:
-        started = time.perf_counter()
-        with torch.autocast(device.type, _dtype(cell), enabled=cell.recipe.precision != "float32"):
-            outputs = model(inputs)
-        sum(output.float().sum() for output in outputs[1:]).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        return time.perf_counter() - started
-
-    def images(number: int) -> "torch.Tensor":
-        with torch.no_grad():
-            inputs: torch.Tensor = trunk(torch.rand(number, 3, cell.size, cell.size, device=device))
-        return inputs
-
-    number = 8
-    step(images(number))  # The first one makes room and chooses kernels.
-    while number < LARGEST_BATCH and step(images(number)) < seconds / 10:
-        number *= 2
-    inputs = images(number)
-    with FlopCounterMode(display=False) as counter:
-        step(inputs)
-    steps, spent = 0, 0.0
-    while spent < seconds:
-        spent += step(inputs)
-        steps += 1
-    torch.set_num_threads(threads)
-    operations: int = counter.get_total_flops()
-    return steps * operations / spent
+    backward = torch.ops.aten.convolution_backward
+    return FlopCounterMode(display=False, custom_mapping={backward: _convolution_backward})
 
 
-def _dtype(cell: Cell) -> "torch.dtype":
-    import torch
+def _convolution_backward(
+    gradient: Any, inputs: Any, weights: Any, *arguments: Any, out_shape: Any = None, **_: Any
+) -> int:
+    """Counts what the gradients of inputs and of weights take, each as much as the forward pass."""
+    transposed, wanted = arguments[4], arguments[7]
+    places = inputs if transposed else gradient
+    return int(2 * prod(places) * prod(weights[1:]) * sum(wanted[:2]))
 
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[cell.recipe.precision]
 
-
-def _model(backbone: Backbone, size: int) -> Any:
+def bare_model(backbone: Backbone, size: int) -> Any:
+    """Builds a backbone with random weights, without a classifier, for images of a size."""
     from clce_bench.models.create import create_model, fit_to_size
 
     model = create_model(backbone.name, backbone.small_stem)

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from clce_bench.costs.cell_cost import CellCost, costs_of, features_costs
+from clce_bench.costs.cell_cost import CellCost, FeaturesCost, costs_of, features_costs
 from clce_bench.costs.history import Past, kind, past_of, speed_of
 from clce_bench.experiment.cells import Cell
 from clce_bench.experiment.recipes import Runtime
@@ -185,7 +185,7 @@ class Estimates:
         return costs_of(self._plan, count=False)
 
     @cached_property
-    def _features(self) -> dict[str, tuple[float, int]]:
+    def _features(self) -> dict[str, FeaturesCost]:
         return features_costs(self._plan, count=False)
 
     def training(self, key: str, attempt: int = 1) -> JobResources:
@@ -207,8 +207,8 @@ class Estimates:
 
     def features(self, key: str, attempt: int = 1) -> JobResources:
         """Says what the ``features`` job of this name asks for, see :func:`features_needs`."""
-        flops, _ = self._features.get(key, (None, 0))
-        return features_needs(flops, min(1, self._gpus), attempt)
+        cost = self._features.get(key)
+        return features_needs(cost.flops if cost else None, min(1, self._gpus), attempt)
 
     @cached_property
     def small(self) -> bool:

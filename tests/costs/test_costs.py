@@ -11,8 +11,20 @@ import torch
 
 from clce_bench.cli import command_status
 from clce_bench.components.registry import load_dataset
-from clce_bench.costs.cell_cost import FOLDER, PROBE_IMAGES, Profile, cell_cost, costs_of, features_costs, profile_of
-from clce_bench.costs.throughput import devices, estimated_against_actual, hours, measure_here, measured, workload
+from clce_bench.costs.cell_cost import (
+    PROBE_IMAGES,
+    PROBE_PASSES,
+    READING,
+    FeaturesCost,
+    Profile,
+    cell_cost,
+    costs_of,
+    features_costs,
+    profile_of,
+)
+from clce_bench.costs.run_time import ALONE, STARTING, TOGETHER, run_seconds
+from clce_bench.costs.speeds import FILE, measure_here, speeds, unmeasured, workload
+from clce_bench.costs.throughput import devices, estimated_against_actual, hours
 from clce_bench.errors import UserError
 from clce_bench.evaluation import known_classes
 from clce_bench.experiment.backbone_options import Backbone
@@ -20,8 +32,10 @@ from clce_bench.experiment.cells import union
 from clce_bench.experiment.expansion import cells_of
 from clce_bench.experiment.loading import load_experiment, parse_experiment
 from clce_bench.files import write_json
-from clce_bench.models import profiling
+from clce_bench.models import profiling, speed
 from clce_bench.planning.plan import plan_of
+from clce_bench.planning.reruns import reruns_of
+from clce_bench.records.environment import cpu_name
 from clce_bench.report.page_tables import cost_table
 from tests.helpers import shrunk
 from tests.helpers.made_up import change_record, make_up
@@ -125,7 +139,8 @@ def test_outputs_of_frozen_trunks_count_once():
     plan = plan_of(parse_experiment({"name": "t", "backbone": backbone, "grids": [grid]}, ""))
     each = profile_of(plan.cells[0].backbone, 64)
     images = (load_dataset("digits").image_count or 1345) + 3 * 1345
-    assert features_costs(plan) == dict.fromkeys(plan.jobs["features"], (images * each.trunk, images * each.stored))
+    cost = FeaturesCost(images * each.trunk, images * each.stored, images, plan.cells[0])
+    assert features_costs(plan) == dict.fromkeys(plan.jobs["features"], cost)
     assert len(plan.jobs["features"]) == 1
 
 
@@ -134,10 +149,11 @@ def test_the_probe_takes_part_of_a_large_training_set():
     each = Profile(0, 0, 100, 0, 0, 0, 0, 0)
     values = {"name": "t", "grids": [{"name": "g", "dataset": ["digits", "imagenet"], "loss": "ce"}]}
     small, large = plan_of(parse_experiment(values, "")).cells
-    images = {"digits": 1076, "imagenet": PROBE_IMAGES}
+    images = {"digits": 1345, "imagenet": PROBE_IMAGES}
     for cell in (small, large):
         source = load_dataset(cell.dataset)
-        assert cell_cost(cell, source, each).probe == 1600 * images[cell.dataset] * 100 * source.class_count
+        products = 4 * images[cell.dataset] * 100 * (source.class_count + READING)
+        assert cell_cost(cell, source, each).probe == PROBE_PASSES * products
     assert cell_cost(large, source, each).evaluation > cell_cost(large, source, each).disk
 
 
@@ -146,7 +162,7 @@ def test_hours_are_operations_over_speed():
     backbone = SHRUNK.model_dump()
     plan = plan_of(parse_experiment({"name": "t", "backbone": backbone, "grids": [grid]}, ""))
     costs = costs_of(plan)
-    write_json(FOLDER / "measured.json", {"a chip": {workload(cell): 1e9 for cell in plan.cells}})
+    write_json(FILE, {"training": {"a chip": {workload(cell): 1e9 for cell in plan.cells}}})
     found = hours(plan, costs)
     total = sum(cost.flops for cost in costs.values())
     assert found["a chip, measured"] == pytest.approx(total / 1e9 / 3600)
@@ -158,16 +174,64 @@ def test_hours_are_operations_over_speed():
     assert all(device["source"] for device in devices().values())
 
 
-def test_this_machine_is_measured(monkeypatch):
-    monkeypatch.setattr(profiling, "measure", partial(profiling.measure, seconds=0.2))
+def test_this_machine_is_measured_once(monkeypatch):
+    monkeypatch.setattr(speed, "measure", partial(speed.measure, seconds=0.2))
     grid = {"name": "g", "dataset": "digits", "loss": "ce"}
     plan = plan_of(parse_experiment({"name": "t", "backbone": SHRUNK.model_dump(), "grids": [grid]}, ""))
     threads = torch.get_num_threads()
+    assert unmeasured(plan.cells) == plan.cells
     name = measure_here(plan.cells, "cpu")
     assert torch.get_num_threads() == threads
-    (speed,) = measured()[name].values()
-    assert 1e6 < speed < 1e14
+    found, (cell,) = speeds(), plan.cells
+    assert 1e6 < found.training[name][workload(cell)] < 1e14
+    assert 1e-6 < found.views[name][workload(cell)] < 1
+    assert 1e6 < found.probe[name] < 1e14
     assert hours(plan, costs_of(plan))[f"{name}, measured"] > 0
+    assert unmeasured(plan.cells) == []
+
+
+def test_a_large_backbone_is_not_measured_unless_asked_for(monkeypatch):
+    grid = {"name": "g", "dataset": "digits", "loss": "ce"}
+    plan = plan_of(parse_experiment({"name": "t", "backbone": SHRUNK.model_dump(), "grids": [grid]}, ""))
+    each = profile_of(plan.cells[0].backbone, plan.cells[0].size)
+    monkeypatch.setattr("clce_bench.costs.speeds.LIGHT", each.forward + each.backward)
+    assert unmeasured(plan.cells) == []
+
+
+def test_the_time_of_a_run_is_that_of_its_jobs():
+    grid = {"name": "g", "dataset": "digits", "loss": ["ce", "clce"], "seed": [0, 1]}
+    backbone = {"name": "beit3_shrunk", "weights": "random", "freeze": "blocks.0", "cached_views": 3}
+    plan = plan_of(parse_experiment({"name": "t", "backbone": backbone, "grids": [grid]}, ""))
+    costs, reruns = costs_of(plan), reruns_of(plan)
+    assert run_seconds(reruns, costs, 2) is None  # Nothing was measured.
+    kind = workload(plan.cells[0])
+    measured = {"training": {cpu_name(): {kind: 1e8}}, "views": {cpu_name(): {kind: 0.01}}, "probe": {cpu_name(): 1e9}}
+    write_json(FILE, measured)
+    flops, probes = sum(cost.flops for cost in costs.values()) / 1e8, sum(cost.probe for cost in costs.values()) / 1e9
+    (trunk,) = features_costs(plan).values()
+    views = 0.01 * trunk.views
+    beside = 4 * (TOGETHER["train"] + TOGETHER["evaluate"]) + TOGETHER["features"]
+    alone = STARTING + ALONE["summarize"] + ALONE["report"] + ALONE["track"]
+    assert run_seconds(reruns, costs, 1) == pytest.approx(alone + beside + views + flops + probes)
+    # A second core halves all but the views of the only data set, for which training waits, and what runs alone.
+    assert run_seconds(reruns, costs, 2) == pytest.approx(alone + views + (beside + flops + probes) / 2)
+    write_json(FILE, measured | {part: {"a GPU": measured[part][cpu_name()]} for part in ("training", "views")})
+    assert run_seconds(reruns, costs, 2) == pytest.approx(alone + views + flops + (beside + probes) / 2)
+
+
+def test_grouped_convolutions_cost_what_their_parts_do():
+    def backward(groups, transposed=False):
+        kind = torch.nn.ConvTranspose2d if transposed else torch.nn.Conv2d
+        with torch.device("meta"):
+            layer, images = kind(12, 24, 3, groups=groups), torch.zeros(2, 12, 8, 8, requires_grad=True)
+            outputs = layer(images)
+        with profiling.counter() as counted:
+            outputs.sum().backward()
+        return counted.get_total_flops()
+
+    for transposed, places in ((False, 6 * 6), (True, 8 * 8)):
+        forward = 2 * 2 * places * 12 * 24 * 9
+        assert [backward(groups, transposed) for groups in (1, 4, 12)] == [2 * forward / n for n in (1, 4, 12)]
 
 
 def test_estimates_are_set_against_what_cells_took():
@@ -175,7 +239,7 @@ def test_estimates_are_set_against_what_cells_took():
     change_record(plan.cells[0], seconds=7200.0, peak_memory_mib=512)
     assert estimated_against_actual(plan) == []  # Nothing was estimated.
     costs = costs_of(plan)
-    write_json(FOLDER / "measured.json", {"a processor": {workload(plan.cells[0]): 1e9}})
+    write_json(FILE, {"training": {"a processor": {workload(plan.cells[0]): 1e9}}})
     first, *others = estimated_against_actual(plan)
     assert len(others) == len(plan.cells) - 1
     assert first.hours == pytest.approx(costs[plan.cells[0].name].flops / 1e9 / 3600)
@@ -184,7 +248,7 @@ def test_estimates_are_set_against_what_cells_took():
     (row,) = cost_table([first]).rows
     assert (row["device"], row["hours taken"], row["largest memory taken (MiB)"]) == ("a processor", "2", "512")
     assert row["hours expected"] == f"{first.hours:.3g}"
-    write_json(FOLDER / "measured.json", {})
+    write_json(FILE, {})
     assert estimated_against_actual(plan)[0].hours is None
     assert cost_table(estimated_against_actual(plan)).rows[0]["hours expected"] == "not measured"
 

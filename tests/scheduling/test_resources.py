@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from clce_bench.costs.cell_cost import CellCost
 from clce_bench.costs.history import Past, past_of, speed_of
-from clce_bench.costs.throughput import workload
+from clce_bench.costs.speeds import FILE, workload
 from clce_bench.experiment.loading import parse_experiment
 from clce_bench.experiment.recipes import Runtime
 from clce_bench.files import read_json, write_json
@@ -158,7 +158,7 @@ def test_a_gpu_is_as_fast_as_gpus_were_and_a_core_as_this_processor():
     _, plan = make_up()
     cell = plan.cells[0]
     speeds = {cpu_name(): {workload(cell): 1e10}, "NVIDIA H100": {workload(cell): 1e14}}
-    write_json(Path("results/costs/measured.json"), speeds)
+    write_json(FILE, {"training": speeds})
     assert (speed_of(cell, gpu=False), speed_of(cell, gpu=True)) == (1e10, 1e14)
 
 

@@ -1,0 +1,45 @@
+"""How long the next run takes on this machine: what was measured of it, and what stages take beside."""
+
+from collections import defaultdict
+
+from clce_bench.costs.cell_cost import CellCost, features_costs
+from clce_bench.costs.speeds import device_here, speeds, workload
+from clce_bench.planning.plan import cell_key
+from clce_bench.planning.reruns import Reruns
+from clce_bench.records.environment import cpu_name
+
+STARTING = 15.0
+"""Seconds until all cores have work: the workflow is read twice, torch imported, a data set prepared."""
+TOGETHER = {"train": 1.0, "evaluate": 1.0, "features": 1.0, "episodes": 1.0, "figures": 3.0}
+"""Seconds that a job takes beside what was measured, for starting, reading and writing; each core runs one."""
+ALONE = {"tune": 3.0, "summarize": 12.0, "report": 4.0, "track": 8.0}
+"""Seconds of jobs beside which nothing else runs."""
+
+
+def run_seconds(reruns: Reruns, costs: dict[str, CellCost], cores: int) -> float | None:
+    """Adds up what the jobs of the next run take on this machine, spread over its cores.
+
+    Args:
+        reruns: the jobs.
+        costs: of all cells.
+        cores: how many jobs run at once; a GPU trains one cell at a time.
+
+    Returns:
+        Seconds; ``None`` where something of the kind was not measured.
+    """
+    cells = {cell_key(cell): cell for cell in reruns.plan.cells}
+    device, known = device_here(reruns.plan.experiment.runtime.device), speeds()
+    training, views, probe = known.training.get(device, {}), known.views.get(device, {}), known.probe.get(cpu_name())
+    if probe is None or not {workload(cell) for cell in cells.values()} <= training.keys() & views.keys():
+        return None
+    jobs: dict[str, list[str]] = defaultdict(list)
+    for verb, key in reruns.runs:
+        jobs[verb].append(key)
+    trunks = features_costs(reruns.plan)
+    features = [trunks[key].views * views[workload(trunks[key].cell)] for key in jobs["features"]]
+    trained = sum(costs[cells[key].name].flops / training[workload(cells[key])] for key in jobs["train"])
+    evaluated = sum(costs[cells[key].name].probe / probe for key in jobs["evaluate"])
+    beside = sum(seconds * len(jobs[verb]) for verb, seconds in TOGETHER.items())
+    alone = sum(seconds * len(jobs[verb]) for verb, seconds in ALONE.items())
+    looking = max([sum(features) / cores, *features])  # Of one data set nothing trains until all views are there.
+    return STARTING + looking + trained / (cores if device == cpu_name() else 1) + (evaluated + beside) / cores + alone
