@@ -17,11 +17,13 @@ from clce_bench.models.profiling import Speed, bare_model, counter
 
 LARGEST_BATCH = 128
 """Of a measurement, which takes smaller ones where a step is slow."""
+VIEWS = 16
+"""That are timed together, several times."""
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def measure(cell: Cell, classes: int, device: torch.device, seconds: float = 1.0) -> Speed:
-    """Measures a GPU, or one core, as a cell gets. Of a core only the time counts that it had for this.
+    """Measures a GPU, or one core, as a cell gets. Of a core the time counts that it had for this, not what others had.
 
     Args:
         cell: its backbone, image size, augmentation and precision count; its batch is smaller here.
@@ -62,18 +64,18 @@ def measure(cell: Cell, classes: int, device: torch.device, seconds: float = 1.0
     with counter() as counted:
         step(inputs)
     operations: int = counted.get_total_flops()
-    training = operations / _mean(partial(step, inputs), device, seconds)
-    view = _mean(partial(views, len(inputs)), device, seconds / 2) / len(inputs)
+    training = operations / _shortest(partial(step, inputs), device, seconds)
+    view = _shortest(partial(views, VIEWS), device, seconds / 2) / VIEWS
     torch.set_num_threads(threads)
     return Speed(training, view)
 
 
-def _mean(work: Callable[[], object], device: torch.device, seconds: float) -> float:
-    """Repeats some work and returns the mean of the seconds it takes."""
+def _shortest(work: Callable[[], object], device: torch.device, seconds: float) -> float:
+    """Repeats some work and returns the fewest seconds it takes: other work on the machine only adds to them."""
     times: list[float] = []
     while sum(times) < seconds:
         times.append(_taken(work, device))
-    return sum(times) / len(times)
+    return min(times)
 
 
 def _taken(work: Callable[[], object], device: torch.device) -> float:
