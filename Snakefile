@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from clce_bench.execution import finished_cells, worker
+from clce_bench.execution import finished_cells, interruption, worker
 from clce_bench.planning.plan import load_plan
 from clce_bench.scheduling import batching, commands
 from clce_bench.scheduling.figure_labels import figure_labels
@@ -58,16 +58,17 @@ onsuccess:
         )
     elif Path(f"{FOLDER}/report.html").exists():
         shell(
-            "{CLI} headline --close-run --experiment {FOLDER}/experiment.json > {FOLDER}/headline.txt"
+            "COLUMNS=140 {CLI} headline --close-run --experiment {FOLDER}/experiment.json > {FOLDER}/headline.txt"
         )
 
 
 # Beside the files of the whole experiment, never in their place: those must wait until all cells are done.
 onerror:
-    shell(
-        "{CLI} status --experiment {FOLDER}/experiment.json; "
-        "{CLI} summarize --experiment {FOLDER}/experiment.json --output {FOLDER}/partial && "
-        "{CLI} report --experiment {FOLDER}/experiment.json --output {FOLDER}/partial/report.html && "
-        "{CLI} track --experiment {FOLDER}/experiment.json && "
-        "echo What there is: {FOLDER}/partial/report.html"
-    )
+    if not interruption.was_interrupted():
+        shell(
+            "{CLI} status --experiment {FOLDER}/experiment.json; "
+            "{CLI} summarize --experiment {FOLDER}/experiment.json --output {FOLDER}/partial && "
+            "{CLI} report --experiment {FOLDER}/experiment.json --output {FOLDER}/partial/report.html && "
+            "{CLI} track --experiment {FOLDER}/experiment.json && "
+            "echo What there is: {FOLDER}/partial/report.html"
+        )

@@ -23,13 +23,17 @@ from clce_bench.cli import (
     status_commands,
 )
 from clce_bench.errors import Interrupted, UserError, storage_problem
-from clce_bench.execution import worker
+from clce_bench.execution import interruption, worker
 
 
 def main() -> None:
     """Runs the command line, in the worker process of a Snakemake run if there is one."""
-    status = worker.run(f"{__name__}:{command_status.__name__}", sys.argv[1:])
-    sys.exit(command_status(sys.argv[1:]) if status is None else status)
+    interruption.answer_briefly()
+    try:
+        status = worker.run(f"{__name__}:{command_status.__name__}", sys.argv[1:])
+        sys.exit(command_status(sys.argv[1:]) if status is None else status)
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def command_status(arguments: Sequence[str]) -> int:
@@ -68,7 +72,32 @@ def command_status(arguments: Sequence[str]) -> int:
     return 0
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+SECTIONS = {
+    "Run an experiment": ("plan", "power", "watch", "status", "why", "accept"),
+    "Look at results": ("headline", "predict"),
+    "Keep and share results": ("verify", "prune", "export", "import"),
+    "Extend": ("schema",),
+    "Stages, which a run calls": (
+        *("dataset", "splits", "episodes", "backbone", "features", "train", "evaluate"),
+        *("tune", "summarize", "figures", "report", "track"),
+    ),
+}
+"""Verbs by what a person wants."""
+
+
+class SectionedGroup(click.Group):
+    """A group whose help lists verbs in sections, each with the whole first sentence of its help."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the sections."""
+        width = max(map(len, self.commands)) + 2
+        for title, names in SECTIONS.items():
+            with formatter.section(title):
+                listed = [(name.ljust(width - 2), self.commands[name].get_short_help_str(limit=300)) for name in names]
+                formatter.write_dl(listed)
+
+
+@click.group(cls=SectionedGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="clce-bench")
 def cli() -> None:
     """Find out whether fusing contrastive learning with cross-entropy makes image classifiers better."""

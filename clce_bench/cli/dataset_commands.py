@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from clce_bench.components.registry import DATASETS, load_dataset
 from clce_bench.data.dataset import Dataset
 from clce_bench.data.fetch import readable
 from clce_bench.data.requirements import all_files, missing_files
 from clce_bench.planning.plan import RESULTS
+from clce_bench.report.terminal import TextTable
 
 
 def list_datasets(as_json: bool) -> None:
@@ -23,16 +23,14 @@ def list_datasets(as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=2))
         return
     titles = ("name", "task", "classes", "images", "files", "account", "here", "licence")
-    table = Table(*titles, caption="Where files come from and where to put them: docs/data.md")
+    table = []
     for row in rows:
         counts = (f"{row[key]:,}" if row[key] else "?" for key in ("classes", "images"))
         size = readable(row["bytes"]) if row["files"] else "in a package"
         account = "needed" if row["account"] else "–"
-        table.add_row(row["name"], row["task"], *counts, size, account, row["here"] or "–", row["licence"])
-    console = Console()
-    if not console.is_terminal:
-        console.width = 160
-    console.print(table)
+        table.append((row["name"], row["task"], *counts, size, account, row["here"] or "–", row["licence"]))
+    Console().print(TextTable(titles, table, ["account", "licence", "images"], ["licence"]))
+    click.echo("Where files come from and where to put them: docs/data.md")
 
 
 def _row(dataset: Dataset, results: Path) -> dict[str, Any]:

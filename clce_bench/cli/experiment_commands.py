@@ -40,21 +40,23 @@ def own_record(plan: "Plan", verb: str, output: Path | None, files: Sequence[str
 @experiment_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--cost/--no-cost", default=True, help="Whether to estimate what the cells cost; imports torch once.")
+@click.option("--cells", is_flag=True, help="List all cells with their status too.")
 @click.option("--measure", is_flag=True, help="Measure anew how fast this machine is, some seconds per backbone.")
-def plan(path: Path, as_json: bool, cost: bool, measure: bool) -> None:
-    """Check an experiment file; say what the next run does, what it costs and what is still to be downloaded.
+def plan(path: Path, as_json: bool, cost: bool, cells: bool, measure: bool) -> None:
+    """Check an experiment file; say what the next run does, how long it takes and what it downloads.
 
     Example: clce-bench plan --experiment experiments/clce.yaml
     """
     from clce_bench.cli.plan_output import (
         list_cells,
+        print_answer,
         print_costs,
         print_imbalances,
         print_json,
         print_needs,
-        print_runs,
         print_visible,
     )
+    from clce_bench.costs.cell_cost import costs_of
     from clce_bench.planning.cell_status import states_of
     from clce_bench.planning.plan import load_plan
     from clce_bench.planning.reruns import reruns_of
@@ -66,19 +68,21 @@ def plan(path: Path, as_json: bool, cost: bool, measure: bool) -> None:
         from clce_bench.costs.speeds import measure_here, unmeasured
 
         device = found.experiment.runtime.device
-        if cells := found.cells if measure else unmeasured(found.cells, device):
-            measure_here(cells, device)
+        if chosen := found.cells if measure else unmeasured(found.cells, device):
+            measure_here(chosen, device)
     reruns = reruns_of(found)
     if as_json:
         print_json(reruns, cost)
         return
-    list_cells(found, path, states_of(reruns))
-    if cost:
-        print_costs(reruns)
+    costs = costs_of(found) if cost else {}
+    print_answer(reruns, path, costs)
     print_needs(found)
     print_imbalances(found)
+    if cells:
+        list_cells(found, states_of(reruns))
+    if cost:
+        print_costs(reruns, costs)
     print_visible(found)
-    print_runs(reruns, cost)
 
 
 @click.command()

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from clce_bench.analysis.power_report import visible_of
 from clce_bench.components.registry import load_dataset
-from clce_bench.costs.cell_cost import costs_of, features_costs
+from clce_bench.costs.cell_cost import CellCost, costs_of, features_costs
 from clce_bench.costs.run_time import run_seconds
 from clce_bench.costs.speeds import device_here
 from clce_bench.costs.throughput import hours
@@ -25,6 +24,7 @@ from clce_bench.planning.job import Node
 from clce_bench.planning.plan import RESULTS, Plan, cell_key
 from clce_bench.planning.reruns import Reruns
 from clce_bench.planning.stages import STAGE_ORDER
+from clce_bench.report.terminal import TextTable
 
 
 def print_json(reruns: Reruns, cost: bool) -> None:
@@ -45,14 +45,29 @@ def print_json(reruns: Reruns, cost: bool) -> None:
     click.echo(json.dumps({"jobs": jobs, "cells": cells, "visible": visible}, indent=2))
 
 
-def list_cells(plan: Plan, path: Path, states: dict[str, State]) -> None:
+def print_answer(reruns: Reruns, path: Path, costs: dict[str, CellCost]) -> None:
+    """Prints how many cells there are, what the next run does, and how long it takes.
+
+    Args:
+        reruns: what is to run.
+        path: the experiment file.
+        costs: what each cell costs, by name; empty where nobody asked.
+    """
+    plan, states = reruns.plan, states_of(reruns)
+    print_text(f"{path}: {len(plan.cells)} cells: {counts_of(states)}.")
+    counts = Counter(node.verb for node in reruns.runs)
+    listing = ", ".join(f"{counts[verb]} {verb}" for verb in STAGE_ORDER if counts[verb])
+    print_text(f"The next run: {counts.total()} jobs: {listing}." if listing else "The next run has nothing to do.")
+    cores = os.cpu_count() or 1
+    if costs and listing and (seconds := run_seconds(reruns, costs, cores)):
+        machine = f"{device_here(plan.experiment.runtime.device)}, {cores} cores"
+        print_text(f"It takes about {duration(seconds / 3600)} here ({machine}) if nothing else runs.")
+
+
+def list_cells(plan: Plan, states: dict[str, State]) -> None:
     """Prints all cells with their status."""
-    table = Table("cell", "data set", "status", "reason", title=f"{path}: {len(plan.cells)} cells")
-    for cell in plan.cells:
-        table.add_row(cell.name, cell.dataset, *states[cell.name][:2])
-    console = wide_console()
-    console.print(table)
-    console.print(counts_of(states))
+    rows = [(cell.name, cell.dataset, *states[cell.name][:2]) for cell in plan.cells]
+    Console().print(TextTable(("cell", "data set", "status", "reason"), rows, ["data set"], ["reason"], "Cells"))
 
 
 def counts_of(states: dict[str, State]) -> str:
@@ -62,56 +77,43 @@ def counts_of(states: dict[str, State]) -> str:
     )
 
 
-def print_runs(reruns: Reruns, cost: bool) -> None:
-    """Prints how many jobs of which stage the next ``snakemake`` runs.
+def print_costs(reruns: Reruns, costs: dict[str, CellCost]) -> None:
+    """Prints what the cells of an experiment cost, all of them, and what of that is still to be spent.
 
     Args:
         reruns: what is to run.
-        cost: add how long that takes here, if all of it was measured.
+        costs: of each cell, by name.
     """
-    counts = Counter(node.verb for node in reruns.runs)
-    listing = ", ".join(f"{counts[verb]} {verb}" for verb in STAGE_ORDER if counts[verb])
-    wide_console().print(f"The next run: {listing}" if listing else "The next run has nothing to do.")
-    cores = os.cpu_count() or 1
-    if cost and listing and (seconds := run_seconds(reruns, costs_of(reruns.plan), cores)):
-        machine = f"{device_here(reruns.plan.experiment.runtime.device)}, {cores} cores"
-        wide_console().print(f"It takes about {duration(seconds / 3600)} here ({machine}) if nothing else runs.")
-
-
-def print_costs(reruns: Reruns) -> None:
-    """Prints what the cells of an experiment cost, all of them, and what of that is still to be spent."""
     plan = reruns.plan
-    costs = costs_of(plan)
     left = replace(plan, cells=[cell for cell in plan.cells if Node("train", cell_key(cell)) in reruns.runs])
     groups = defaultdict(list)
     for cell in plan.cells:
         groups[cell.dataset, cell.backbone.name].append(costs[cell.name])
-    table = Table(
-        "data set", "backbone", "cells", "operations", "weights", "per row", "rows per step", "disk", title="Costs"
-    )
+    columns = ("data set", "backbone", "cells", "operations", "weights", "per row", "rows per step", "disk")
+    rows = []
     for (dataset, backbone), members in sorted(groups.items()):
         largest = max(members, key=lambda cost: cost.memory)
         operations = _operations(sum(cost.flops for cost in members))
         sizes = [readable(size) for size in (largest.weights, largest.row)]
         results = readable(sum(cost.disk for cost in members))
-        table.add_row(dataset, backbone, str(len(members)), operations, *sizes, str(largest.rows), results)
-    console = wide_console()
-    console.print(table)
+        rows.append((dataset, backbone, str(len(members)), operations, *sizes, str(largest.rows), results))
+    spare = ("rows per step", "weights", "per row", "backbone")
+    Console().print(TextTable(columns, rows, spare, title="Costs of all cells"))
     if trunks := features_costs(plan).values():
         flops, stored = sum(trunk.flops for trunk in trunks), sum(trunk.disk for trunk in trunks)
-        console.print(f"Outputs of frozen trunks: {_operations(flops)}, {readable(stored)} of disk.")
-    console.print(
-        "Memory of the largest cell: weights, gradients and optimiser, and per row that the network sees at once"
+        print_text(f"Outputs of frozen trunks: {_operations(flops)}, {readable(stored)} of disk.")
+    print_text(
+        "Memory of the largest cell: weights, gradients and optimiser; and for each row that the network sees at once"
         " (runtime.micro_batch) its activations, an upper bound in float32."
     )
     spent = sum(costs[cell.name].flops for cell in left.cells)
-    console.print(
+    print_text(
         f"To be trained: {len(left.cells)} of {len(plan.cells)} cells, {_operations(spent)}. That alone, one at a time:"
     )
     still = hours(left, costs)
     for device, needed in hours(plan, costs).items():
         remaining = f", of which still {duration(still[device] or 0)}" if left.cells != plan.cells else ""
-        console.print(
+        print_text(
             f"{device}: " + ("not known for all of these cells" if needed is None else duration(needed) + remaining)
         )
 
@@ -123,24 +125,24 @@ def print_visible(plan: Plan) -> None:
         by_claim[one.claim].append(one)
     if not by_claim:
         return
-    table = Table("claim", "comparisons", "level", "points", title="Smallest difference that can be shown")
+    rows = []
     for claim, found in by_claim.items():
         known = [one.smallest for one in found if one.smallest is not None]
         ends = sorted({f"{end:.1f}" for end in (min(known), max(known))}, key=float) if known else []
         few = len(found) - len(known)
         listed = [" to ".join(ends)] * bool(ends) + [f"{few} without three seeds"] * bool(few)
-        table.add_row(claim, str(len(found)), f"{found[0].alpha:.2g}", ", ".join(listed))
+        rows.append((claim, str(len(found)), f"{found[0].alpha:.2g}", ", ".join(listed)))
     sources = ", ".join(dict.fromkeys(one.source for members in by_claim.values() for one in members))
-    console = wide_console()
-    console.print(table)
-    console.print(f"Found four times in five; variances from {sources}. Each comparison: clce-bench power.")
+    columns, title = ("claim", "comparisons", "level", "points"), "Smallest difference that can be shown"
+    Console().print(TextTable(columns, rows, ["level"], ["points"], title))
+    print_text(f"Found four times in five; variances from {sources}. Each comparison: clce-bench power.")
 
 
 def print_needs(plan: Plan) -> None:
     """Prints what is to be downloaded or got by hand, and the disk that data sets take."""
     wanted = ((cell.dataset, cell.size) for cell in plan.cells)
     if needs := str(requirements_of(unprepared(wanted, RESULTS))):
-        wide_console().print(needs)
+        print_text(needs)
 
 
 def print_imbalances(plan: Plan) -> None:
@@ -153,7 +155,7 @@ def print_imbalances(plan: Plan) -> None:
             sizes = read_json(prepared).get("class_sizes")
         warnings.add(imbalance_warning(dataset.name, sizes))
     for warning in sorted(filter(None, warnings)):
-        wide_console().print(f"Warning: {warning}")
+        print_text(f"Warning: {warning}")
 
 
 def _operations(flops: float) -> str:
@@ -169,9 +171,6 @@ def duration(hours: float) -> str:
     return f"{value:,.1f} {unit}"
 
 
-def wide_console() -> Console:
-    """Gives a console that does not fold tables where nobody reads them."""
-    console = Console()
-    if not console.is_terminal:
-        console.width = 140
-    return console
+def print_text(text: str) -> None:
+    """Prints a line that the terminal folds where it is too long, so that names in it can be copied."""
+    Console().print(text, soft_wrap=True)

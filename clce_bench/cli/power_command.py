@@ -23,25 +23,28 @@ def power(path: Path, difference: float | None, as_json: bool) -> None:
 
     Example: clce-bench power --difference 1.0
     """
-    from rich.table import Table
+    from rich.console import Console
 
     from clce_bench.analysis.power_report import visible_of
-    from clce_bench.cli.plan_output import wide_console
     from clce_bench.planning.plan import load_plan
+    from clce_bench.report.terminal import TextTable
 
     found = visible_of(load_plan(path), difference)
     if as_json:
         click.echo(json.dumps([asdict(one) for one in found], indent=2))
         return
     columns = ["claim", "comparison", "level", "seeds", "units", "can show", "variances from"]
-    table = Table(*columns, *([f"for {difference:g} points"] if difference else []), title=str(path))
+    columns += [f"for {difference:g} points"] if difference else []
+    rows = []
     for one in found:
         row = [one.claim, one.setting, f"{one.alpha:.2g}", f"{one.seeds}", f"{one.units}"]
         row += ["three seeds are needed" if one.smallest is None else f"{one.smallest:.2f} points", one.source]
         if difference:
             row.append(_takes(one.seeds_needed, one.units_needed))
-        table.add_row(*row)
-    wide_console().print(table)
+        rows.append(row)
+    spare = ["variances from", "level", "seeds", "units"]
+    prose = ["comparison", "can show", "variances from", columns[-1]]
+    Console().print(TextTable(columns, rows, spare, prose, str(path)))
 
 
 def _takes(seeds: int | None, units: int | None) -> str:

@@ -20,15 +20,16 @@ if TYPE_CHECKING:
 @experiment_option
 @json_option
 def status(path: Path, as_json: bool) -> None:
-    """Say of each cell that is not done what it is, why, and what it takes to do it.
+    """List the cells that are not done, with the reason and the time that each will take.
 
     Example: clce-bench status
     """
-    from rich.table import Table
+    from rich.console import Console
 
-    from clce_bench.cli.plan_output import counts_of, duration, wide_console
+    from clce_bench.cli.plan_output import counts_of, duration, print_text
     from clce_bench.costs.throughput import seconds_to_redo
     from clce_bench.planning.cell_status import states_of
+    from clce_bench.report.terminal import TextTable
 
     reruns = _reruns(path)
     states, seconds = states_of(reruns), seconds_to_redo(reruns)
@@ -40,20 +41,20 @@ def status(path: Path, as_json: bool) -> None:
         ]
         click.echo(json.dumps(rows, indent=2))
         return
-    table = Table("cell", "data set", "status", "reason", "to redo", title=f"{path}: {len(cells)} cells")
+    print_text(f"{path}: {len(cells)} cells: {counts_of(states)}.")
+    open_cells = []
     for cell in cells:
         if states[cell.name].status != "done":
             takes = seconds[cell.name]
             cost = "unknown" if takes is None else duration(takes / 3600)
-            table.add_row(cell.name, cell.dataset, *states[cell.name][:2], cost)
-    console = wide_console()
-    if table.row_count:
-        console.print(table)
-    console.print(counts_of(states))
+            open_cells.append((cell.name, cell.dataset, *states[cell.name][:2], cost))
+    if open_cells:
+        columns = ("cell", "data set", "status", "reason", "to redo")
+        Console().print(TextTable(columns, open_cells, ["data set", "to redo"], ["reason"], "Cells that are not done"))
     notes = [state.note for state in states.values()]
     notes += [f"accepted: {state.accepted}" for state in states.values() if state.accepted]
     for note, count in Counter(filter(None, notes)).items():
-        console.print(f"{count} of these: {note}")
+        print_text(f"{count} of these: {note}")
 
 
 @click.command()
@@ -115,7 +116,7 @@ def find_cell(reruns: "Reruns", text: str) -> "Cell":
     if matches:
         listing = ", ".join(matches[:5]) + ", …" * (len(matches) > 5)
         raise UserError(f"{text}: {len(matches)} cells begin so: {listing}. Give more of the name.")
-    raise UserError(unknown("a cell of this experiment", name, names, "clce-bench plan lists the cells"))
+    raise UserError(unknown("a cell of this experiment", name, names, "clce-bench plan --cells lists the cells"))
 
 
 def _reruns(path: Path) -> Any:
@@ -139,15 +140,15 @@ def watch(path: Path, as_json: bool, once: bool, every: float) -> None:
     """
     import time
 
+    from rich.console import Console
     from rich.live import Live
 
-    from clce_bench.cli.plan_output import wide_console
     from clce_bench.report.watching import screen, standing_of
 
     if as_json:
         click.echo(json.dumps(standing_of(_reruns(path))._asdict(), indent=2))
         return
-    standing, console = standing_of(_reruns(path)), wide_console()
+    standing, console = standing_of(_reruns(path)), Console()
     if once:
         console.print(screen(standing))
         return

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
-from rich.table import Table
 
 from clce_bench.analysis.comparisons import compare
 from clce_bench.analysis.summary_rows import grid_rows, hyperparameter_columns, metrics_of
@@ -20,9 +19,11 @@ from clce_bench.labels import data_label, is_main, loss_label, metric_label
 from clce_bench.planning.cell_status import evaluation_of
 from clce_bench.planning.plan import Plan, plan_of
 from clce_bench.records.environment import now
+from clce_bench.report.terminal import TextTable
 from clce_bench.report.warnings import hazards_of
 
 _TOP1, _PROBE = "metric.top1", "metric.probe_top1"
+_MEAN, _DIFFERENCE = "mean [95 % interval]", "difference to CE [paired 95 %]"
 
 
 @dataclass(frozen=True)
@@ -130,8 +131,8 @@ def table_rows(table: pd.DataFrame, metric: str) -> list[dict[str, str]]:
         row |= {name.partition(".")[2]: "–" if pd.isna(record[name]) else str(record[name]) for name in varying}
         row["seen in pre-training"] = record["overlap"]
         row["metric"] = label
-        row["mean [95 % interval]"] = interval(record["mean"], record["low"], record["high"])
-        row["difference to CE [paired 95 %]"] = interval(
+        row[_MEAN] = interval(record["mean"], record["low"], record["high"])
+        row[_DIFFERENCE] = interval(
             record["difference"], record["difference_low"], record["difference_high"], signed=True
         )
         row["could have shown"] = plus_minus(record["smallest_visible"])
@@ -172,14 +173,11 @@ def print_headline(experiment: Experiment) -> Path:
         raise UserError(f"{page}: there is no report yet; run the experiment first: make reproduce")
     rows = headline_rows(experiment, pd.read_parquet(plan.folder / "summary.parquet"))
     console = Console()
-    if not console.is_terminal:
-        console.width = 140
-    table = (
-        Table(*rows[0], title=f"{experiment.name}: {experiment.headline_grid.name}") if rows else Table("no results")
-    )
-    for row in rows:
-        table.add_row(*row.values())
-    console.print(table)
+    columns = list(rows[0]) if rows else ["no results"]
+    first = ["seen in pre-training", "could have shown", "batch size", "seeds"]
+    spare = [*first, *(name for name in columns if name not in ("loss", "metric", _MEAN, _DIFFERENCE, *first))]
+    title = f"{experiment.name}: {experiment.headline_grid.name}"
+    console.print(TextTable(columns, [list(row.values()) for row in rows], spare, ["metric"], title))
     for hazard in hazards_of(experiment.grids):
         console.print(f"Hazard switched on: {hazard}", style="bold red", soft_wrap=True)
     cost = cost_of_last_run(plan)

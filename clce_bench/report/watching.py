@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.console import Group
-from rich.table import Table
 
 from clce_bench.costs.throughput import seconds_to_redo
 from clce_bench.experiment.cells import Cell
 from clce_bench.planning.cell_status import states_of
 from clce_bench.planning.reruns import Reruns
+from clce_bench.report.terminal import TextTable
 
 JOURNAL = Path("checkpoints/progress.jsonl")
 """What training writes below a cell's folder."""
@@ -90,14 +90,16 @@ def screen(standing: Standing) -> Group:
     counts = ", ".join(f"{count} {status}" for status, count in standing.cells.items() if count)
     head = f"{standing.experiment}: {counts}; about {left} left"
     machine = ", ".join([f"memory {standing.memory:.0%}", *standing.gpu])
-    table = Table("cell", "epoch", "step", "loss", "validation", "left")
+    rows = []
     for line in standing.running:
         epoch = f"{line['epoch']}/{line['epochs']}" if line["epoch"] else "–"
         accuracy = "–" if line["validation"] is None else f"{line['validation']:.1%}"
         step = f"{line['step']}/{line['steps']}"
-        table.add_row(line["cell"], epoch, step, f"{line['loss']:.4f}", accuracy, _duration(line["seconds_left"]))
+        rows.append((line["cell"], epoch, step, f"{line['loss']:.4f}", accuracy, _duration(line["seconds_left"])))
+    columns = ("cell", "epoch", "step", "loss", "validation", "left")
+    table = TextTable(columns, rows, spare=("step", "loss", "epoch", "validation"))
     failures = [f"failed: {name}: {reason}" for name, reason in standing.failed.items()]
-    return Group(head, *([table] if standing.running else []), *failures, machine)
+    return Group(head, *([table] if rows else []), *failures, machine)
 
 
 def _duration(seconds: float) -> str:

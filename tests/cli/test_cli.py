@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from clce_bench.cli import cli, command_status
+from clce_bench.cli import SECTIONS, cli, command_status
 from clce_bench.errors import Interrupted
 from tests.helpers.miniature import ROOT
 
@@ -144,3 +144,28 @@ def test_the_last_lines_of_a_log_hold_the_cause_however_long_a_message_is(monkey
     assert command_status(["dataset", "--job", '{"spec":{}}', "--output", "out"]) == 1
     last = capsys.readouterr().err.splitlines()[-3:]
     assert any("out of memory" in line for line in last)
+
+
+def test_help_lists_every_verb_once_in_a_section_and_cuts_no_sentence(capsys):
+    assert sorted(name for names in SECTIONS.values() for name in names) == sorted(cli.commands)
+    assert command_status(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 80
+    assert "..." not in text.partition(next(iter(SECTIONS)))[2]
+    assert [text.index(title) for title in SECTIONS] == sorted(text.index(title) for title in SECTIONS)
+
+
+def test_plan_says_its_answer_first_and_lists_cells_on_demand(capsys, tmp_path):
+    (tmp_path / "x.yaml").write_text(
+        "name: x\ngrids: [{name: main, dataset: digits, loss: [ce, clce], seed: [0, 1]}]\n"
+    )
+    assert command_status(["plan", "--no-cost", "--experiment", "x.yaml"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "x.yaml: 4 cells: 4 missing."
+    assert lines[1].startswith("The next run: ")
+    assert "4 train, 4 evaluate" in lines[1]
+    assert not any("clce_bs64" in line for line in lines)
+    assert command_status(["plan", "--no-cost", "--cells", "--experiment", "x.yaml"]) == 0
+    table = [line for line in capsys.readouterr().out.splitlines() if "│" in line]
+    assert sum("_bs64_" in line for line in table) == 4
+    assert max(map(len, table)) <= 80

@@ -6,7 +6,13 @@ from functools import cache, partial
 
 from snakemake.settings.types import DeploymentMethod
 
-from clce_bench.execution import finished_cells, jobs_at_work, run_lock, worker
+from clce_bench.execution import (
+    finished_cells,
+    interruption,
+    jobs_at_work,
+    run_lock,
+    worker,
+)
 from clce_bench.execution.shell_paths import check_shell_names
 from clce_bench.scheduling.commands import ending_with_a_message, paths_in_commands
 from clce_bench.scheduling.resources import given_to_this_job
@@ -26,6 +32,8 @@ CONTAINED = bool(
 GPU = workflow.resource_settings.overwrite_resources.get("train", {}).get("gpu")
 GPUS = GPU and GPU.value
 
+if not SETTLED:
+    interruption.answer_briefly()
 # One on a cluster imports torch once for all cells of its batch.
 if ON_CLUSTER:
     worker.allow()

@@ -1,0 +1,33 @@
+"""Ctrl-C is answered in two lines, whatever each job has to say about its end."""
+
+import logging
+import signal
+import sys
+from threading import Event
+from types import FrameType
+
+MESSAGE = "Interrupted. Finished results and checkpoints are kept.\nThe same command continues from there."
+
+_asked = Event()
+
+
+def answer_briefly() -> None:
+    """Answers Ctrl-C from now on: the message, and no more logging of this process.
+
+    A process in the background, which Ctrl-C does not reach, stays so.
+    """
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, _answer)
+
+
+def was_interrupted() -> bool:
+    """Says whether Ctrl-C was answered."""
+    return _asked.is_set()
+
+
+def _answer(_number: int, _frame: FrameType | None) -> None:
+    if not _asked.is_set():
+        _asked.set()
+        print(f"\r{MESSAGE}", file=sys.stderr, flush=True)
+        logging.disable(logging.CRITICAL)
+    raise KeyboardInterrupt
