@@ -45,6 +45,8 @@ def unknown(kind: str, value: str, allowed: Iterable[str], listing: str | None =
     if not names:
         return f"{value!r} is not {kind}: there is none."
     # What cannot be meant here can still be a name elsewhere: nobody is told to write what he wrote.
-    nearest = get_close_matches(value, [name for name in names if name != value], n=1)
+    others = [name for name in names if name != value]
+    same = [name for name in others if name.lower() == value.lower()]
+    nearest = same or get_close_matches(value, others, n=1)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
     return f"{value!r} is not {kind}.{hint} {listing or 'Allowed: ' + ', '.join(names)}."

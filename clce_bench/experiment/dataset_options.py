@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from clce_bench.experiment.recipes import Augmentation, NamedAugmentation, RecipeValues
-from clce_bench.experiment.strict_model import StrictModel
+from clce_bench.experiment.strict_model import Seed, StrictModel
 
 ROLES = ("fold", "test_fold", "class_fold")
 """Keys of a split that say which of its parts does what: all of them share one division."""
@@ -14,7 +14,7 @@ ROLES = ("fold", "test_fold", "class_fold")
 class Split(StrictModel):
     """How a data set is divided where it has no official parts; shares of images, or of classes for few-shot sets."""
 
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     """Decides the test part or parts, and into which folds the rest falls."""
     test: Annotated[float, Field(gt=0, lt=1)] = 0.25
     """Share of the test part."""
@@ -32,7 +32,7 @@ class Split(StrictModel):
     """Which fold validates."""
     images_per_class: Annotated[int, Field(ge=1)] | None = None
     """Training images per class, at most; what is kept for a number is kept for larger ones too. All when not given."""
-    subset_seed: Annotated[int, Field(ge=0)] | None = None
+    subset_seed: Seed | None = None
     """Decides which images ``images_per_class`` keeps; the cell's own seed when not given."""
 
     @model_validator(mode="after")
@@ -101,7 +101,7 @@ class Episodes(StrictModel):
     """Queries per class, or as many as the smallest class allows."""
     normalise: bool = True
     """Whether features are scaled to unit length first; SCHaNe's code does not do it."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     """Decides which episodes are drawn."""
 
 

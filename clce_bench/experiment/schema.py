@@ -1,5 +1,6 @@
 """What an experiment file may say: the single source of its keys, defaults and ranges."""
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -22,7 +23,7 @@ from clce_bench.experiment.figure_options import AnyFigure
 from clce_bench.experiment.hazards import known_hazards
 from clce_bench.experiment.recipes import Recipe, RecipeValues, Runtime, expand_preset
 from clce_bench.experiment.search_space import Tuning
-from clce_bench.experiment.strict_model import Name, Probability, StrictModel, as_list
+from clce_bench.experiment.strict_model import Name, Probability, Seed, StrictModel, as_list
 
 
 class Loss(StrictModel):
@@ -77,7 +78,7 @@ class Grid(StrictModel):
     """λ: the loss is (1 − λ)·cross-entropy + λ·contrastive."""
     batch_size: Annotated[list[Annotated[int, Field(ge=2)]], BeforeValidator(as_list), Field(min_length=1)] = [64]
     """Images per step; the contrastive loss sees ``recipe.views`` times as many rows."""
-    seed: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(as_list), Field(min_length=1)] = [0]
+    seed: Annotated[list[Seed], BeforeValidator(as_list), Field(min_length=1)] = [0]
     """Seeds of initial heads, batches and views; at one seed they are the same for all losses."""
     backbone: Annotated[list[Annotated[dict[str, Any], BeforeValidator(check_backbone)]], BeforeValidator(as_list)] = []
     """Backbones, each a timm name or values to lay over the experiment's own; that one when not given."""
@@ -87,7 +88,7 @@ class Grid(StrictModel):
     """Parts that test, one in each cell; the data set's own ``split.test_fold`` when not given."""
     class_fold: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(as_list)] = []
     """Parts whose classes are novel, one in each cell; the data set's own ``split.class_fold`` when not given."""
-    split_seed: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(as_list)] = []
+    split_seed: Annotated[list[Seed], BeforeValidator(as_list)] = []
     """Repeated random splits, each with a test part of its own; the data set's own ``split.seed`` when not given."""
     images_per_class: Annotated[list[Annotated[int, Field(ge=1)]], BeforeValidator(as_list)] = []
     """Training images per class; the data set's own ``split.images_per_class`` when not given."""
@@ -118,6 +119,14 @@ class Tracking(StrictModel):
 
     uri: str = "sqlite:///results/mlflow/mlflow.db"
     """Of the MLflow store: a database or ``http://…`` of a server."""
+
+    @field_validator("uri")
+    @classmethod
+    def _is_address(cls, uri: str) -> str:
+        if not re.match(r"(https?|(sqlite|postgresql|mysql|mssql)(\+\w+)?)://.|databricks", uri):
+            allowed = "sqlite:///FILE, http://HOST, or the address of a database such as postgresql://HOST/NAME"
+            raise ValueError(f"{uri[:100]!r} is not allowed. Allowed: {allowed}.")
+        return uri
 
 
 class Experiment(StrictModel):

@@ -1,6 +1,8 @@
 """What all parts of an experiment file share."""
 
-from typing import Annotated, Any
+from collections.abc import Hashable
+from functools import cache
+from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -8,6 +10,8 @@ from clce_bench.errors import unknown
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
 """Part of a file's name."""
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+"""As large as tables can hold."""
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -35,7 +39,22 @@ class StrictModel(BaseModel):
     def _known_keys(cls, values: Any) -> Any:
         if isinstance(values, dict) and cls.model_config.get("extra") != "allow":
             keys = {field.alias or name for name, field in cls.model_fields.items()}
-            for key in values:
+            for key, value in values.items():
                 if key not in keys | set(cls.model_fields):
                     raise ValueError(unknown("a key", str(key), keys, f"Keys: {', '.join(sorted(keys))}"))
+                if any(item is True or item is False for item in as_list(value)) and key in _numbers(cls):
+                    raise ValueError(f"{key}: true and false are not allowed. Input should be a number.")
         return values
+
+
+@cache
+def _numbers(model: type[BaseModel]) -> set[str]:
+    """Names the fields that take numbers and no truth values, which Python, and so pydantic, would take for 1 and 0."""
+    fields = {key: field for name, field in model.model_fields.items() for key in (name, field.alias or name)}
+    taken = {key: _types(field.annotation) for key, field in fields.items()}
+    return {key for key, types in taken.items() if types & {int, float} and not types & {bool, Any}}
+
+
+def _types(annotation: Any) -> set[Any]:
+    inner = [found for part in get_args(annotation) for found in _types(part)]
+    return {annotation, *inner} if isinstance(annotation, Hashable) else set(inner)

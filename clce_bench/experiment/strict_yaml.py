@@ -19,7 +19,7 @@ DEEPEST = 100
 
 _INT, _FLOAT, _BOOL, _DATE = (f"tag:yaml.org,2002:{name}" for name in ("int", "float", "bool", "timestamp"))
 _SURPRISING = {
-    _INT: (re.compile(r"[-+]?(0[0-9_]+|0b.*|.*:.*)"), "write a number in decimal digits, or quote it"),
+    _INT: (re.compile(r"[-+]?(0[0-9_]+|0[bx].*|.*:.*)"), "write a number in decimal digits, or quote it"),
     _FLOAT: (re.compile(r".*:.*"), "write a number in decimal digits, or quote it"),
     _BOOL: (re.compile(r"(?!true$|false$)[a-z]+", re.IGNORECASE), "write true or false, or quote it"),
     _DATE: (re.compile(r".*"), "quote it"),

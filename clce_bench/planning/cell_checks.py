@@ -39,7 +39,7 @@ def check_cell(cell: Cell, source: Dataset) -> None:
     file = weights_file(cell.backbone.weights)
     if file and not _is_file(file):
         allowed = "Allowed: 'package:NAME', a .safetensors or .pth file, 'timm' or 'random'"
-        raise UserError(f"backbone.weights: {file}: there is no such file. {allowed}.")
+        raise UserError(f"backbone.weights: {cell.backbone.weights}: there is no such file. {allowed}.")
     for key, unused in (("drop_path", 0.0), ("layer_decay", 1.0)):
         if cell.backbone.freeze != "none" and (value := getattr(cell.recipe, key)) != unused:
             reason = f"the backbone is frozen up to {cell.backbone.freeze!r}"

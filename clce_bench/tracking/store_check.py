@@ -1,5 +1,6 @@
 """Whether a local MLflow store can be written, found out without importing MLflow."""
 
+import os
 import re
 import sqlite3
 from contextlib import closing
@@ -18,14 +19,20 @@ def check_store(uri: str) -> None:
     """Finds out what would keep ``track`` from writing a store. One that does not exist yet is no obstacle.
 
     Args:
-        uri: ``tracking.uri``; what is not a local file is left to ``track``.
+        uri: ``tracking.uri``; whether a server or its database is there is left to ``track``.
 
     Raises:
-        UserError: the file is no store, is locked, or was made by an older or newer MLflow.
+        UserError: the file cannot be made, is no store, is locked, or was made by an older or newer MLflow.
     """
-    path = Path(uri.removeprefix(LOCAL))
-    if not uri.startswith(LOCAL) or not path.exists():
+    if not uri.startswith(LOCAL):
         return
+    path = Path(uri.removeprefix(LOCAL))
+    try:
+        if not path.exists():
+            _check_place(path)
+            return
+    except OSError as error:  # Such as a name that is too long.
+        raise UserError(f"tracking.uri: {path}: {error.strerror}.") from None
     if path.is_dir():
         raise UserError(f"tracking.uri: {path}: this is a folder. Allowed: a file, which is made if there is none.")
     anew = f"Move it away (mv {path} {path}.old); clce-bench track then writes the store anew from the results"
@@ -52,6 +59,15 @@ def check_store(uri: str) -> None:
         raise UserError(
             f"tracking.uri: {path}: an older MLflow made it. mlflow db upgrade {LOCAL}{path} brings it up to date."
         )
+
+
+def _check_place(path: Path) -> None:
+    """Makes sure that a file can be made at a path, with the folders above it."""
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    if not above.is_dir():
+        raise UserError(f"tracking.uri: {path}: {above} is no folder.")
+    if not os.access(above, os.W_OK):
+        raise UserError(f"tracking.uri: {path}: this user may not write to {above}.")
 
 
 def _revisions() -> dict[str, str]:

@@ -85,12 +85,21 @@ FILES = {
     "octal": (grid("seed: 017"), "line 7: 017 can be misread; write a number in decimal digits, or quote it"),
     "zeros before": (grid("batch_size: [64, 0064]"), "0064 can be misread"),
     "binary": (grid("seed: 0b11"), "0b11 can be misread"),
+    "hexadecimal": (grid("seed: 0x10"), "0x10 can be misread"),
     "minutes": (grid("seed: 1:30"), "1:30 can be misread"),
     "seconds": (grid("recipe: {learning_rate: 1:30.5}"), "1:30.5 can be misread"),
     "yes": (grid("recipe: {equal_compute: yes}"), "yes can be misread; write true or false, or quote it"),
     "off": (grid("seed: off"), "off can be misread"),
     "no": ("name: no\n", "no can be misread"),
     "a date": (HEAD.replace("x", "2026-01-01"), "2026-01-01 can be misread; quote it"),
+    "true for a number": (grid("lambda: true"), "grids[0]: lambda: true and false are not allowed. Input should be a"),
+    "true among numbers": (grid("seed: [0, true]"), "grids[0]: seed: true and false are not allowed"),
+    "true in a range": (grid(SEARCH % (4, "temperature: {low: true, high: 2}")), "low: true and false are not allowed"),
+    "true for micro-batches": (
+        grid("seed: 1") + "runtime: {micro_batch: true}\n",
+        "micro_batch: true and false are not",
+    ),
+    "true for a temperature": (grid("seed: 1") + "losses: {clce: {temperature: true}}\n", "temperature: True is not"),
     # Nothing where something is meant.
     "no temperature": (
         grid("recipe: {}").replace("clce", "{name: clce, temperature: []}"),
@@ -126,7 +135,17 @@ FILES = {
     "a data set in a list": (grid("seed: 1").replace("digits", "[[digits]]"), "grids[0].dataset[0]"),
     "a long value": (grid("seed: " + "x" * 10_000), "… "),
     "many mistakes": (grid("seed: [" + "x, " * 1000 + "]"), "and 980 more mistakes"),
+    "a loss in capitals": (grid("seed: 1").replace("clce", "SCHaNe"), "'SCHaNe' is not a loss. Did you mean 'schane'?"),
+    "no store": (grid("seed: 1") + "tracking: {uri: ''}\n", "tracking.uri: '' is not allowed. Allowed: sqlite:///FILE"),
+    "a folder as store": (grid("seed: 1") + "tracking: {uri: mlruns}\n", "tracking.uri: 'mlruns' is not allowed"),
+    "a store by FTP": (grid("seed: 1") + "tracking: {uri: 'ftp://x'}\n", "tracking.uri: 'ftp://x' is not allowed"),
+    "weights by HTTP": (
+        grid("seed: 1") + "backbone: {weights: 'https://x/y.pth'}\n",
+        "https://x/y.pth: there is no such",
+    ),
     # Too much.
+    "a seed that no table holds": (grid(f"seed: {2**63}"), "seed: 9223372036854775808 is not allowed"),
+    "a negative seed": (grid("split_seed: -1"), "split_seed: -1 is not allowed"),
     "a product": (PRODUCT, "grids: main: asks for 10,000,000 cells; allowed: at most 100,000"),
     "a product of seeds": (
         grid(f"seed: [{', '.join(map(str, range(400)))}]\n  split_seed: [{', '.join(map(str, range(400)))}]"),

@@ -1,5 +1,6 @@
 """Stores that cannot be written are found before training, with one message."""
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -82,6 +83,25 @@ def test_a_locked_store_and_a_folder_are_told(monkeypatch):
             check_store(URI)
     with pytest.raises(UserError, match="this is a folder"):
         check_store("sqlite:///.")
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [("file/mlflow.db", "file is no folder"), (f"{'x' * 300}/mlflow.db", "File name too long"), ("a/b/mlflow.db", "")],
+)
+def test_a_place_where_no_store_can_be_made_is_told(place, message):
+    Path("file").touch()
+    if not message:
+        check_store(f"sqlite:///{place}")
+        return
+    with pytest.raises(UserError, match=message):
+        check_store(f"sqlite:///{place}")
+
+
+def test_a_folder_that_may_not_be_written_is_told(monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: mode != os.W_OK)
+    with pytest.raises(UserError, match=f"this user may not write to {Path.cwd()}"):
+        check_store(URI)
 
 
 def test_plan_finds_it_before_training(capsys):
