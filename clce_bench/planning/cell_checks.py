@@ -1,6 +1,8 @@
 """What is checked of a cell before anything runs."""
 
+from functools import lru_cache
 from pathlib import Path
+from zipfile import is_zipfile
 
 from clce_bench.components.registry import check_packaged
 from clce_bench.data.dataset import Dataset
@@ -22,6 +24,17 @@ def _is_file(path: Path) -> bool:
         return False
 
 
+@lru_cache(maxsize=64)
+def _damage(path: Path, _changed: int) -> str:
+    """Says what is wrong with a file of weights, as far as its ends show; nothing if they show nothing."""
+    with path.open("rb") as file:
+        start = file.read(2)
+    if not start:
+        return "is empty"
+    # What torch writes is a ZIP archive, whose list of contents stands at its end.
+    return "was cut off" if start.startswith(b"PK") and not is_zipfile(path) else ""
+
+
 def check_cell(cell: Cell, source: Dataset) -> None:
     """Checks that a cell can be trained, as far as that can be known before anything runs.
 
@@ -40,6 +53,8 @@ def check_cell(cell: Cell, source: Dataset) -> None:
     if file and not _is_file(file):
         allowed = "Allowed: 'package:NAME', a .safetensors or .pth file, 'timm' or 'random'"
         raise UserError(f"backbone.weights: {cell.backbone.weights}: there is no such file. {allowed}.")
+    if file and (damage := _damage(file, file.stat().st_mtime_ns)):
+        raise UserError(f"backbone.weights: {cell.backbone.weights}: {damage}. Get the file again.")
     for key, unused in (("drop_path", 0.0), ("layer_decay", 1.0)):
         if cell.backbone.freeze != "none" and (value := getattr(cell.recipe, key)) != unused:
             reason = f"the backbone is frozen up to {cell.backbone.freeze!r}"

@@ -1,10 +1,12 @@
 """Bad experiment files and folders: ``plan`` ends with status 2 and one message, soon, and writes nothing."""
 
+import io
 import os
 import shutil
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -182,6 +184,20 @@ def test_bad_files_get_one_message(name, capsys):
     Path("config.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
     within = 2.0 if name.startswith(("a product", "bomb", "trials")) else 5.0
     assert expected in plan(capsys, within=within)
+
+
+@pytest.mark.parametrize("kept", [0, 5000, -1])
+def test_weights_that_were_cut_off_are_found_before_anything_runs(kept, capsys):
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w") as archive:
+        archive.writestr("weights/data.pkl", os.urandom(9000))
+    Path("weights.pth").write_bytes(whole.getvalue()[:kept])
+    Path("config.yaml").write_text(grid("seed: 1") + "backbone: {weights: weights.pth}\n")
+    assert f"backbone.weights: weights.pth: {'was cut off' if kept else 'is empty'}. Get the file again." in plan(
+        capsys
+    )
+    Path("weights.pth").write_bytes(whole.getvalue())
+    assert command_status(["plan", "--no-cost"]) == 0
 
 
 def test_a_path_that_is_no_file_is_not_opened(capsys):
