@@ -45,7 +45,7 @@ def command_status(arguments: Sequence[str]) -> int:
     Returns:
         The exit status: 0, 2 for bad input, 75 when asked to end with the work saved, 1 for anything unforeseen.
     """
-    sys.path.insert(0, str(Path.cwd()))  # Losses of the user's own lie beside the experiment file.
+    sys.path.insert(0, str(Path.cwd()))  # Losses of the user are found beside the experiment file.
     try:
         cli.main(list(arguments), prog_name="clce-bench", standalone_mode=False)
     except UserError as error:

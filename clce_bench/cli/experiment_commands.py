@@ -26,7 +26,7 @@ experiment_option = click.option(
 
 @contextmanager
 def own_record(plan: "Plan", verb: str, output: Path | None, files: Sequence[str]) -> Iterator[dict[str, str]]:
-    """Leaves a record of a stage that runs once per experiment, if it writes where the experiment's own results lie."""
+    """Leaves a record of a stage that runs once per experiment, if it writes to the experiment's own folder."""
     job = next((job for job in plan.jobs[verb].values() if output == Path(job.output)), None)
     if job is None:
         yield {}
@@ -88,7 +88,7 @@ def plan(path: Path, as_json: bool, cost: bool, cells: bool, measure: bool) -> N
 @click.command()
 @experiment_option
 @click.option("--output", type=click.Path(path_type=Path), help="The .json file; other files go beside it.")
-@click.option("--check", "checking", is_flag=True, help="Only say, by exit status 1, that trials must run first.")
+@click.option("--check", "checking", is_flag=True, help="Only report, by exit status 1, that trials must run first.")
 def tune(path: Path, output: Path | None, checking: bool) -> None:
     """Choose the settings of losses among finished trials, by validation.
 
@@ -168,7 +168,7 @@ def track(path: Path, output: Path | None) -> None:
 @click.option("--open", "open_page", is_flag=True, help="Open the report page too.")
 @click.option("--close-run", "closing", is_flag=True, help="Note that a Snakemake run has ended, and what it took.")
 def headline(path: Path, open_page: bool, closing: bool) -> None:
-    """Print the headline table of a finished experiment and where its report lies.
+    """Print the headline table of a finished experiment and the path of its report.
 
     Example: clce-bench headline
     """

@@ -16,9 +16,9 @@ from clce_bench.errors import UserError
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, an object per image.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 def predict(cell: str, images: tuple[Path, ...], top: int, as_json: bool, device: str) -> None:
-    """Classify IMAGES by the trained cell CELL: its folder, its name or the beginning of its name.
+    """Classify IMAGES with the trained cell CELL: its folder, its name or the start of its name.
 
-    What is no image is named; the others are answered, and the status is 2.
+    A file that is no image is named; the others get an answer, and the exit status is 2.
 
     Example: clce-bench predict clce_bs64_lam0.9_s0 cat.png dog.jpg --top 3
     """

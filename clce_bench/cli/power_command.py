@@ -15,11 +15,13 @@ from clce_bench.cli.options import json_option
 @click.option(
     "--difference",
     type=click.FloatRange(min=0, min_open=True),
-    help="Points that it should show: say how many seeds or test images that takes.",
+    help="Points to be shown: say how many seeds or test images that takes.",
 )
 @json_option
 def power(path: Path, difference: float | None, as_json: bool) -> None:
-    """Say which differences an experiment can show, four times in five, at the level of its verdicts.
+    """Estimate the smallest difference that each comparison of an experiment can show.
+
+    It is found in four of five repetitions, at the level of the claim's verdict.
 
     Example: clce-bench power --difference 1.0
     """

@@ -23,7 +23,7 @@ from clce_bench.cli.options import json_option
 @click.option("--delete", is_flag=True, help="Remove what is listed.")
 @json_option
 def prune(paths: tuple[Path, ...], delete: bool, as_json: bool) -> None:
-    """List what lies in results/ although no experiment file asks for it, and remove it with --delete.
+    """List what no experiment file asks for in results/; --delete removes it.
 
     Example: clce-bench prune --delete
     """
@@ -60,7 +60,7 @@ def prune(paths: tuple[Path, ...], delete: bool, as_json: bool) -> None:
 @click.option("--tolerance", default=0.02, show_default=True, help="Between accuracies, where bits cannot be compared.")
 @click.option("--threads", default=1, show_default=True, help="Cores to train on; other numbers round otherwise.")
 def verify(path: Path | None, as_json: bool, count: int, seed: int, tolerance: float, threads: int) -> None:
-    """Compute the checksums of all results again, and name what is damaged. The exit status is 1 if anything is.
+    """Check all results against their checksums and name what is damaged. The exit status is 1 if anything is.
 
     Example: clce-bench verify --rerun 3
     """
@@ -131,7 +131,7 @@ def export(archive: Path, path: Path, weights: bool, as_json: bool) -> None:
 @click.option("--prefer", type=click.Choice(["archive", "here"]), help="Whose results count where both have a cell.")
 @json_option
 def import_(archive: Path, prefer: str | None, as_json: bool) -> None:
-    """Put the cells of ARCHIVE, written by export, beside those that are here. Nothing of yours is overwritten.
+    """Add the cells of ARCHIVE, which export wrote, to those here. Nothing of yours is overwritten.
 
     Example: clce-bench import clce.tar.gz
     """

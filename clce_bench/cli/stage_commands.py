@@ -144,7 +144,7 @@ def features(job: dict[str, Any], output: Path, threads: int, runtime: str) -> N
 @threads_option
 @runtime_option
 def train(job: dict[str, Any], output: Path, threads: int, runtime: str) -> None:
-    """Train one cell. A run that was killed goes on from its last checkpoint.
+    """Train one cell. A run that was killed continues from its last checkpoint.
 
     Example, again with the job of a finished cell:
     clce-bench train --job results/cells/DATASET/BACKBONE/CELL/cell.json --output /tmp/cell

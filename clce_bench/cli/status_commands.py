@@ -62,7 +62,7 @@ def status(path: Path, as_json: bool) -> None:
 @experiment_option
 @json_option
 def why(cell: str, path: Path, as_json: bool) -> None:
-    """Say in full how a cell as it is now differs from what was run. CELL: name, start of a name, or path.
+    """Explain why a cell runs again: all differences to what was run. CELL: name, start of a name, or path.
 
     Example, with a name that clce-bench status shows: clce-bench why clce_bs64_lam0.9_s0-0f3a91c2
     """
@@ -79,7 +79,7 @@ def why(cell: str, path: Path, as_json: bool) -> None:
 @click.option("--reason", required=True, help="Why the change of code alters no result.")
 @click.option("--all-stale", is_flag=True, help="Accept all stale cells of the experiment in which only code differs.")
 def accept(cells: tuple[str, ...], path: Path, reason: str, all_stale: bool) -> None:
-    """Declare that a change of code alters no result of CELLS, which are then done. The report will say so.
+    """Declare that a change of code alters no result of CELLS. They then count as done, and the report says so.
 
     Example: clce-bench accept --all-stale --reason "only renames a variable"
     """
@@ -132,7 +132,7 @@ def _reruns(path: Path) -> Any:
 @click.option("--once", is_flag=True, help="Show it once and end.")
 @click.option("--every", default=5.0, show_default=True, type=click.FloatRange(min=0.5), help="Seconds between looks.")
 def watch(path: Path, as_json: bool, once: bool, every: float) -> None:
-    """Show where a run stands, until it has ended: what trains, how far it is, what is left.
+    """Show the progress of a run until it ends: what trains, how far it is, how long it takes.
 
     It reads files only, so it works beside a run, and on a cluster from any machine that sees them.
 

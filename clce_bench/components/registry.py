@@ -107,7 +107,7 @@ def loss_path(name: str) -> str:
     if name == "ce":
         raise UserError("'ce' is not a contrastive loss: cross-entropy alone is FusedLoss(None, weight=0).")
     if name == NO_TRAINING:
-        raise UserError("'none' is not a contrastive loss: it stands for features without any training.")
+        raise UserError("'none' is not a contrastive loss: it means features without any training.")
     if name in LOSSES:
         return LOSSES[name].path
     listing = f"Losses: {', '.join(sorted(LOSSES))}, or a path like my_pkg.my_loss:MyLoss"

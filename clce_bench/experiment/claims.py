@@ -29,7 +29,7 @@ class Claim(StrictModel):
     place: str
     """Where in the paper; what was not seen is said here."""
     kind: str = "difference"
-    """How it is judged."""
+    """How it is judged: one of the kinds of claims."""
     caveat: str = ""
     """What must be said beside every verdict."""
     primary: bool = False

@@ -79,29 +79,29 @@ class Recipe(StrictModel):
     """How a cell is trained."""
 
     epochs: Annotated[int, Field(ge=1)] | None = 12
-    """How long, unless ``steps`` says it."""
+    """Passes over the training images; or give ``steps``."""
     steps: Annotated[int, Field(ge=1)] | None = None
-    """How long, in steps, whatever the batch size; instead of ``epochs``."""
+    """Steps, whatever the batch size; instead of ``epochs``."""
     sampler: Sampler | None = None
-    """Which images share a batch; all the same to each other when not given. ``batch_size`` is classes × images."""
+    """Batches by class; without it batches are drawn at random. ``batch_size`` is classes × images."""
     optimizer: Literal["adamw", "sgd", "lars"] = "adamw"
     """AdamW, SGD with momentum, or LARS."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    """Its peak, at ``reference_batch_size``."""
+    """The peak of the learning rate, at ``reference_batch_size``."""
     reference_batch_size: Annotated[int, Field(ge=1)] = 64
     """The batch size for which ``learning_rate`` is meant."""
     learning_rate_scaling: Literal["none", "sqrt", "linear"] = "sqrt"
     """How the learning rate follows the batch size."""
     warmup: Probability = 0.1
-    """Share of the steps with a rising learning rate; then it falls on a cosine."""
+    """Share of the steps in which the learning rate rises; then it falls along a cosine."""
     warmup_learning_rate: Annotated[float, Field(ge=0)] = 0.0
-    """Where the learning rate starts."""
+    """The learning rate at the first step."""
     minimum_learning_rate: Annotated[float, Field(ge=0)] = 0.0
-    """Where the learning rate ends."""
+    """The learning rate at the last step."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    """Of sgd and lars."""
+    """Momentum of sgd and lars."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
-    """Of matrices and filters; biases, norms and what the backbone exempts do not decay."""
+    """Weight decay of matrices and filters; biases, norms and what the backbone exempts do not decay."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Factor of the learning rate from each layer of the backbone to the one before."""
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -117,7 +117,7 @@ class Recipe(StrictModel):
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Decay of the moving average of the weights, which is then evaluated; 0 averages nothing."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Of the network's arithmetic (autocast); losses are computed in float32."""
+    """Precision of the network's arithmetic (autocast); losses are computed in float32."""
     views: Annotated[int, Field(ge=1)] = 2
     """Augmented views per image in a batch; cross-entropy sees all of them too."""
     augmentation: NamedAugmentation | None = None
@@ -165,7 +165,7 @@ class Runtime(StrictModel):
     workers: Annotated[int, Field(ge=0)] | None = None
     """Processes that load images; all cores beside a GPU, none on a CPU when not given."""
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 60.0
-    """Least time between two checkpoints of a training run, from which a killed one goes on."""
+    """Least time between two checkpoints of a training run, from which a killed one continues."""
 
 
 @cache

@@ -34,8 +34,8 @@ class Loss(StrictModel):
     name: str = ""
     """A loss of the package, or ``module:NAME`` for one of yours. In ``losses`` the key names it."""
     labels: Annotated[list[Literal["classes", "images"]], BeforeValidator(as_list)] = []
-    """What positives share: ``classes``, or with ``images`` the image that they are views of, so that the loss learns
-    without classes. By class when not given, but for losses that are made for images."""
+    """What makes two rows a positive pair: the same class (``classes``), or being views of one image (``images``), so
+    that the loss learns without classes. ``classes`` when not given, except for losses that are made for images."""
     recipe: RecipeValues = {}
     """Recipe values for this loss."""
 
@@ -81,25 +81,25 @@ class Grid(StrictModel):
     seed: Annotated[list[Seed], BeforeValidator(as_list), Field(min_length=1)] = [0]
     """Seeds of initial heads, batches and views; at one seed they are the same for all losses."""
     backbone: Annotated[list[Annotated[dict[str, Any], BeforeValidator(check_backbone)]], BeforeValidator(as_list)] = []
-    """Backbones, each a timm name or values to lay over the experiment's own; that one when not given."""
+    """Backbones: timm names, or keys that replace those of the experiment's ``backbone``. That one when not given."""
     fold: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(as_list)] = []
-    """Folds of the split, to choose settings by cross-validation; the data set's own ``split.fold`` when not given."""
+    """Validation folds, to choose settings by cross-validation. The data set's ``split.fold`` when not given."""
     test_fold: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(as_list)] = []
-    """Parts that test, one in each cell; the data set's own ``split.test_fold`` when not given."""
+    """Test parts of cross-fitting, one per cell. The data set's ``split.test_fold`` when not given."""
     class_fold: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(as_list)] = []
-    """Parts whose classes are novel, one in each cell; the data set's own ``split.class_fold`` when not given."""
+    """Parts whose classes are novel, one per cell. The data set's ``split.class_fold`` when not given."""
     split_seed: Annotated[list[Seed], BeforeValidator(as_list)] = []
-    """Repeated random splits, each with a test part of its own; the data set's own ``split.seed`` when not given."""
+    """Seeds of repeated random splits. The data set's ``split.seed`` when not given."""
     images_per_class: Annotated[list[Annotated[int, Field(ge=1)]], BeforeValidator(as_list)] = []
-    """Training images per class; the data set's own ``split.images_per_class`` when not given."""
+    """Training images per class. The data set's ``split.images_per_class`` when not given."""
     recipe: RecipeValues = {}
     """Recipe values for this grid; they win over those of the experiment, the data set and the loss."""
     hazards: Annotated[list[str], BeforeValidator(as_list), AfterValidator(known_hazards)] = []
-    """Rules that its cells break on purpose, all at once, to measure what that does: docs/audit.md."""
+    """Known mistakes that its cells make on purpose, all at once, to measure their effect: docs/audit.md."""
     tuning: Tuning | None = None
-    """Searches the settings of its losses: docs/tuning.md."""
+    """A search for the settings of each loss: docs/tuning.md."""
     tuned_by: str = ""
-    """The grid whose search decides the settings of these losses."""
+    """The name of a grid with ``tuning``, whose search decides the settings of these losses."""
 
     @field_validator("dataset")
     @classmethod
@@ -155,7 +155,7 @@ class Experiment(StrictModel):
     claims: Annotated[
         list[Annotated[SerializeAsAny[Claim], BeforeValidator(parse_claim)]], BeforeValidator(expand_claims)
     ] = []
-    """Statements of papers that the report answers."""
+    """Statements of papers that the report judges."""
     tracking: Tracking = Tracking()
     """Where MLflow keeps the runs."""
 

@@ -12,7 +12,7 @@ import yaml
 from clce_bench.errors import UserError
 
 MOST_VALUES = 100_000
-"""Values that a file may stand for, those that aliases repeat included."""
+"""Values that a file may expand to, those that aliases repeat included."""
 
 DEEPEST = 100
 """Lists and mappings in brackets inside one another."""
@@ -54,7 +54,7 @@ def _flow_depth(text: str) -> int:
 
 
 def _check(node: yaml.Node, sizes: dict[int, int]) -> int:
-    """Checks a node and what is below it, each once; returns how many values it stands for."""
+    """Checks a node and what is below it, each once; returns how many values it expands to."""
     if id(node) in sizes:
         if not sizes[id(node)]:
             raise UserError(f"{_line(node)}: an alias leads into itself.")
@@ -71,7 +71,7 @@ def _check(node: yaml.Node, sizes: dict[int, int]) -> int:
         if pattern.fullmatch(node.value):
             raise UserError(f"{_line(node)}: {node.value} can be misread; {instead}.")
     if size > MOST_VALUES:
-        raise UserError(f"{_line(node)}: stands for {size:,} values or more; allowed: at most {MOST_VALUES:,}.")
+        raise UserError(f"{_line(node)}: expands to {size:,} values or more; allowed: at most {MOST_VALUES:,}.")
     sizes[id(node)] = size
     return size
 
@@ -82,7 +82,7 @@ def _check_keys(node: yaml.MappingNode) -> None:
         if isinstance(key, yaml.ScalarNode) and key.value != "<<":
             if key.value in seen:
                 first = seen[key.value].start_mark.line + 1
-                raise UserError(f"{_line(key)}: {key.value!r} stands there twice, first in line {first}; keep one.")
+                raise UserError(f"{_line(key)}: {key.value!r} is there twice, first in line {first}; keep one.")
             seen[key.value] = key
 
 

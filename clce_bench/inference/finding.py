@@ -28,4 +28,4 @@ def find_cell(cell: str | Path) -> Path:
         return trained[matching[0]]
     if matching:
         raise UserError(f"{cell}: several cells begin so: {', '.join(matching[:5])}.")
-    raise UserError(unknown("a trained cell", str(cell), trained, f"Cells lie below {CELLS}"))
+    raise UserError(unknown("a trained cell", str(cell), trained, f"Cells are in {CELLS}"))

@@ -147,7 +147,7 @@ def _check_owner(plan: Plan) -> None:
         except UserError:
             return
         if name == plan.experiment.name:
-            raise UserError(f"name: {name!r} is the name of {owner} too, whose report and runs lie in {plan.folder}.")
+            raise UserError(f"name: {name!r} is the name of {owner} too, whose report and runs are in {plan.folder}.")
 
 
 def plan_of(experiment: Experiment) -> Plan:

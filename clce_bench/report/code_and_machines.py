@@ -31,7 +31,7 @@ def provenance_table(summary: pd.DataFrame) -> Table:
                 "evaluation code": _short(members["evaluate_code"].dropna().unique()),
             }
         )
-    return Table("What stands behind the numbers", rows)
+    return Table("Where the numbers come from", rows)
 
 
 def accepted_table(summary: pd.DataFrame) -> Table:

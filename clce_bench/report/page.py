@@ -43,7 +43,7 @@ def write_report(experiment: Experiment, output: Path) -> None:
     plan = plan_of(experiment)
     if not output.with_name("summary.parquet").exists():
         make = f"clce-bench summarize --experiment FILE --output {output.parent}"
-        raise UserError(f"--output: {output}: the page lies beside the tables, and there are none. First: {make}")
+        raise UserError(f"--output: {output}: the page needs tables beside it, and there are none. First: {make}")
     summary = pd.read_parquet(output.with_name("summary.parquet"))
     comparisons = pd.read_parquet(output.with_name("comparisons.parquet"))
     verdicts = read_verdicts(output.with_name("verdicts.json")) if output.with_name("verdicts.json").exists() else []

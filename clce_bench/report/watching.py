@@ -1,4 +1,4 @@
-"""Where a run stands while it goes on, read from the files that it writes: here or on a cluster."""
+"""The progress of a run, read from the files that it writes: here or on a cluster."""
 
 import json
 import os

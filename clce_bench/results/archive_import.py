@@ -93,7 +93,7 @@ def _compare_data(archive: Path, unpacked: Path, manifest: Manifest) -> None:
     if differences:
         lines = "\n  ".join(differences)
         way_out = "If yours are wrong or not needed, remove their folders and import again."
-        raise UserError(f"{archive}: its cells were made from other data than lies here:\n  {lines}\n{way_out}")
+        raise UserError(f"{archive}: its cells were made from other data than that here:\n  {lines}\n{way_out}")
 
 
 def _sort(unpacked: Path, manifest: Manifest) -> Merged:

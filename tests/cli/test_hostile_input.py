@@ -80,10 +80,10 @@ FILES = {
     "a text": ("name", "an experiment is a mapping of keys; found str"),
     "nothing": ("", "found NoneType"),
     # What YAML reads otherwise than people.
-    "a key twice": (grid("seed: 1\n  seed: 2"), "line 8: 'seed' stands there twice, first in line 7; keep one"),
-    "a grid's loss twice": (grid("loss: ce"), "'loss' stands there twice"),
-    "a key of the file twice": (grid("seed: 1") + "name: y\n", "'name' stands there twice, first in line 1"),
-    "an inner key twice": (grid("recipe: {epochs: 1, epochs: 2}"), "'epochs' stands there twice"),
+    "a key twice": (grid("seed: 1\n  seed: 2"), "line 8: 'seed' is there twice, first in line 7; keep one"),
+    "a grid's loss twice": (grid("loss: ce"), "'loss' is there twice"),
+    "a key of the file twice": (grid("seed: 1") + "name: y\n", "'name' is there twice, first in line 1"),
+    "an inner key twice": (grid("recipe: {epochs: 1, epochs: 2}"), "'epochs' is there twice"),
     "octal": (grid("seed: 017"), "line 7: 017 can be misread; write a number in decimal digits, or quote it"),
     "zeros before": (grid("batch_size: [64, 0064]"), "0064 can be misread"),
     "binary": (grid("seed: 0b11"), "0b11 can be misread"),
@@ -348,7 +348,7 @@ def test_two_experiments_do_not_share_a_name(capsys):
         assert command_status([*verb, "--experiment", "other.yaml"]) == 2
         message = capsys.readouterr().err
         assert message.startswith(
-            "error: other.yaml: name: 'x' is the name of config.yaml too, whose report and runs lie"
+            "error: other.yaml: name: 'x' is the name of config.yaml too, whose report and runs are"
         )
     # The checked experiment beside the results, a copy elsewhere and a file that was renamed are no others.
     settings_file = Path("results/experiments/x/experiment.json")

@@ -367,7 +367,7 @@ def test_cells_of_other_data_are_refused(two_machines):
     splits = next(Path("results/splits").rglob("splits.json"))
     write_json(splits, read_json(splits) | {"sha256": {"splits.parquet": "0" * 64}})
     before = tree("results")
-    with pytest.raises(UserError, match=r"(?s)made from other data than lies here:\n  results/splits/.*sha256 differ"):
+    with pytest.raises(UserError, match=r"(?s)made from other data than that here:\n  results/splits/.*sha256 differ"):
         import_cells(Path("../cells.tar.gz"), None)
     assert tree("results") == before
 
