@@ -115,6 +115,6 @@ def estimated_against_actual(plan: Plan) -> list[Actual]:
         device = str(record["environment"]["gpu"] or record["environment"]["cpu"])
         speed = known.get(device, {}).get(workload(cell))
         expected = None if speed is None else cost.flops / speed / 3600
-        peak = (record.get("peak_gpu_memory_mib") or record["peak_memory_mib"]) * 2**20
+        peak = (record.get("peak_gpu_memory_mib") or record["peak_memory_mib"] or 0) * 2**20
         found.append(Actual(cell.name, device, cost.flops, expected, record["seconds"] / 3600, cost.memory, peak))
     return found

@@ -95,7 +95,7 @@ class CellRecord(JobRecord):
     started: Time
     seconds: Seconds
     peak_memory_mib: int | FiniteFloat | None
-    peak_gpu_memory_mib: int | float | None = None
+    peak_gpu_memory_mib: int | FiniteFloat | None = None
     runtime: dict[str, Any] = {}
     waiting_for_data: FiniteFloat
     resumed: int = 0

@@ -21,9 +21,11 @@ def check_history(path: Path) -> None:
         header, *rows = csv.reader(file)
     if tuple(header) != HISTORY:
         raise ValueError(f"its columns are not {', '.join(HISTORY)}")
-    for row in rows:
+    for epoch, row in enumerate(rows, start=1):
         values = dict(zip(HISTORY, row, strict=True))
         parse_time(values.pop("time"))
+        if values.pop("epoch") != str(epoch):
+            raise ValueError(f"its row {epoch} is not of epoch {epoch}")
         for value in filter(None, values.values()):
             float(value)
 

@@ -225,7 +225,8 @@ def _metrics(cell: Cell, record: dict[str, Any]) -> list[Metric]:
             if math.isfinite(row[name]):
                 metrics.append(Metric(name, row[name], time, row["epoch"]))
     start = _milliseconds(record["started"])
-    metrics += [Metric(name, record[name], start, 0) for name in ("seconds", "peak_memory_mib")]
+    known = {name: record[name] for name in ("seconds", "peak_memory_mib") if record[name] is not None}
+    metrics += [Metric(name, value, start, 0) for name, value in known.items()]
     evaluation = evaluation_of(cell)
     if evaluation:
         time = _milliseconds(evaluation["started"])

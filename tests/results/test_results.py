@@ -501,10 +501,18 @@ HOSTILE = {
     ),
     "history of other columns": (rewritten("history.csv", lambda _: b"a,b\n1,2\n"), "its columns are not epoch, time"),
     "history of texts": (
-        rewritten("history.csv", lambda text: text + b"x,2026-01-01T00:00:00+00:00,1,1,1,1\n"),
+        rewritten("history.csv", lambda text: text + b"4,2026-01-01T00:00:00+00:00,x,1,1,1\n"),
         "could not",
     ),
     "history without times": (rewritten("history.csv", lambda text: text + b"4,now,1,1,1,1\n"), "Invalid isoformat"),
+    "history of no epoch": (
+        rewritten("history.csv", lambda text: text + b"nan,2026-01-01T00:00:00+00:00,1,1,1,1\n"),
+        "its row 4 is not of epoch 4",
+    ),
+    "history of an epoch twice": (
+        rewritten("history.csv", lambda text: text + b"3,2026-01-01T00:00:00+00:00,1,1,1,1\n"),
+        "its row 4 is not of epoch 4",
+    ),
     "history of two values": (rewritten("history.csv", lambda text: text + b"4,5\n"), "is not what it should be"),
     "no arrays": (rewritten("embeddings.npz", lambda _: b"garbage"), "is not what it should be: no arrays"),
     "objects in arrays": (rewritten("embeddings.npz", lambda _: npz(np.array([{}]))), "holds Python objects"),

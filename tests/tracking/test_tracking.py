@@ -186,11 +186,12 @@ def die_within(experiment, place, folder):
 def test_a_cell_that_was_trained_again_replaces_its_run(tracked):
     experiment, plan = tracked
     cell = plan.cells[0]
-    change_record(cell, status="diverged", reason="the loss was inf in epoch 1, step 1")
+    change_record(cell, status="diverged", reason="the loss was inf in epoch 1, step 1", peak_memory_mib=None)
     track_experiment(experiment, Path("second.json"))
     assert read_json(Path("second.json"))["written"] == 1
     _, found = runs(experiment)
     assert len(found) == 5
+    assert found[cell.name].data.metrics.keys() & {"seconds", "peak_memory_mib"} == {"seconds"}
     assert (found[cell.name].info.status, found[cell.name].data.tags["clce.status"]) == ("FAILED", "diverged")
 
 
