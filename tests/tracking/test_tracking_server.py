@@ -53,9 +53,9 @@ def wait(address, log, seconds=180):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:
-            if requests.get(address, timeout=2).ok:
+            if requests.get(address, timeout=10).ok:
                 return
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             time.sleep(0.2)
     raise TimeoutError(log.read_text())
 
