@@ -101,7 +101,8 @@ def finding(claim: ComparedClaim, setting: str, result: Contrast, alpha: float, 
         alpha: the claim's share of the page's error rate.
         judged: how many comparisons may contradict the claim.
     """
-    interval, inner = result.at(1 - alpha), result.at(1 - 2 * alpha)
+    level = claim.level(alpha, judged)
+    interval, inner = result.at(1 - level), result.at(1 - 2 * level)
     outcome = decide(interval, inner, claim.margin, claim.tolerated, claim.size)
     if outcome == "contradicted" and not result.at(1 - alpha / max(judged, 1)).high < -claim.tolerated:
         outcome = "undecided"
@@ -117,8 +118,8 @@ def finding(claim: ComparedClaim, setting: str, result: Contrast, alpha: float, 
         result.cells,
         outcome,
         result.these_classes,
-        smallest_visible(spread, alpha) if spread else None,
-        seeds_needed(spread, claim.margin, alpha) if spread and outcome == "undecided" else None,
+        smallest_visible(spread, level) if spread else None,
+        seeds_needed(spread, claim.margin, level) if spread and outcome == "undecided" else None,
     )
 
 

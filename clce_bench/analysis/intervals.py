@@ -13,7 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.special import stdtrit
 
-from clce_bench.analysis.variance_components import MeanSquares, class_design, class_variances, mean_squares
+from clce_bench.analysis.variance_components import (
+    ClassVariances,
+    MeanSquares,
+    class_design,
+    class_variances,
+    mean_squares,
+)
 
 MIN_SEEDS = 3
 """Seeds, or splits, below which there is no interval: from two, Student's is too wide to mean anything."""
@@ -115,10 +121,20 @@ def class_interval(values: ArrayLike, ways: ArrayLike, confidence: float = 0.95)
     mean, n = float(array.mean()), len(array)
     if n < MIN_SEEDS or array.shape[1] <= m or np.linalg.matrix_rank(class_design(ways)) < m:
         return _unknown(mean, n)
-    found = class_variances(array, ways)
-    both: list[Part] = [(found.classes, m - 1), (found.episodes, array.shape[1] - m)]
-    of_seeds, of_floor = (found.seeds, n - 1), (found.floor, (n - 1) * (m - 1))
-    return _student(mean, [[of_seeds, *both], [of_floor, *both]], n, confidence)
+    return _student(mean, class_parts(class_variances(array, ways), n, m, array.shape[1]), n, confidence)
+
+
+def class_parts(found: ClassVariances, n: int, m: int, episodes: int) -> list[list[Part]]:
+    """Lists the parts of the variance of a mean over episodes, in two ways as :func:`crossed_parts`.
+
+    Args:
+        found: of the table, or of many tables.
+        n: seeds.
+        m: classes.
+        episodes: how many.
+    """
+    both: list[Part] = [(found.classes, m - 1), (found.episodes, episodes - m)]
+    return [[(found.seeds, n - 1), *both], [(found.floor, (n - 1) * (m - 1)), *both]]
 
 
 def split_interval(means: ArrayLike, test_to_train: float, seeds: int, confidence: float = 0.95) -> Interval:

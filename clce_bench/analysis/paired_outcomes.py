@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from clce_bench.analysis.contrasts import Contrast
-from clce_bench.analysis.unit_outcomes import Outcomes, unit_outcomes
+from clce_bench.analysis.unit_outcomes import Outcomes, ratio_values, unit_outcomes
 from clce_bench.labels import is_accuracy
 
 RUN = ["split_seed", "fold", "seed", "test_fold", "class_fold"]
@@ -91,8 +91,7 @@ def _whole(runs: dict[tuple[int, int], dict[tuple[int, int], _Part]]) -> list[li
 def _stitched(runs: list[list[_Part]], by_class: bool) -> NDArray[np.float64]:
     """Puts the units of all parts of a run side by side, (runs, units): each image is tested once.
 
-    Units of different size enter by their deviation from the overall mean (the ratio estimator), so that large groups
-    do not make the mean look uncertain. The classes of metrics by class are the same in every part.
+    The classes of metrics by class are the same in every part.
     """
     rows = [[part.outcomes for part in run] for run in runs]
     if len({tuple(len(one.values) for one in row) for row in rows}) != 1:
@@ -100,8 +99,7 @@ def _stitched(runs: list[list[_Part]], by_class: bool) -> NDArray[np.float64]:
     known = all(len(one.values) > 1 for one in rows[0])
     join = np.concatenate if known and not by_class else lambda parts: np.mean(parts, axis=0)
     table = np.stack([join([one.values for one in row]) for row in rows])
-    sizes = join([one.sizes for one in rows[0]])
-    return np.asarray(table - table.mean() * (sizes - 1))
+    return ratio_values(table, join([one.sizes for one in rows[0]]))
 
 
 def _numbered(ways: list[NDArray[np.int64] | None]) -> NDArray[np.int64] | None:

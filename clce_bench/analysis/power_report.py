@@ -71,11 +71,13 @@ def visible_of(plan: Plan, difference: float | None = None) -> list[Visible]:
         nearest, source = _nearest(plan) or (DEFAULT, "defaults")
     found = []
     for claim in claims:
-        for label, result in _pairs(claim, _as_if_finished(claim, summary)):
+        results = list(_to_come(claim, summary))
+        judged = sum(not result.these_classes for _, result in results)
+        alpha = claim.level(shares.get(claim.id, PAGE_ALPHA), judged)
+        for label, result in results:
             spread = known.get((claim.id, label))
             origin = "its own cells" if spread else source
             spread = (spread or nearest)._replace(seeds=result.runs)
-            alpha = shares.get(claim.id, PAGE_ALPHA)
             enough = result.runs >= 3
             found.append(
                 Visible(
@@ -106,6 +108,15 @@ def _pairs(claim: ComparedClaim, summary: pd.DataFrame) -> Iterator[tuple[str, C
     sides = claim.cells(claim.rows(summary))
     if not any(side.empty for side in sides):
         yield from ((label, result) for label, result in claim.compare(*sides) if result.runs)
+
+
+def pairs_to_come(plan: Plan, claim: ComparedClaim) -> list[tuple[str, Contrast]]:
+    """Lists the comparisons that an experiment will make for a claim, with labels; their values mean nothing."""
+    return list(_to_come(claim, summary_table(plan)))
+
+
+def _to_come(claim: ComparedClaim, summary: pd.DataFrame) -> Iterator[tuple[str, Contrast]]:
+    return _pairs(claim, _as_if_finished(claim, summary))
 
 
 def _as_if_finished(claim: ComparedClaim, summary: pd.DataFrame) -> pd.DataFrame:

@@ -22,6 +22,18 @@ class Outcomes(NamedTuple):
     ways: NDArray[np.int64] | None = None
 
 
+def ratio_values(values: NDArray[np.float64], sizes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Lets units of different size enter by their deviation from the overall mean: the ratio estimator.
+
+    So large units do not make the mean, which stays the same, look uncertain.
+
+    Args:
+        values: of units, by how much each counts, (seeds, units).
+        sizes: how much each unit counts, on average 1, (units,).
+    """
+    return np.asarray(values - values.mean() * (sizes - 1))
+
+
 def unit_outcomes(directory: str, metric: str) -> Outcomes | None:
     """Reads what a cell measured on each unit: near-copies together, in the order of their groups.
 

@@ -67,7 +67,7 @@ def mean_squares(values: ArrayLike) -> MeanSquares:
 
 
 class ClassVariances(NamedTuple):
-    """Parts of the variance of a mean over episodes.
+    """Parts of the variance of a mean over episodes; numbers, or an array for many tables.
 
     Attributes:
         seeds: from seeds, and what seeds do to classes and episodes.
@@ -76,10 +76,10 @@ class ClassVariances(NamedTuple):
         episodes: from the rest of the episodes that all seeds share.
     """
 
-    seeds: float
-    floor: float
-    classes: float
-    episodes: float
+    seeds: Any
+    floor: Any
+    classes: Any
+    episodes: Any
 
 
 def class_variances(values: NDArray[np.float64], ways: ArrayLike) -> ClassVariances:

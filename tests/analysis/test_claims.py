@@ -12,6 +12,7 @@ from scipy import stats
 
 from clce_bench.analysis import gradient_theorems
 from clce_bench.analysis.gradient_theorems import tcl_gradients
+from clce_bench.analysis.paired_outcomes import contrast
 from clce_bench.analysis.verdicts import read_verdicts, write_verdicts
 from clce_bench.components.registry import CLAIMS, load
 from clce_bench.errors import UserError
@@ -162,6 +163,19 @@ def test_largest_gain_is_compared_with_the_claimed_value(tmp_path):
     assert verdict(summary, value=3.52, **claim).verdict == "reproduced"
     assert verdict(summary, value=9.0, **claim).verdict == "contradicted"
     assert verdict(summary, value=3.52, kind="largest_gain", tolerance=0.001).verdict == "undecided"
+
+
+def test_the_largest_of_many_gains_lies_between_intervals_that_hold_together(tmp_path):
+    kinds = {2**k: (setting(loss="ce", batch_size=2**k), setting(loss="clce", batch_size=2**k)) for k in range(6)}
+    effects = {one: 0.7 + gain for pair in kinds.values() for one, gain in zip(pair, (0, 0.03), strict=True)}
+    summary = make_cells(tmp_path, effects, units=40)
+    found = verdict(summary, alpha=0.06, kind="largest_gain", value=2.0, tolerance=1.0)
+    ends = []
+    for size in kinds:
+        both = [summary[(summary["batch_size"] == size) & (summary["loss"] == loss)] for loss in ("clce", "ce")]
+        ends.append(contrast([(1, both[0]), (-1, both[1])], "metric.top1").at(1 - 0.06 / 6)[1:3])
+    assert (found.low, found.high) == pytest.approx(tuple(np.max(ends, axis=0)))
+    assert found.effect == max(one.effect for one in found.findings)
 
 
 def test_p_value_of_seeds_alone_is_scipys(tmp_path):

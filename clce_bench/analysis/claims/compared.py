@@ -104,6 +104,15 @@ class ComparedClaim(Claim):
         """
         raise NotImplementedError
 
+    def level(self, alpha: float, judged: int) -> float:
+        """Gives the level of the interval of each comparison: the claim's, as all must agree.
+
+        Args:
+            alpha: the claim's share of the page's error rate.
+            judged: how many comparisons count.
+        """
+        return alpha
+
     def decide(self, found: list[Finding], alpha: float) -> Verdict:
         """Turns the comparisons, at least one, into a verdict."""
         from clce_bench.analysis.claim_judgement import all_agree

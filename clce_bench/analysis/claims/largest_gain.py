@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
@@ -26,8 +27,16 @@ class LargestGain(Difference):
         """A gain is one from 0 on."""
         return 0.0
 
+    def level(self, alpha: float, judged: int) -> float:
+        """Shares the claim's α among its comparisons."""
+        return alpha / max(judged, 1)
+
     def decide(self, found: list[Finding], alpha: float) -> Verdict:
-        """Asks whether the interval of the largest gain lies within the tolerance around the value."""
+        """Asks whether the interval of the largest gain lies within the tolerance around the value.
+
+        The largest of several is looked for, so that all intervals must hold together: the true largest gain lies
+        between the largest of their lower and the largest of their upper ends.
+        """
         from clce_bench.analysis.claim_judgement import of_these_classes, verdict
 
         known = [one for one in found if not one.these_classes]
@@ -36,10 +45,12 @@ class LargestGain(Difference):
         low, high = self.value - self.tolerance, self.value + self.tolerance
         one = max(known, key=lambda each: each.effect)
         outcome: Outcome = "undecided"
-        if one.low is not None and one.high is not None:
-            if low <= one.low and one.high <= high:
+        lows, highs = ([end for each in known if (end := getattr(each, name)) is not None] for name in ("low", "high"))
+        if len(lows) == len(known):
+            one = replace(one, low=max(lows), high=max(highs))
+            if low <= max(lows) and max(highs) <= high:
                 outcome = "reproduced"
-            elif one.high < low or one.low > high:
+            elif max(highs) < low or max(lows) > high:
                 outcome = "contradicted"
         reason = f"The largest gain is {one.effect:+.2f} points ({one.setting}); claimed: {self.value:+.2f}."
         return verdict(self, outcome, reason, found, one, alpha)
