@@ -31,9 +31,12 @@ def main() -> None:
     interruption.answer_briefly()
     try:
         status = worker.run(f"{__name__}:{command_status.__name__}", sys.argv[1:])
-        sys.exit(command_status(sys.argv[1:]) if status is None else status)
+        status = command_status(sys.argv[1:]) if status is None else status
     except KeyboardInterrupt:
-        sys.exit(130)
+        status = 130
+    if status == 130 and interruption.was_interrupted():
+        interruption.end_by_signal()
+    sys.exit(status)
 
 
 def command_status(arguments: Sequence[str]) -> int:

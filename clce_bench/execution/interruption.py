@@ -1,10 +1,12 @@
 """Ctrl-C is answered in two lines, whatever each job has to say about its end."""
 
 import logging
+import os
 import signal
 import sys
 from threading import Event
 from types import FrameType
+from typing import NoReturn
 
 MESSAGE = "Interrupted. Finished results and checkpoints are kept.\nThe same command continues from there."
 
@@ -18,6 +20,13 @@ def answer_briefly() -> None:
     """
     if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
         signal.signal(signal.SIGINT, _answer)
+
+
+def end_by_signal() -> NoReturn:
+    """Ends this process as Ctrl-C ends others, so that the shell that called it ends too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGINT)
+    raise SystemExit(130)
 
 
 def was_interrupted() -> bool:

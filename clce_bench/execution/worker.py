@@ -228,7 +228,8 @@ def _child(connection: socket.socket) -> NoReturn:
         sys.stderr.flush()
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # The job may be gone before this child is.
-        connection.sendall(bytes([status]))
+        with suppress(OSError):
+            connection.sendall(bytes([status]))
         os._exit(status)
 
 

@@ -54,7 +54,7 @@ def test_a_verb_says_two_lines(tmp_path):
     (tmp_path / "slow.py").write_text("import pathlib, time\npathlib.Path('begun').touch()\ntime.sleep(60)\n")
     command = [sys.executable, "-m", "clce_bench.cli", "status", "--experiment", "x.yaml"]
     status, _, error = interrupted(command, (tmp_path / "begun").exists, tmp_path)
-    assert status == 130
+    assert status == -signal.SIGINT
     assert [line for line in error.replace("\r", "\n").splitlines() if line] == MESSAGE.splitlines()
 
 
