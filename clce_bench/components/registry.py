@@ -61,6 +61,7 @@ FIGURES: dict[str, str] = {
     "rank_change": "clce_bench.figures.rank_change:RankChange",
     "training_curve": "clce_bench.figures.training_curve:TrainingCurve",
     "tsne": "clce_bench.figures.tsne:TSNE",
+    "tuning_budget": "clce_bench.figures.tuning_budget:TuningBudget",
 }
 
 # Where an installed package keeps the weights of a timm model.

@@ -33,6 +33,8 @@ class Figure(StrictModel):
 
     from_embeddings: ClassVar[bool] = False
     """Whether it is drawn from the cells' embeddings too, not only from the summary."""
+    from_training: ClassVar[bool] = False
+    """Whether it can be drawn of cells that were trained and not measured on the test part."""
     compares_hazards: ClassVar[bool] = False
     """Whether its grids may differ in their hazards; the first then has none."""
     tabled: ClassVar[bool] = False

@@ -65,7 +65,7 @@ def _as_rst(text: str) -> str:
 
 def _draw(figure: Figure, source: Source) -> Drawing:
     grids = ", ".join(figure.grid)
-    if not source.rows.filter(like="metric.").notna().any(axis=None):
+    if not (figure.from_training or source.rows.filter(like="metric.").notna().any(axis=None)):
         return sentence_figure(f"No cell of {grids} has a result.")
     if isinstance(figure, MetricFigure) and figure.metrics and not figure.columns(source.rows):
         return sentence_figure(f"No cell of {grids} has {' or '.join(figure.metrics)}.")

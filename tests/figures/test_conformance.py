@@ -28,6 +28,7 @@ GRID = {
     "critical_difference": ["main", "drawings"],
     "audit": ["main", "broken"],
     "rank_change": ["main", "sizes"],
+    "tuning_budget": "k1",
 }
 """Grids that a kind can show; ``main`` suits the rest."""
 KINDS = [*FIGURES, OWN]
