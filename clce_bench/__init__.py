@@ -5,7 +5,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-# What uses torch or pandas is imported when it is first asked for; by name, since no room lies below this one.
+# What uses torch or pandas is imported when it is first asked for; by name, since no room is below this one.
 _LAZY = {"load_cell": "clce_bench.inference.trained_cell", "load_results": "clce_bench.results.frames"}
 
 

@@ -42,7 +42,7 @@ class Contrast:
 
     @property
     def runs(self) -> int:
-        """How many runs (seeds, over all splits and folds) stand behind it."""
+        """How many runs (seeds, over all splits and folds) are behind it."""
         return sum(len(table) for table in self.tables.values())
 
     @property

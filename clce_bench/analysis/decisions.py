@@ -14,12 +14,12 @@ def decide(
     """Puts a comparison, positive in the direction that is claimed, into its category: the first that holds.
 
     ==================================  =========================================================================
-    reproduced                          the interval lies above 0 (or above minus the tolerance); not where it
+    reproduced                          the interval is above 0 (or above minus the tolerance); not where it
                                         tolerates nothing and no difference beyond the margin is left
     reproduced, smaller than claimed    likewise, and below the size
-    equivalent                          the inner interval lies within the margin: two one-sided tests
+    equivalent                          the inner interval is within the margin: two one-sided tests
                                         (Schuirmann, 1987)
-    contradicted                        the interval lies below 0 (or below minus the tolerance)
+    contradicted                        the interval is below 0 (or below minus the tolerance)
     undecided                           all else, and where there is no interval
     ==================================  =========================================================================
 

@@ -146,7 +146,7 @@ def split_interval(means: ArrayLike, test_to_train: float, seeds: int, confidenc
     Args:
         means: one result per split, or per split and part.
         test_to_train: test images per training image.
-        seeds: how many runs stand behind them, for the record.
+        seeds: how many runs are behind them, for the record.
         confidence: in (0, 1).
     """
     array = np.asarray(means, dtype=float)

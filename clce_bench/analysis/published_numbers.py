@@ -1,4 +1,4 @@
-"""Published numbers, to stand beside one's own."""
+"""Published numbers, to be shown beside your own."""
 
 from functools import cache
 from importlib.resources import files

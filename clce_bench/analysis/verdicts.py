@@ -20,7 +20,7 @@ class Finding:
         low: lower end of the interval at confidence 1 − α, α being the claim's share of the page's 5 %.
         high: upper end.
         p: two-sided, against no effect (or against the tolerance), before any correction.
-        seeds: how many seeds stand behind it.
+        seeds: how many seeds are behind it.
         cells: names of the cells behind it.
         outcome: what it says by itself.
         these_classes: whether it speaks of the novel classes of one split only, so that no verdict rests on it.
@@ -55,7 +55,7 @@ class Verdict:
         low: lower end of its interval at confidence 1 − α.
         high: upper end.
         p: its two-sided p-value.
-        seeds: how many seeds stand behind the deciding finding.
+        seeds: how many seeds are behind the deciding finding.
         cells: names of all cells behind the findings.
         reason: why this verdict, in words.
         findings: every comparison made, one per setting.

@@ -41,7 +41,7 @@ def unpack(archive: Path, into: Path) -> Path:
     Args:
         archive: a ``.zip``, or a tar with any of Python's compressions.
         into: the folder to make; nothing happens if it exists. When the archive has a top-level folder of this name,
-            that folder is taken, and what lies beside it is not.
+            that folder is taken, and what is beside it is not.
 
     Returns:
         ``into``.

@@ -32,7 +32,7 @@ class ImageFile(NamedTuple):
     """An image file with its labels.
 
     Attributes:
-        path: where it lies.
+        path: where it is.
         id: a unique name.
         label: the name of its class.
         part: its official part, ``train``, ``validation`` or ``test``, in a data set that has parts.

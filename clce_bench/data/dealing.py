@@ -107,7 +107,7 @@ def first_of_each_class(
 ) -> NDArray[np.bool_]:
     """Keeps the first images of every class in a random order that takes one of each fold in turn.
 
-    So what is kept of a class lies in all folds alike, and what a smaller ``count`` keeps, a larger one keeps too.
+    So what is kept of a class is in all folds alike, and what a smaller ``count`` keeps, a larger one keeps too.
 
     Args:
         labels: class of each image, (images,).

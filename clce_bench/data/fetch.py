@@ -1,6 +1,6 @@
-"""Getting the files of a data set: what lies in the user's folder first, then downloads; checksums before use.
+"""Getting the files of a data set: what is in the user's folder first, then downloads; checksums before use.
 
-Files lie in ``$CLCE_BENCH_DATA/NAME/`` (``data/NAME/`` by default), whether they came by download or by hand.
+Files are in ``$CLCE_BENCH_DATA/NAME/`` (``data/NAME/`` by default), whether they came by download or by hand.
 """
 
 import errno
@@ -17,7 +17,7 @@ from clce_bench.errors import UserError
 from clce_bench.files import read_json, write_json
 
 ATTEMPTS = 3
-"""Tries per mirror; each goes on where the one before stopped."""
+"""Tries per mirror; each continues where the one before stopped."""
 TIMEOUT = (15.0, 60.0)
 """Seconds to wait for a connection, and for the next bytes."""
 
@@ -70,7 +70,7 @@ def check_placed(name: str, files: Sequence[File], page: str) -> None:
 
 
 def is_there(file: File, folder: Path) -> bool:
-    """Tells whether a file, or what it unpacks to, lies in a folder."""
+    """Tells whether a file, or what it unpacks to, is in a folder."""
     return (folder / file.name).exists() or (file.unpacked != "" and (folder / file.unpacked).is_dir())
 
 

@@ -98,7 +98,7 @@ def read_division(splits: Path) -> Division:
     """Reads what each image is for.
 
     Args:
-        splits: the ``splits.json``; ``splits.parquet`` lies beside it.
+        splits: the ``splits.json``; ``splits.parquet`` is beside it.
     """
     frame = pd.read_parquet(splits.with_name("splits.parquet"), columns=list(Division._fields))
     return Division(*(frame[name].to_numpy() for name in Division._fields))
@@ -108,7 +108,7 @@ def rows_by_part(splits: Path, fold: int, test_fold: int = 0) -> dict[str, NDArr
     """Reads which images a cell trains on, validates with and is tested on.
 
     Args:
-        splits: the ``splits.json``; ``splits.parquet`` lies beside it.
+        splits: the ``splits.json``; ``splits.parquet`` is beside it.
         fold: the fold that validates; 0 where there is an official validation part.
         test_fold: the part that tests, ``Split.testing``; 0 where there is only one.
 

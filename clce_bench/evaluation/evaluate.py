@@ -132,7 +132,7 @@ def few_shot(
 
 
 def embedding_geometry(features: NDArray[np.float32], labels: NDArray[np.int64]) -> Measured:
-    """Measures how the embeddings of the test images lie.
+    """Measures the geometry of the embeddings of the test images.
 
     Args:
         features: of the test images.

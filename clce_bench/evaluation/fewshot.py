@@ -63,7 +63,7 @@ def logistic_regression(
     The objective is scikit-learn's ``LogisticRegression(C=strength)``: the sum of the
     cross-entropies times C, plus half the squared norm of the weights; the intercept is free.
 
-    The solution lies in the span of the support, so an episode is a problem of its n support rows whatever d is. The
+    The solution is in the span of the support, so an episode is a problem of its n support rows whatever d is. The
     Hessian of the cross-entropies is at most half the identity (Böhning, Annals of the Institute of Statistical
     Mathematics 44, 1992), so each step fits a ridge regression to working responses: one matrix per episode, computed
     once, times (n, way).

@@ -1,4 +1,4 @@
-"""How embeddings lie on the unit sphere: similarities of pairs, spread, separation of the classes."""
+"""Geometry of embeddings on the unit sphere: similarities of pairs, spread, separation of the classes."""
 
 from typing import NamedTuple
 

@@ -12,7 +12,7 @@ def check_shell_names(paths: Mapping[str, object]) -> None:
     """Refuses paths that a shell could read as anything but a name.
 
     The executor for Slurm hands ``sbatch`` the command of a job within double quotes, where a shell still expands
-    ``$(…)`` and back-quotes: what stands in a path would run, on the head node and again on the compute node.
+    ``$(…)`` and back-quotes: what is in a path would run, on the head node and again on the compute node.
 
     Args:
         paths: what each is, and the path itself.

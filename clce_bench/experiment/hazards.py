@@ -1,6 +1,6 @@
 """Known ways in which results like these go wrong, as switches that measure what each one does (docs/audit.md).
 
-A hazard is named in a grid, is off by default, and stands in the canonical form and the name of each cell that it
+A hazard is named in a grid, is off by default, and is part of the canonical form and the name of each cell that it
 changes. A cell that it cannot change is the honest one.
 """
 

@@ -1,6 +1,6 @@
 """One class per kind of figure: its options, the cells that it needs, and how it is drawn.
 
-``Figure`` is what a kind of one's own builds on, or ``MetricFigure`` if it shows metrics.
+``Figure`` is what a kind of your own builds on, or ``MetricFigure`` if it shows metrics.
 """
 
 from clce_bench.experiment.figure_options import Figure

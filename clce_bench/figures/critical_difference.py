@@ -94,14 +94,14 @@ def rank(table: pd.DataFrame) -> Ranking:
 
 
 def cliques(ranks: list[float], critical: float) -> list[tuple[int, int]]:
-    """Finds the longest runs of settings whose mean ranks lie within the critical difference.
+    """Finds the longest runs of settings whose mean ranks are within the critical difference.
 
     Args:
         ranks: rising.
         critical: the critical difference.
 
     Returns:
-        First and last place of each run of two settings at least; no run lies within another.
+        First and last place of each run of two settings at least; no run is within another.
     """
     runs: list[tuple[int, int]] = []
     for first, low in enumerate(ranks):

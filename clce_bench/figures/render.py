@@ -24,7 +24,7 @@ def render(job: dict[str, Any], output: Path) -> None:
     .rst too) and a .cells.txt with the directories of the cells behind it.
 
     Args:
-        job: ``spec``, the figure's options, and ``inputs``: ``summary`` (``history.parquet`` lies beside it) and, for
+        job: ``spec``, the figure's options, and ``inputs``: ``summary`` (``history.parquet`` is beside it) and, for
             kinds drawn from embeddings, ``dataset``, ``splits`` and ``embeddings_N``.
         output: the .svg.
     """

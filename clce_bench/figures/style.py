@@ -60,7 +60,7 @@ def loss_style(losses: list[str]) -> dict[str, dict[str, Any]]:
 
 
 def in_legends(text: str) -> str:
-    """Lets a text stand in legends: matplotlib leaves out those that begin with an underscore."""
+    """Lets a text appear in legends: matplotlib leaves out those that begin with an underscore."""
     return f" {text}" if text.startswith("_") else text
 
 

@@ -71,7 +71,7 @@ class TrainedCell:
         if record["status"] != "done":
             raise UserError(f"{directory}: its training {record['status']}: {record['reason']}.")
         self.directory, self.cell = directory, Cell.model_validate(record["job"]["spec"])
-        # Paths in records start at the folder in which ``results`` lies.
+        # Paths in records start at the folder that contains ``results``.
         root = directory.resolve().parents[4]
         paths = {name: root / path for name, path in record["job"]["inputs"].items()}
         items = pd.read_parquet(paths["dataset"].with_name("items.parquet"), columns=["label", "class"])

@@ -1,4 +1,4 @@
-"""Where tensors live: a device of one's own, even when many jobs start on one machine."""
+"""Where tensors live: a device for each job, even when many jobs start on one machine."""
 
 import fcntl
 import logging

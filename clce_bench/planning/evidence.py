@@ -1,4 +1,4 @@
-"""What lies on disk of each job: its record, and whether that still fits the files. All reading is done here."""
+"""What is on disk of each job: its record, and whether that still fits the files. All reading is done here."""
 
 import os
 from dataclasses import dataclass

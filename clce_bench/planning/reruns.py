@@ -23,7 +23,7 @@ class Reruns:
 
     Attributes:
         plan: all jobs.
-        evidence: by job with a record, what lies on disk of it.
+        evidence: by job with a record, what is on disk of it.
         changes: by job with a record, in what it differs from that; jobs that are as recorded have an empty list.
         runs: the jobs to run, with the reason in a few words.
     """

@@ -38,7 +38,7 @@ _DESCRIPTIONS = tuple(
     )
 )
 
-# But labels and colours of losses, which stand in no job, decide about what is written and drawn.
+# But labels and colours of losses, which are in no job, decide about what is written and drawn.
 _LOSS_TABLE, _SHOWING = "clce_bench.components.loss_info", ("summarize", "figures", "report", "track")
 
 REST = "the module itself"

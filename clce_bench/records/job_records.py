@@ -84,7 +84,7 @@ def other_files(
 
     Args:
         expected: SHA-256 by name.
-        paths: by name, where they lie.
+        paths: by name, where they are.
         seen: by name, size and time at the last look; brought up to date.
     """
     for name, path in paths.items():

@@ -1,4 +1,4 @@
-"""Which code, which versions and which machines stand behind the numbers of a page."""
+"""Which code, which versions and which machines are behind the numbers of a page."""
 
 from collections import defaultdict
 from collections.abc import Iterable

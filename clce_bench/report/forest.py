@@ -28,7 +28,7 @@ class Scale(NamedTuple):
         return [n * self.step for n in range(round(self.low / self.step), round(self.high / self.step) + 1)]
 
     def place(self, value: float) -> float:
-        """Returns where a value lies, from 0 to 100; what lies outside is at the edge."""
+        """Returns where a value lies, from 0 to 100; what is outside is at the edge."""
         return 100 * (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
 
 

@@ -159,7 +159,7 @@ def interval(mean: float, low: float, high: float, *, signed: bool = False) -> s
 
 
 def print_headline(experiment: Experiment) -> Path:
-    """Prints the headline table, the cost of the last run and where the report lies.
+    """Prints the headline table, the cost of the last run and the path of the report.
 
     Returns:
         The report page.

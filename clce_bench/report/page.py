@@ -35,7 +35,7 @@ LARGEST_SVG = 1_000_000
 
 
 def write_report(experiment: Experiment, output: Path) -> None:
-    """Writes the page from the summary and the figures that lie beside it, and from the cells' own files.
+    """Writes the page from the summary and the figures that are beside it, and from the cells' own files.
 
     Raises:
         UserError: there is no summary beside it.
@@ -116,7 +116,7 @@ def _figures(experiment: Experiment, folder: Path) -> list[dict[str, Any]]:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Lists the tables of everything that lie beside the page."""
+    """Lists the tables beside the page."""
     return sorted(folder.glob("*.csv"))
 
 

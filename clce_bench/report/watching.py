@@ -23,7 +23,7 @@ SILENT = 180.0
 
 
 class Standing(NamedTuple):
-    """Where an experiment stands.
+    """The progress of an experiment.
 
     Attributes:
         experiment: its name.

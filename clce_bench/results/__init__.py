@@ -1,1 +1,1 @@
-"""What lies below ``results/``: checked, tidied, and taken from one machine to another."""
+"""What is below ``results/``: checked, tidied, and taken from one machine to another."""

@@ -46,7 +46,7 @@ def import_cells(archive: Path, prefer: str | None) -> Merged:
         prefer: whose results count where both have other ones: ``archive`` or ``here``; ``None`` stops then.
 
     Raises:
-        UserError: the archive is not one of ours, unsafe, damaged, of other data than lie here, or in conflict.
+        UserError: the archive is not one of ours, unsafe, damaged, of other data than those here, or in conflict.
     """
     if not archive.is_file():
         raise UserError(f"{archive}: there is no such file.")
@@ -81,7 +81,7 @@ def import_cells(archive: Path, prefer: str | None) -> Merged:
 
 
 def _compare_data(archive: Path, unpacked: Path, manifest: Manifest) -> None:
-    """Compares what the archive's cells were made from with what lies here."""
+    """Compares what the archive's cells were made from with what is here."""
     differences = []
     for name, file in manifest.files.items():
         # Features follow from the rest, and another processor rounds them differently.

@@ -1,4 +1,4 @@
-"""What lies below ``results/`` although no experiment file asks for it."""
+"""What is below ``results/`` although no experiment file asks for it."""
 
 import shutil
 from collections.abc import Iterable, Iterator
@@ -14,7 +14,7 @@ from clce_bench.records.job_records import code_file, read_record, record_path
 from clce_bench.results.stored_records import folders_of
 
 _PRUNED = ("cells", "features", "splits", "episodes", "data", "backbones", "code", "logs", "experiments", "imports")
-"""Folders of ``results/`` whose content is the benchmark's own; what lies beside them is left alone."""
+"""Folders of ``results/`` whose content is the benchmark's own; what is beside them is left alone."""
 _STAGES = {"cells": "cell", "features": "set of features", "splits": "split", "episodes": "set of episodes"}
 _STAGES |= {"data": "data set", "backbones": "backbone", "code": "state of the code", "logs": "log"}
 _STAGES |= {"experiments": "experiment", "imports": "import"}
@@ -105,7 +105,7 @@ def _is_of_use(manifest: Path, kept: set[Path]) -> bool:
 
 
 def _unasked(path: Path, kept: set[Path], above: set[Path]) -> Iterator[Path]:
-    """Lists the topmost files and folders in ``path`` that nothing kept is or lies in."""
+    """Lists the topmost files and folders in ``path`` that contain nothing that is kept."""
     if path.is_symlink() or not path.is_dir():
         return
     for child in path.iterdir():

@@ -1,4 +1,4 @@
-"""Which records lie below ``results/``."""
+"""Which records are below ``results/``."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -132,7 +132,7 @@ def _check_metrics(path: Path, record: EvaluationRecord) -> Iterator[Problem]:
 
 
 def _check_images(folder: Path) -> Iterator[Problem]:
-    """Checks the image files of a large data set, which lie elsewhere; one checksum stands for all of them."""
+    """Checks the image files of a large data set, which are elsewhere; one checksum stands for all of them."""
     description = read_json(folder / "dataset.json")
     if "images.npy" in description["sha256"]:
         return

@@ -57,7 +57,7 @@ def shell_prefix(runtime: Runtime, source: str, contained: bool) -> str:
     """Returns what every job's command begins with: which ``clce-bench`` is meant, and how to run.
 
     Jobs call the ``clce-bench`` beside the Python that reads the workflow, whether its environment is active or not.
-    In a container or a conda environment they run the code that lies here, for that is what results are marked with.
+    In a container or a conda environment they run the code that is here, for that is what results are marked with.
     How they run is told by a variable: as a parameter of a rule it would run them again when it changes.
 
     Args:

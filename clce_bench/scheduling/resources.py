@@ -153,7 +153,7 @@ def given_to_this_job() -> dict[str, int]:
     cores, gpus = os.environ.get("SLURM_CPUS_PER_TASK"), os.environ.get("SLURM_GPUS")
     if cores is None:
         return {"slot": 1}
-    # GPUs stand there as they were asked for: a number, or a model and a number.
+    # GPUs are there as they were asked for: a number, or a model and a number.
     return {"cpus_per_task": int(cores), **({"gpu": int(gpus.rpartition(":")[2])} if gpus else {})}
 
 

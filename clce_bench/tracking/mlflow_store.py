@@ -186,7 +186,7 @@ def _track_cell(client: MlflowClient, experiment_id: str, parent: str, cell: Cel
 
 
 def _write_index(path: Path, name: str, uri: str, experiment_id: str, runs: dict[str, str]) -> None:
-    """Writes a page with a place per cell, from which the report's links go on to the run."""
+    """Writes a page with a place per cell, from which the report's links continue to the run."""
     remote = uri.startswith("http")
     template = (resources.files("clce_bench.tracking") / "index.html").read_text(encoding="utf-8")
     page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(template)

@@ -1,4 +1,4 @@
-"""Where a training run stands, on disk, so that one that was killed goes on from there."""
+"""The state of a training run, on disk, so that one that was killed continues from there."""
 
 import logging
 import pickle
@@ -47,7 +47,7 @@ class Checkpoints:
     def save(self, step: int, state: dict[str, Any]) -> None:
         """Writes a checkpoint, whole or not at all, and removes all but the newest ones.
 
-        When the disk is full the ones before stay and the log says so: training goes on.
+        When the disk is full the ones before stay and the log says so: training continues.
         """
         path = self.folder / f"step-{step:09d}.pt"
         temporary = path.with_suffix(".writing")

@@ -28,7 +28,7 @@ def fit(
         train_step: holds the model and its cell.
         batches: what to train on.
         validate: measures the accuracy of the weights that count on the validation part.
-        checkpoints: where to save and to go on from.
+        checkpoints: where to save and to continue from.
 
     Returns:
         The history. A loss that is not finite ends training before it can change the weights.

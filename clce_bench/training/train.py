@@ -39,13 +39,13 @@ def train_cell(job: dict[str, Any], output: Path, runtime: Runtime | None = None
 
     Args:
         job: ``spec`` (a cell), ``inputs`` (paths by name) and ``code`` (a fingerprint).
-        output: the cell's folder; checkpoints lie in ``checkpoints`` below it meanwhile.
+        output: the cell's folder; checkpoints are in ``checkpoints`` below it meanwhile.
         runtime: how to run; changes no result.
 
     Raises:
         UserError: the batch does not fit the training set, the loss rejects its hyper-parameters, or the recipe or the
             runtime asks for what does not go together.
-        Interrupted: the process was asked to end; the next one goes on from there.
+        Interrupted: the process was asked to end; the next one continues from there.
     """
     runtime = runtime or Runtime()
     with acquired_device(runtime.device) as device, distributed.process_group(device):

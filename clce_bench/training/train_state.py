@@ -1,4 +1,4 @@
-"""Where a training run stands: its steps, its history, the time it took."""
+"""The state of a training run: its steps, its history, the time it took."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -36,7 +36,7 @@ class Epoch:
 
 @dataclass
 class TrainState:
-    """What training gave, and where it stands meanwhile.
+    """What training gave, and its state meanwhile.
 
     Attributes:
         history: the epochs that are done.

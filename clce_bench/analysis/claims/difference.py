@@ -23,7 +23,7 @@ class Difference(ComparedClaim):
     second: Annotated[Selector, Field(min_length=1)]
     """The cells that they are compared with."""
     tolerance: Annotated[float, Field(ge=0)] = 0.0
-    """How many points ``first`` may lie below ``second``."""
+    """How many points ``first`` may be below ``second``."""
 
     @property
     def sides(self) -> list[Selector]:

@@ -32,7 +32,7 @@ class LargestGain(Difference):
         return alpha / max(judged, 1)
 
     def decide(self, found: list[Finding], alpha: float) -> Verdict:
-        """Asks whether the interval of the largest gain lies within the tolerance around the value.
+        """Asks whether the interval of the largest gain is within the tolerance around the value.
 
         The largest of several is looked for, so that all intervals must hold together: the true largest gain lies
         between the largest of their lower and the largest of their upper ends.

@@ -1,7 +1,7 @@
 """CIFAR-10 and CIFAR-100, and the few-shot sets CIFAR-FS and FC100, which are CIFAR-100 with other splits.
 
 torchvision reads the same archives, but opens their pickles without any restriction and hides the coarse labels.
-The class lists stand in ``cifar.json`` beside this file; they are those of torchmeta 1.8.0 (MIT).
+The class lists are in ``cifar.json`` beside this file; they are those of torchmeta 1.8.0 (MIT).
 """
 
 import json

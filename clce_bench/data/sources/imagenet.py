@@ -1,9 +1,9 @@
 """ImageNet-1k (ILSVRC 2012), and the sets made of its images: ImageNet-100, miniImageNet and tieredImageNet.
 
-ImageNet needs an account. Either the original archives lie in ``data/imagenet/``, or folders ``train`` and ``val``
+ImageNet needs an account. Either the original archives are in ``data/imagenet/``, or folders ``train`` and ``val``
 with a folder of images per class, as torchvision and most other tools leave them. torchvision's own class unpacks the
 archives without checking what is in them. The labels of the test images are not public, so the official validation
-part is the test part. The classes of ImageNet-100 (those of CMC, Tian et al. 2020) and of tieredImageNet stand in
+part is the test part. The classes of ImageNet-100 (those of CMC, Tian et al. 2020) and of tieredImageNet are in
 ``imagenet.json`` beside this file.
 """
 

@@ -1,6 +1,6 @@
 """iNaturalist 2017: photographs of 5,089 species.
 
-torchvision's class lists training and validation images merged; the official parts stand in the annotations, which it
+torchvision's class lists training and validation images merged; the official parts are in the annotations, which it
 does not fetch. The labels of the test images were never published, so the official validation part is the test part.
 """
 
@@ -55,7 +55,7 @@ def read_inaturalist(size: int) -> Images:
 
 
 def _annotations(path: Path) -> list[tuple[str, str]]:
-    """Returns file and ``supercategory/species`` of each image; the same species may stand in two supercategories."""
+    """Returns file and ``supercategory/species`` of each image; the same species may be in two supercategories."""
     try:
         content = json.loads(path.read_text())
         names = {entry["id"]: f"{entry['supercategory']}/{entry['name']}" for entry in content["categories"]}

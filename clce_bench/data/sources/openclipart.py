@@ -1,7 +1,7 @@
 """OpenClipart's drawings by topic, from Debian's package ``openclipart-png``.
 
-A topic is a folder of the second level (``animals/birds``) with everything below it; what lies on the first level is
-of no particular topic. A drawing that lies in two topics belongs to neither, and a copy within a topic counts once.
+A topic is a folder of the second level (``animals/birds``) with everything below it; what is on the first level is
+of no particular topic. A drawing that is in two topics belongs to neither, and a copy within a topic counts once.
 """
 
 import hashlib
