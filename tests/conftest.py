@@ -3,12 +3,16 @@ import os
 import pytest
 import torch
 from filelock import FileLock
+from hypothesis import settings
 
 from clce_bench.components.registry import DATASETS
 from tests.helpers.miniature import make_finished
 
 # Each test process has a core of its own.
 torch.set_num_threads(1)
+# How long an example takes says more of the machine's other work than of the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 DATASETS.update({"tiny": "tests.helpers.tiny:TINY", "tiny-fs": "tests.helpers.tiny:TINY_FEW_SHOT"})
 

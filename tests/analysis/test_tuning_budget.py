@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from clce_bench.analysis.tuning_budget import by_budget, chances_of_best, expected_best, leaders
@@ -17,7 +17,6 @@ from tests.helpers.outcomes import make_cells, setting
 values = st.lists(st.sampled_from([0.0, 41.5, 50.0, 50.5, 61.0]), min_size=1, max_size=7)
 
 
-@settings(deadline=None)
 @given(values, st.randoms(use_true_random=False))
 def test_the_expected_best_is_that_of_all_draws(validation, random):
     result = [random.uniform(0, 100) for _ in validation]
