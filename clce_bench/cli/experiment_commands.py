@@ -39,9 +39,9 @@ def own_record(plan: "Plan", verb: str, output: Path | None, files: Sequence[str
 @click.command()
 @experiment_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--cost/--no-cost", default=True, help="Whether to estimate what the cells cost; imports torch once.")
+@click.option("--cost/--no-cost", default=True, help="Estimate what the cells cost; imports torch.")
 @click.option("--cells", is_flag=True, help="List all cells with their status too.")
-@click.option("--measure", is_flag=True, help="Measure anew how fast this machine is, some seconds per backbone.")
+@click.option("--measure", is_flag=True, help="Measure this machine's speed anew, some seconds per backbone.")
 def plan(path: Path, as_json: bool, cost: bool, cells: bool, measure: bool) -> None:
     """Check an experiment file; say what the next run does, how long it takes and what it downloads.
 

@@ -55,10 +55,15 @@ def prune(paths: tuple[Path, ...], delete: bool, as_json: bool) -> None:
     help="Check only what this experiment file asks for; for --rerun, config.yaml when not given.",
 )
 @json_option
-@click.option("--rerun", "count", default=0, help="Train so many finished cells again, and compare.  [default: none]")
+@click.option("--rerun", "count", default=0, help="Train this many finished cells again and compare.  [default: none]")
 @click.option("--seed", default=0, show_default=True, help="Decides which cells --rerun draws.")
-@click.option("--tolerance", default=0.02, show_default=True, help="Between accuracies, where bits cannot be compared.")
-@click.option("--threads", default=1, show_default=True, help="Cores to train on; other numbers round otherwise.")
+@click.option(
+    "--tolerance",
+    default=0.02,
+    show_default=True,
+    help="Allowed difference of accuracies where bits cannot be compared.",
+)
+@click.option("--threads", default=1, show_default=True, help="Cores to train on; another number rounds differently.")
 def verify(path: Path | None, as_json: bool, count: int, seed: int, tolerance: float, threads: int) -> None:
     """Check all results against their checksums and name what is damaged. The exit status is 1 if anything is.
 
@@ -128,7 +133,7 @@ def export(archive: Path, path: Path, weights: bool, as_json: bool) -> None:
 
 @click.command("import")
 @click.argument("archive", type=click.Path(path_type=Path))
-@click.option("--prefer", type=click.Choice(["archive", "here"]), help="Whose results count where both have a cell.")
+@click.option("--prefer", type=click.Choice(["archive", "here"]), help="Whose results to keep where both have a cell.")
 @json_option
 def import_(archive: Path, prefer: str | None, as_json: bool) -> None:
     """Add the cells of ARCHIVE, which export wrote, to those here. Nothing of yours is overwritten.

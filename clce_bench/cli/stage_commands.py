@@ -19,7 +19,7 @@ def job_options(command: Callable[..., None]) -> Callable[..., None]:
     job = click.option(
         "--job", required=True, callback=_read_job, help="JSON that defines the result, or a file of it."
     )
-    output = click.option("--output", required=True, type=click.Path(path_type=Path), help="Where the result goes.")
+    output = click.option("--output", required=True, type=click.Path(path_type=Path), help="Where to write the result.")
     return job(output(command))
 
 
@@ -56,7 +56,7 @@ def _beside(job: dict[str, Any], name: str, file: str) -> Path:
 
 @click.command()
 @click.option("--job", callback=_read_job, help="JSON that defines the result, or a file of it.")
-@click.option("--output", type=click.Path(path_type=Path), help="Where the result goes.")
+@click.option("--output", type=click.Path(path_type=Path), help="Where to write the result.")
 @click.option("--list", "listing", is_flag=True, help="List all data sets instead.")
 @click.option("--json", "as_json", is_flag=True, help="List them as JSON.")
 def dataset(job: dict[str, Any] | None, output: Path | None, listing: bool, as_json: bool) -> None:

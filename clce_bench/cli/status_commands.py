@@ -129,8 +129,10 @@ def _reruns(path: Path) -> Any:
 @click.command()
 @experiment_option
 @json_option
-@click.option("--once", is_flag=True, help="Show it once and end.")
-@click.option("--every", default=5.0, show_default=True, type=click.FloatRange(min=0.5), help="Seconds between looks.")
+@click.option("--once", is_flag=True, help="Show it once and exit.")
+@click.option(
+    "--every", default=5.0, show_default=True, type=click.FloatRange(min=0.5), help="Seconds between updates."
+)
 def watch(path: Path, as_json: bool, once: bool, every: float) -> None:
     """Show the progress of a run until it ends: what trains, how far it is, how long it takes.
 

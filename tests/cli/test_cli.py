@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from clce_bench.analysis.summary import write_summary
 from clce_bench.cli import SECTIONS, cli, command_status
 from clce_bench.errors import Interrupted
+from tests.helpers.made_up import change_record, make_up
 from tests.helpers.miniature import ROOT
 
 LIGHT = [
@@ -169,3 +171,23 @@ def test_plan_says_its_answer_first_and_lists_cells_on_demand(capsys, tmp_path):
     table = [line for line in capsys.readouterr().out.splitlines() if "│" in line]
     assert sum("_bs64_" in line for line in table) == 4
     assert max(map(len, table)) <= 80
+
+
+def test_tables_fit_80_columns_and_cut_no_name(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    experiment, plan = make_up(figures=[])
+    write_summary(experiment, plan.folder)
+    (plan.folder / "report.html").touch()
+    change_record(plan.cells[0], status="diverged", reason="the loss was nan in epoch 1, step 2, after a long while")
+    (plan.cells[1].directory / "cell.json").unlink()
+    file = ["--experiment", str(plan.folder / "experiment.json")]
+    for verb in (["plan", "--no-cost", "--cells"], ["status"], ["power"], ["headline"], ["watch", "--once"]):
+        assert command_status([*verb, *file]) == 0
+        printed = capsys.readouterr().out
+        table = [line for line in printed.splitlines() if set(line) & set("│┃━")]
+        assert max(map(len, table), default=0) <= 80, verb
+        if verb[0] in ("plan", "status"):
+            assert plan.cells[1].name in printed
+        assert table or verb[0] == "watch"
+    assert command_status(["dataset", "--list"]) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
