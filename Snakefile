@@ -45,6 +45,7 @@ rule all:
 
 
 onstart:
+    interruption.answer_briefly()
     check_names(EXPERIMENT_FILE)
     PLAN.mark_start(workflow.cores)
     worker.allow()

@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import sys
+from functools import partial
 from threading import Event
 from types import FrameType
 from typing import NoReturn
@@ -13,13 +14,16 @@ MESSAGE = "Interrupted. Finished results and checkpoints are kept.\nThe same com
 _asked = Event()
 
 
-def answer_briefly() -> None:
+def answer_briefly(*, at_once: bool = False) -> None:
     """Answers Ctrl-C from now on: the message, and no more logging of this process.
 
     A process in the background, which Ctrl-C does not reach, stays so.
+
+    Args:
+        at_once: end the process, which has nothing to tidy up yet, instead of raising ``KeyboardInterrupt``.
     """
     if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
-        signal.signal(signal.SIGINT, _answer)
+        signal.signal(signal.SIGINT, partial(_answer, at_once))
 
 
 def end_by_signal() -> NoReturn:
@@ -34,9 +38,11 @@ def was_interrupted() -> bool:
     return _asked.is_set()
 
 
-def _answer(_number: int, _frame: FrameType | None) -> None:
+def _answer(at_once: bool, _number: int, _frame: FrameType | None) -> None:
     if not _asked.is_set():
         _asked.set()
         print(f"\r{MESSAGE}", file=sys.stderr, flush=True)
         logging.disable(logging.CRITICAL)
+    if at_once:
+        end_by_signal()
     raise KeyboardInterrupt

@@ -12,8 +12,15 @@ from clce_bench.execution.interruption import MESSAGE
 from tests.helpers.miniature import ROOT
 
 SNAKEFILE = """
+import pathlib, time
 from clce_bench.execution import interruption
-interruption.answer_briefly()
+interruption.answer_briefly(at_once=True)
+if pathlib.Path("wait").exists():
+    pathlib.Path("begun-a").touch()
+    time.sleep(60)
+
+onstart:
+    interruption.answer_briefly()
 
 rule all:
     input: "a", "b"
@@ -58,10 +65,12 @@ def test_a_verb_says_two_lines(tmp_path):
     assert [line for line in error.replace("\r", "\n").splitlines() if line] == MESSAGE.splitlines()
 
 
-@pytest.mark.parametrize("quiet", [True, False])
-def test_snakemake_says_two_lines_and_draws_up_no_partial_results(tmp_path, quiet):
+@pytest.mark.parametrize("reading", [True, False])
+def test_snakemake_says_two_lines_and_draws_up_no_partial_results(tmp_path, reading):
     (tmp_path / "Snakefile").write_text(SNAKEFILE)
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", *(["--quiet", "rules"] if quiet else [])]
+    if reading:
+        (tmp_path / "wait").touch()
+    command = [sys.executable, "-m", "snakemake", "--cores", "2"]
     status, out, error = interrupted(command, (tmp_path / "begun-a").exists, tmp_path)
     assert status != 0
     said = error.replace("\r", "\n").partition(MESSAGE.splitlines()[0])

@@ -33,7 +33,7 @@ GPU = workflow.resource_settings.overwrite_resources.get("train", {}).get("gpu")
 GPUS = GPU and GPU.value
 
 if not SETTLED:
-    interruption.answer_briefly()
+    interruption.answer_briefly(at_once=True)
 # One on a cluster imports torch once for all cells of its batch.
 if ON_CLUSTER:
     worker.allow()
