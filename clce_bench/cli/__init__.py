@@ -77,7 +77,7 @@ def command_status(arguments: Sequence[str]) -> int:
 
 SECTIONS = {
     "Run an experiment": ("plan", "power", "watch", "status", "why", "accept"),
-    "Look at results": ("headline", "predict"),
+    "Look at results": ("headline", "predict", "export-model"),
     "Keep and share results": ("verify", "prune", "export", "import"),
     "Extend": ("schema",),
     "Stages, which a run calls": (

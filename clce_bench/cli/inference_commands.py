@@ -47,4 +47,19 @@ def predict(cell: str, images: tuple[Path, ...], top: int, as_json: bool, device
         raise UserError("; ".join(damaged))
 
 
-COMMANDS = (predict,)
+@click.command("export-model")
+@click.argument("cell")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+def export_model(cell: str, folder: Path) -> None:
+    """Write the trained cell CELL to FOLDER as timm and the Hugging Face Hub have models, with a model card.
+
+    Example: clce-bench export-model clce_bs64_lam0.9_s0 my-model
+    """
+    from clce_bench.inference.timm_export import export_cell
+    from clce_bench.inference.trained_cell import load_cell
+
+    source = export_cell(load_cell(cell, "cpu"), folder)
+    click.echo(f'{folder}: timm.create_model("local-dir:{folder}", pretrained=True) loads it; logits: {source}.')
+
+
+COMMANDS = (predict, export_model)

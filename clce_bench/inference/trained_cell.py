@@ -61,6 +61,8 @@ class TrainedCell:
     Attributes:
         directory: as given.
         cell: its specification.
+        record: the content of ``cell.json``.
+        inputs: the files that it was made from, by name.
         device: where it computes.
         classes: names in the order of the columns of probabilities.
         module: from uint8 images (images, 3, size, size) to features and logits.
@@ -70,17 +72,17 @@ class TrainedCell:
         record = read_json(directory / "cell.json")
         if record["status"] != "done":
             raise UserError(f"{directory}: its training {record['status']}: {record['reason']}.")
-        self.directory, self.cell = directory, Cell.model_validate(record["job"]["spec"])
+        self.directory, self.record, self.cell = directory, record, Cell.model_validate(record["job"]["spec"])
         # Paths in records start at the folder that contains ``results``.
         root = directory.resolve().parents[4]
-        paths = {name: root / path for name, path in record["job"]["inputs"].items()}
-        items = pd.read_parquet(paths["dataset"].with_name("items.parquet"), columns=["label", "class"])
-        train = items.iloc[rows_by_part(paths["splits"], self.cell.split.fold, self.cell.split.testing)["train"]]
+        self.inputs = {name: root / path for name, path in record["job"]["inputs"].items()}
+        items = pd.read_parquet(self.inputs["dataset"].with_name("items.parquet"), columns=["label", "class"])
+        train = items.iloc[rows_by_part(self.inputs["splits"], self.cell.split.fold, self.cell.split.testing)["train"]]
         self._labels = np.unique(train["label"])
         names = dict(zip(items["label"], items["class"], strict=True))
         self.classes: list[str] = [str(names[label]) for label in self._labels]
         self.device = pick_device(device)
-        self.module = self._network(paths["backbone"]).to(self.device).eval()
+        self.module = self._network(self.inputs["backbone"]).to(self.device).eval()
 
     def _network(self, backbone: Path) -> Network:
         cell, description = self.cell, read_json(backbone)
@@ -156,11 +158,16 @@ class TrainedCell:
 
     def _probe_scores(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         # As ``evaluate`` saw them.
-        scores: NDArray[np.float32] = features.astype(np.float16).astype(np.float32) @ self._probe[0] + self._probe[1]
+        scores: NDArray[np.float32] = features.astype(np.float16).astype(np.float32) @ self.probe[0] + self.probe[1]
         return scores
 
     @cached_property
-    def _probe(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def probe(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The linear probe that ``evaluate`` stored: weights (d, classes) and biases (classes).
+
+        Raises:
+            UserError: there is none.
+        """
         path = self.directory / "metrics.npz"
         arrays = np.load(path) if path.exists() else {}
         if "probe_weights" not in arrays:
