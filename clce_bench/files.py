@@ -46,7 +46,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text())
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file.") from None
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # Not JSON, not UTF-8, or nested too deeply.
         raise UserError(f"{path}: not JSON: {error}.") from None
 
 

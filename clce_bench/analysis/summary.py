@@ -1,6 +1,7 @@
 """The ``summarize`` stage: every cell of an experiment in one table."""
 
 import csv
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ from clce_bench.analysis.summary_rows import ORIGIN
 from clce_bench.data.pretraining_overlap import overlap_of
 from clce_bench.experiment.cells import Cell
 from clce_bench.experiment.schema import Experiment
-from clce_bench.files import read_json, staged
-from clce_bench.planning.cell_status import State, evaluation_of, states_of
+from clce_bench.files import staged
+from clce_bench.planning.cell_status import State, evaluation_of, states_of, training_of
 from clce_bench.planning.plan import Plan, plan_of
 from clce_bench.planning.reruns import reruns_of
 
@@ -24,16 +25,19 @@ def write_summary(experiment: Experiment, output: Path) -> None:
     """
     plan = plan_of(experiment)
     summary = summary_table(plan)
-    histories = [
-        pd.read_csv(path).assign(cell=cell.name)
-        for cell in plan.cells
-        if (path := cell.directory / "history.csv").exists()
-    ]
+    histories = [history.assign(cell=cell.name) for cell in plan.cells if (history := _history(cell)) is not None]
     with staged(output, last="summary.parquet") as folder:
         summary.to_csv(folder / "summary.csv", index=False)
         summary.to_parquet(folder / "summary.parquet", index=False)
         pd.concat(histories or [pd.DataFrame({"cell": []})]).to_parquet(folder / "history.parquet", index=False)
     write_answers(experiment, summary, output)
+
+
+def _history(cell: Cell) -> pd.DataFrame | None:
+    try:
+        return pd.read_csv(cell.directory / "history.csv")
+    except (FileNotFoundError, ValueError):  # A damaged one is of a cell that is trained again.
+        return None
 
 
 def summary_table(plan: Plan) -> pd.DataFrame:
@@ -70,8 +74,7 @@ def _axes(cell: Cell, grids: str) -> dict[str, Any]:
 
 def _outcome(cell: Cell, state: State) -> dict[str, Any]:
     outcome: dict[str, Any] = {"status": state.status, "reason": state.reason, **dict.fromkeys(ORIGIN)}
-    if (cell.directory / "cell.json").exists():
-        record = read_json(cell.directory / "cell.json")
+    if record := training_of(cell):
         outcome |= {
             "started": record["started"],
             "train_seconds": record["seconds"],
@@ -79,7 +82,7 @@ def _outcome(cell: Cell, state: State) -> dict[str, Any]:
             "waiting_for_data": record["waiting_for_data"],
         }
         # A whole table for one number would take most of the time that thousands of cells take.
-        with (cell.directory / "history.csv").open(newline="") as file:
+        with suppress(OSError, ValueError, KeyError), (cell.directory / "history.csv").open(newline="") as file:
             for epoch in csv.DictReader(file):
                 outcome["validation"] = float(epoch["validation"] or "nan")
         evaluation = evaluation_of(cell)

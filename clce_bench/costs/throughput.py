@@ -10,7 +10,7 @@ import yaml
 
 from clce_bench.costs.cell_cost import CellCost, costs_of
 from clce_bench.costs.speeds import speeds, workload
-from clce_bench.files import read_json
+from clce_bench.planning.cell_status import training_of
 from clce_bench.planning.plan import Plan
 from clce_bench.planning.reruns import Reruns
 
@@ -108,10 +108,10 @@ def estimated_against_actual(plan: Plan) -> list[Actual]:
     known, found = speeds().training, []
     costs = costs_of(plan, count=False)
     for cell in plan.cells:
-        path = cell.directory / "cell.json"
-        if cell.name not in costs or not path.exists():
+        record = training_of(cell)
+        if cell.name not in costs or not record:
             continue
-        record, cost = read_json(path), costs[cell.name]
+        cost = costs[cell.name]
         device = str(record["environment"]["gpu"] or record["environment"]["cpu"])
         speed = known.get(device, {}).get(workload(cell))
         expected = None if speed is None else cost.flops / speed / 3600

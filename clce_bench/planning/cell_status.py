@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from clce_bench.experiment.cells import Cell
-from clce_bench.files import digest, read_json
+from clce_bench.files import digest
 from clce_bench.planning.changes import Change, spec_changes
 from clce_bench.planning.job import Job
 from clce_bench.planning.plan import Plan
@@ -13,7 +13,7 @@ from clce_bench.planning.reruns import Reruns
 from clce_bench.records.environment import package_versions
 from clce_bench.records.fingerprints import outlines
 from clce_bench.records.job_records import read_outlines, read_record
-from clce_bench.records.record_models import UNREADABLE, CellRecord, JobRecord
+from clce_bench.records.record_models import UNREADABLE, CellRecord, EvaluationRecord, JobRecord
 
 FEW = 3
 """How many differences a reason names."""
@@ -41,14 +41,18 @@ def states_of(reruns: Reruns) -> dict[str, State]:
     return {cell.name: _state(reruns, cell, siblings) for cell in reruns.plan.cells}
 
 
+def training_of(cell: Cell) -> dict[str, Any] | None:
+    """Reads a cell's ``cell.json``; ``None`` where there is none, or a damaged one, whose cell is trained again."""
+    record = read_record(cell.directory / "cell.json")
+    return record.model_dump() if isinstance(record, CellRecord) else None
+
+
 def evaluation_of(cell: Cell) -> dict[str, Any] | None:
     """Reads a cell's ``metrics.json``; ``None`` unless it measured the files that the cell has now."""
-    path = cell.directory / "metrics.json"
-    if not path.exists():
+    training, evaluation = (read_record(cell.directory / name) for name in ("cell.json", "metrics.json"))
+    if not isinstance(training, CellRecord) or not isinstance(evaluation, EvaluationRecord):
         return None
-    evaluation: dict[str, Any] = read_json(path)
-    trained = read_json(cell.directory / "cell.json")["outputs_sha256"]
-    return evaluation if evaluation["cell_sha256"] == trained else None
+    return evaluation.model_dump() if evaluation.cell_sha256 == training.outputs_sha256 else None
 
 
 def _state(reruns: Reruns, cell: Cell, siblings: "Siblings") -> State:

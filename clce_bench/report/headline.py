@@ -16,7 +16,7 @@ from clce_bench.experiment.cells import Cell
 from clce_bench.experiment.schema import Experiment
 from clce_bench.files import read_json, write_json
 from clce_bench.labels import data_label, is_main, loss_label, metric_label
-from clce_bench.planning.cell_status import evaluation_of
+from clce_bench.planning.cell_status import evaluation_of, training_of
 from clce_bench.planning.plan import Plan, plan_of
 from clce_bench.records.environment import now
 from clce_bench.report.terminal import TextTable
@@ -80,10 +80,8 @@ def close_run(plan: Plan) -> None:
 
 
 def _seconds_since(cell: Cell, start: datetime) -> float | None:
-    if not (cell.directory / "cell.json").exists():
-        return None
-    train, evaluation = read_json(cell.directory / "cell.json"), evaluation_of(cell)
-    if evaluation is None or datetime.fromisoformat(train["started"]) < start:
+    train, evaluation = training_of(cell), evaluation_of(cell)
+    if train is None or evaluation is None or datetime.fromisoformat(train["started"]) < start:
         return None
     return float(train["seconds"] + evaluation["seconds"])
 

@@ -29,7 +29,7 @@ from clce_bench.errors import UserError
 from clce_bench.experiment.cells import Cell
 from clce_bench.experiment.schema import Experiment
 from clce_bench.files import digest, read_json, sha256_of, write_json, write_text
-from clce_bench.planning.cell_status import evaluation_of
+from clce_bench.planning.cell_status import evaluation_of, training_of
 from clce_bench.planning.plan import Plan, plan_of
 from clce_bench.tracking.run_names import headline_metrics, run_names
 from clce_bench.tracking.store_check import LOCAL, check_store
@@ -61,7 +61,7 @@ def track_experiment(experiment: Experiment, output: Path | None) -> None:
         tags = {"clce.cell": "experiment", MLFLOW_RUN_NAME: experiment.name, MLFLOW_NOTE: what}
         parent = client.create_run(experiment_id, tags=tags)
     runs: dict[str, str] = {}
-    finished = [cell for cell in plan.cells if (cell.directory / "cell.json").exists()]
+    finished = [cell for cell in plan.cells if training_of(cell)]
     for cell in finished:
         name, run = names[cell.name], existing.get(cell.name)
         runs[cell.name] = _track_cell(client, experiment_id, parent.info.run_id, cell, name, run)

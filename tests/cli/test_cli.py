@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from clce_bench.analysis.summary import write_summary
@@ -103,6 +104,24 @@ def test_status_tells_what_each_cell_is(capsys):
     rows = {row["cell"]: row for row in json.loads(capsys.readouterr().out)}
     assert rows[plan.cells[0].name]["reason"] == "never run"
     assert {row["status"] for name, row in rows.items() if name != plan.cells[0].name} == {"done"}
+
+
+@pytest.mark.parametrize("name", ["cell.json", "metrics.json", "history.csv"])
+def test_damaged_results_stop_nobody_and_are_made_again(name, capsys):
+    from tests.helpers.made_up import make_up
+
+    _, plan = make_up(grids=[{"name": "main", "dataset": "digits", "loss": ["ce", "clce"]}], figures=[])
+    cell, *_ = plan.cells
+    path, experiment = cell.directory / name, ["--experiment", str(plan.folder / "experiment.json")]
+    whole = path.read_bytes()
+    for content in (b"", whole[: len(whole) // 2], b"[]", b"\xff\xfe", b"[" * 100_000):
+        path.write_bytes(content)
+        for verb in (["plan", "--no-cost"], ["status"], ["summarize", "--output", "tables"]):
+            assert command_status([*verb, *experiment]) == 0, capsys.readouterr().err
+        if name != "history.csv":  # Made-up records do not vouch for it.
+            (state,) = pd.read_csv("tables/summary.csv").query("cell == @cell.name")["status"]
+            assert state in ("stale", "missing")
+    path.write_bytes(whole)
 
 
 def test_a_training_run_that_was_asked_to_end_has_a_status_of_its_own(tmp_path, monkeypatch, capsys):
