@@ -49,10 +49,10 @@ RUN = $(BIN)/snakemake --configfile "$$EXPERIMENT" $${PROFILE:+--profile "$$PROF
 	$$([ -t 2 ] && echo --logger rich || echo --quiet rules)
 
 # Before a cluster is asked, what the cells cost is counted: it decides what their jobs ask for, and which share one.
-# Where an experiment searches settings, its trials run first.
+# Where an experiment searches settings, its trials run first; where its seeds come in rounds, one run follows another.
 reproduce: install
 	@$(if $(PROFILE),$(BIN)/clce-bench plan --experiment "$$EXPERIMENT")
-	@$(BIN)/clce-bench tune --check --experiment "$$EXPERIMENT" || { [ $$? = 1 ] && $(RUN); }
+	@until $(BIN)/clce-bench rounds --experiment "$$EXPERIMENT"; do [ $$? = 1 ] || exit 2; $(RUN) || exit 1; done
 	@$(RUN)
 	@$(BIN)/clce-bench headline --experiment "$$EXPERIMENT"
 

@@ -2,6 +2,7 @@ from pathlib import Path
 
 from clce_bench.execution import finished_cells, interruption, worker
 from clce_bench.planning.plan import load_plan
+from clce_bench.planning.rounds_record import schedule_of
 from clce_bench.scheduling import batching, commands
 from clce_bench.scheduling.figure_labels import figure_labels
 from clce_bench.scheduling.job_inputs import begin, inputs_of_jobs
@@ -53,11 +54,13 @@ onstart:
 
 onsuccess:
     finished_cells.forget(cell.directory for cell in PLAN.cells)
-    if PLAN.deciding:
+    if schedule_of(PLAN.experiment):
+        shell("{CLI} rounds --experiment {FOLDER}/experiment.json || [ $? = 1 ]")
+    elif PLAN.deciding:
         print(
             "The trials have chosen settings; the same command now trains with them."
         )
-    elif Path(f"{FOLDER}/report.html").exists():
+    if not PLAN.deciding and Path(f"{FOLDER}/report.html").exists():
         shell(
             "COLUMNS=140 {CLI} headline --close-run --experiment {FOLDER}/experiment.json > {FOLDER}/headline.txt"
         )

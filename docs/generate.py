@@ -31,6 +31,7 @@ SECTIONS = {
     "Runtime": "runtime",
     "Loss.ce": "losses.NAME",
     "Grid": "grids",
+    "SeedRounds": "grids.seed",
     "Tuning": "grids.tuning",
     "Range": "grids.tuning.space.LOSS.KEY",
     "Tracking": "tracking",

@@ -10,9 +10,9 @@ from clce_bench.analysis.comparisons import compare, compare_pairs
 from clce_bench.analysis.difference_variance import variance_of_differences
 from clce_bench.analysis.published_numbers import add_published
 from clce_bench.analysis.result_tables import comparison_table, variance_table, verdict_table, write_table
+from clce_bench.analysis.rounds import judge_in_rounds
 from clce_bench.analysis.summary_rows import ORIGIN, figure_rows, grid_rows, hyperparameter_columns, metrics_of
 from clce_bench.analysis.verdicts import Verdict, write_verdicts
-from clce_bench.experiment.claims import alpha_shares
 from clce_bench.experiment.schema import Experiment
 from clce_bench.files import staged
 from clce_bench.labels import is_accuracy, metric_label
@@ -40,8 +40,7 @@ def write_answers(experiment: Experiment, summary: pd.DataFrame, output: Path) -
                     table.insert(0, "grid", grid.name)
                     table.insert(1, "metric", metric)
                     comparisons[name].append(table)
-        shares = alpha_shares(experiment.claims)
-        verdicts = [claim.judge(summary, alpha) for claim, alpha in zip(experiment.claims, shares, strict=True)]
+        verdicts = judge_in_rounds(experiment, summary).verdicts
         figures = {
             figure.name: figure.table(figure_rows(figure, summary)) for figure in experiment.figures if figure.tabled
         }

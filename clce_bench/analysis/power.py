@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from clce_bench.analysis.contrasts import Contrast
 from clce_bench.analysis.intervals import MIN_SEEDS, crossed_parts, half_width
@@ -110,6 +111,27 @@ def smallest_visible(spread: Spread, alpha: float) -> float:
 def seeds_needed(spread: Spread, difference: float, alpha: float) -> int | None:
     """Says how many seeds show a difference; ``None`` if no number does, since the test images are the limit."""
     return _least(lambda n: spread._replace(seeds=n), MIN_SEEDS, MOST_SEEDS, difference, alpha)
+
+
+def seeds_can_decide(spread: Spread, effect: float, margin: float, tolerance: float, alpha: float) -> bool:
+    """Says whether any number of seeds can decide a comparison, or the test images are the limit.
+
+    With more and more seeds the interval shrinks to that of the test images alone. Where its middle would then lie is
+    known up to the seeds so far; no place in there may be one that decides.
+
+    Args:
+        spread: of the difference.
+        effect: what was seen, in points.
+        margin: the smallest difference that matters.
+        tolerance: how far below 0 still counts as what is claimed.
+        alpha: level of the test.
+    """
+    n, m = spread.seeds, spread.units
+    images = (spread.unit / m) ** 0.5
+    seeds = float(-stdtrit(n - 1, 0.025)) * (spread.seed / n + spread.rest / (n * m)) ** 0.5
+    reach, nearest = abs(effect + tolerance) + seeds, max(abs(effect) - seeds, 0.0)
+    beyond_zero = reach > -stdtrit(m - 1, alpha / 2) * images
+    return bool(beyond_zero or nearest - stdtrit(m - 1, alpha) * images < margin)
 
 
 @cache

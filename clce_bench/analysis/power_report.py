@@ -11,11 +11,12 @@ from clce_bench.analysis.claims.compared import ComparedClaim
 from clce_bench.analysis.contrasts import Contrast
 from clce_bench.analysis.paired_outcomes import RUN
 from clce_bench.analysis.power import Spread, seeds_needed, smallest_visible, spread_of, units_needed
+from clce_bench.analysis.rounds import last_levels
 from clce_bench.analysis.summary import summary_table
 from clce_bench.analysis.summary_rows import AXES, metrics_of
 from clce_bench.components.loss_info import NO_TRAINING
 from clce_bench.components.registry import load_dataset
-from clce_bench.experiment.claims import PAGE_ALPHA, alpha_shares, parse_claim
+from clce_bench.experiment.claims import PAGE_ALPHA, parse_claim
 from clce_bench.labels import is_main
 from clce_bench.planning.plan import Plan
 
@@ -55,12 +56,13 @@ def visible_of(plan: Plan, difference: float | None = None) -> list[Visible]:
     """Says what each comparison of an experiment can show.
 
     Args:
-        plan: its claims say what is compared; each loss with cross-entropy where it has none.
+        plan: its claims say what is compared; each loss with cross-entropy where it has none. With all its rounds of
+            seeds, if it has any.
         difference: what it should show, in points.
     """
     experiment, summary = plan.experiment, summary_table(plan)
     claims = [claim for claim in experiment.claims if isinstance(claim, ComparedClaim)]
-    shares = dict(zip([claim.id for claim in experiment.claims], alpha_shares(experiment.claims), strict=True))
+    shares = dict(zip([claim.id for claim in experiment.claims], last_levels(experiment, summary), strict=True))
     if not claims:
         claims = _against_cross_entropy(summary)
     measured = {(claim.id, label): result for claim in claims for label, result in _pairs(claim, summary)}

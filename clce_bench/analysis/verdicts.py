@@ -63,6 +63,7 @@ class Verdict:
         margin: the smallest difference that matters, in points; ``None`` for theorems.
         size: what the paper states for this very setting, if that is known.
         smallest_visible: of the finding that decides.
+        look: where seeds come in rounds, the look that decided, or the last; its part of the error rate is ``alpha``.
     """
 
     claim: str
@@ -82,6 +83,7 @@ class Verdict:
     margin: float | None = None
     size: float | None = None
     smallest_visible: float | None = None
+    look: int | None = None
 
 
 def write_verdicts(path: Path, verdicts: list[Verdict]) -> None:

@@ -18,6 +18,7 @@ from clce_bench.cli import (
     inference_commands,
     power_command,
     result_commands,
+    rounds_command,
     schema_command,
     stage_commands,
     status_commands,
@@ -76,7 +77,7 @@ def command_status(arguments: Sequence[str]) -> int:
 
 
 SECTIONS = {
-    "Run an experiment": ("plan", "power", "watch", "status", "why", "accept"),
+    "Run an experiment": ("plan", "power", "rounds", "watch", "status", "why", "accept"),
     "Look at results": ("headline", "predict", "export-model"),
     "Keep and share results": ("verify", "prune", "export", "import"),
     "Extend": ("schema",),
@@ -114,6 +115,7 @@ for _command in (
     *result_commands.COMMANDS,
     *inference_commands.COMMANDS,
     *power_command.COMMANDS,
+    *rounds_command.COMMANDS,
     *schema_command.COMMANDS,
     *stage_commands.COMMANDS,
 ):

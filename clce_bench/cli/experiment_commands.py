@@ -54,6 +54,7 @@ def plan(path: Path, as_json: bool, cost: bool, cells: bool, measure: bool) -> N
         print_imbalances,
         print_json,
         print_needs,
+        print_rounds,
         print_visible,
     )
     from clce_bench.costs.cell_cost import costs_of
@@ -83,6 +84,7 @@ def plan(path: Path, as_json: bool, cost: bool, cells: bool, measure: bool) -> N
     if cost:
         print_costs(reruns, costs)
     print_visible(found)
+    print_rounds(found)
 
 
 @click.command()

@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 
 from clce_bench.analysis.power_report import visible_of
+from clce_bench.analysis.rounds import cells_of_rounds
 from clce_bench.components.registry import load_dataset
 from clce_bench.costs.cell_cost import CellCost, costs_of, features_costs
 from clce_bench.costs.run_time import run_seconds
@@ -41,8 +42,10 @@ def print_json(reruns: Reruns, cost: bool) -> None:
         for cell in plan.cells
     ]
     jobs = [{"rule": node.verb, "key": node.key, "reason": reason} for node, reason in reruns.runs.items()]
-    visible = [asdict(one) for one in visible_of(plan)]
-    click.echo(json.dumps({"jobs": jobs, "cells": cells, "visible": visible}, indent=2))
+    visible = [asdict(one) for one in visible_of(plan.whole)]
+    counted = cells_of_rounds(plan)
+    rounds = {"rounds": counted._asdict()} if counted else {}
+    click.echo(json.dumps({"jobs": jobs, "cells": cells, "visible": visible, **rounds}, indent=2))
 
 
 def print_answer(reruns: Reruns, path: Path, costs: dict[str, CellCost]) -> None:
@@ -121,7 +124,7 @@ def print_costs(reruns: Reruns, costs: dict[str, CellCost]) -> None:
 def print_visible(plan: Plan) -> None:
     """Prints the smallest differences that the claims' comparisons can show."""
     by_claim = defaultdict(list)
-    for one in visible_of(plan):
+    for one in visible_of(plan.whole):
         by_claim[one.claim].append(one)
     if not by_claim:
         return
@@ -136,6 +139,14 @@ def print_visible(plan: Plan) -> None:
     columns, title = ("claim", "comparisons", "level", "points"), "Smallest difference that can be shown"
     Console().print(TextTable(columns, rows, ["level"], ["points"], title))
     print_text(f"Found four times in five; variances from {sources}. Each comparison: clce-bench power.")
+
+
+def print_rounds(plan: Plan) -> None:
+    """Prints how many cells rounds of seeds have asked for, of how many."""
+    if counted := cells_of_rounds(plan):
+        asked, most, still_open = counted
+        saved = "more where claims stay undecided" if still_open else f"{most - asked} saved"
+        print_text(f"Seeds in rounds: {asked} of at most {most} cells so far, {saved}.")
 
 
 def print_needs(plan: Plan) -> None:

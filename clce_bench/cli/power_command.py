@@ -31,7 +31,7 @@ def power(path: Path, difference: float | None, as_json: bool) -> None:
     from clce_bench.planning.plan import load_plan
     from clce_bench.report.terminal import TextTable
 
-    found = visible_of(load_plan(path), difference)
+    found = visible_of(load_plan(path).whole, difference)
     if as_json:
         click.echo(json.dumps([asdict(one) for one in found], indent=2))
         return

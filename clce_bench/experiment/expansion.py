@@ -71,7 +71,7 @@ def _points(experiment: Experiment, grid: Grid) -> Iterator[_Point]:
         loss = Loss(name="ce") if weight == 0 and asked.name != NO_TRAINING else asked
         losses, recipes = _losses(experiment, loss), _recipes(experiment, grid, dataset, loss)
         for own, recipe in product(losses, recipes):
-            for backbone, size, seed, split in product(backbones, grid.batch_size, grid.seed, splits):
+            for backbone, size, seed, split in product(backbones, grid.batch_size, grid.seeds, splits):
                 own_weight = 0.0 if own.name in WITHOUT_CODE else weight
                 yield _Point(dataset, backbone, own, own_weight, size, seed, split, recipe)
 

@@ -5,6 +5,7 @@ from clce_bench.errors import UserError, unknown
 from clce_bench.experiment.dataset_options import ROLES, DatasetOptions, Split
 from clce_bench.experiment.hazards import Hazard
 from clce_bench.experiment.schema import Experiment, Grid
+from clce_bench.experiment.seed_rounds import SeedRounds
 
 SINGLE = ("dataset", "contrastive_weight", "batch_size", "backbone", "split_seed", "images_per_class", *ROLES[1:])
 """Axes of which a grid that searches has one value."""
@@ -53,6 +54,8 @@ def _check_search(grid: Grid) -> None:
         raise UserError(f"{key}: {other}: a grid that searches has none.")
     if len(set(losses)) < len(losses):
         raise UserError(f"{key}: loss: a grid that searches has each loss once.")
+    if isinstance(grid.seed, SeedRounds):
+        raise UserError(f"{key}: seed: {grid.seed} is not allowed: a grid that searches has a list of seeds.")
     for axis in SINGLE:
         if len(getattr(grid, axis)) > 1:
             name = "lambda" if axis == "contrastive_weight" else axis
@@ -80,6 +83,6 @@ def _check_tuned(grid: Grid, grids: dict[str, Grid]) -> None:
         given = {f"recipe.{name}" for name in (*grid.recipe, *loss.recipe)} | set(loss.hyperparameters)
         if both := sorted(given & set(search.tuning.space[loss.name])):
             raise UserError(f"{key}: {both[0]}: {search.name} searches it, so it cannot be given here.")
-    if both_seeds := sorted(set(grid.seed) & set(search.seed)):
+    if both_seeds := sorted(set(grid.seeds) & set(search.seeds)):
         why = "its runs chose the settings, and what they are compared by must be others"
         raise UserError(f"{key}: seed: {both_seeds[0]} is not allowed: {search.name} has it: {why}.")

@@ -7,8 +7,10 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     SerializeAsAny,
+    Tag,
     field_validator,
     model_validator,
 )
@@ -23,6 +25,7 @@ from clce_bench.experiment.figure_options import AnyFigure
 from clce_bench.experiment.hazards import known_hazards
 from clce_bench.experiment.recipes import Recipe, RecipeValues, Runtime, expand_preset
 from clce_bench.experiment.search_space import Tuning
+from clce_bench.experiment.seed_rounds import SeedRounds
 from clce_bench.experiment.strict_model import Name, Probability, Seed, StrictModel, as_list
 
 
@@ -63,6 +66,13 @@ def known_dataset(name: str) -> str:
         raise ValueError(str(error)) from None
 
 
+SeedList = Annotated[list[Seed], BeforeValidator(as_list), Field(min_length=1)]
+Seeds = Annotated[
+    Annotated[SeedList, Tag("list")] | Annotated[SeedRounds, Tag("rounds")],
+    Discriminator(lambda value: "rounds" if isinstance(value, dict | SeedRounds) else "list"),
+]
+
+
 class Grid(StrictModel):
     """The product of its axes; every axis takes one value or a list."""
 
@@ -78,8 +88,9 @@ class Grid(StrictModel):
     """λ: the loss is (1 − λ)·cross-entropy + λ·contrastive."""
     batch_size: Annotated[list[Annotated[int, Field(ge=2)]], BeforeValidator(as_list), Field(min_length=1)] = [64]
     """Images per step; the contrastive loss sees ``recipe.views`` times as many rows."""
-    seed: Annotated[list[Seed], BeforeValidator(as_list), Field(min_length=1)] = [0]
-    """Seeds of initial heads, batches and views; at one seed they are the same for all losses."""
+    seed: Seeds = [0]
+    """Seeds of initial heads, batches and views; at one seed they are the same for all losses. With
+    ``{first: 3, step: 2, most: 11}`` what undecided claims compare gets more of them, round by round."""
     backbone: Annotated[list[Annotated[dict[str, Any], BeforeValidator(check_backbone)]], BeforeValidator(as_list)] = []
     """Backbones: timm names, or keys that replace those of the experiment's ``backbone``. That one when not given."""
     fold: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(as_list)] = []
@@ -100,6 +111,11 @@ class Grid(StrictModel):
     """A search for the settings of each loss: docs/tuning.md."""
     tuned_by: str = ""
     """The name of a grid with ``tuning``, whose search decides the settings of these losses."""
+
+    @property
+    def seeds(self) -> list[int]:
+        """All seeds that it may come to have."""
+        return list(range(self.seed.most)) if isinstance(self.seed, SeedRounds) else self.seed
 
     @field_validator("dataset")
     @classmethod

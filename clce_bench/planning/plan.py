@@ -21,6 +21,7 @@ from clce_bench.files import canonical_json, read_json, write_if_changed, write_
 from clce_bench.planning.cell_checks import check_cell
 from clce_bench.planning.experiment_jobs import choice_job, closing_jobs
 from clce_bench.planning.job import RESULTS, Job, Node
+from clce_bench.planning.rounds_record import cells_so_far, read_asked, schedule_of
 from clce_bench.planning.stages import STAGE_ORDER, Subject, cell_key, jobs_of_cell
 from clce_bench.records.environment import now
 from clce_bench.records.fingerprints import outlines
@@ -41,7 +42,8 @@ class Plan:
         grids: cells by grid.
         cells: all cells, each once.
         jobs: by verb, then by the directory of the result below the stage's own (for figures, the figure's name).
-        deciding: whether trials must first decide the settings of other cells; there are only the trials then.
+        deciding: whether it must first be decided which other cells there are, by trials or by rounds of seeds; there
+            are only the trials then, or the cells so far, and nothing that follows from them.
         file: the experiment file, where it is known.
     """
 
@@ -60,7 +62,8 @@ class Plan:
     @property
     def targets(self) -> list[str]:
         """The files that a run is for."""
-        return [job.output for verb in ("tune", "report", "track") for job in self.jobs[verb].values()]
+        last = ("tune", "evaluate") if self.deciding else ("tune", "report", "track")
+        return [job.output for verb in last for job in self.jobs[verb].values()]
 
     @cached_property
     def nodes(self) -> list[Node]:
@@ -82,6 +85,11 @@ class Plan:
             for needed in self.needs(node):
                 found[needed].append(node)
         return found
+
+    @cached_property
+    def whole(self) -> "Plan":
+        """The plan with the cells of all rounds of seeds that there may be: itself, without rounds."""
+        return plan_of(self.experiment, whole=True) if schedule_of(self.experiment) else self
 
     def job(self, node: Node) -> Job:
         """Returns the job at a place."""
@@ -150,8 +158,12 @@ def _check_owner(plan: Plan) -> None:
             raise UserError(f"name: {name!r} is the name of {owner} too, whose report and runs are in {plan.folder}.")
 
 
-def plan_of(experiment: Experiment) -> Plan:
+def plan_of(experiment: Experiment, whole: bool = False) -> Plan:
     """Works out all jobs.
+
+    Args:
+        experiment: the experiment.
+        whole: with the cells of all rounds of seeds that there may be.
 
     Raises:
         UserError: a cell asks for more images per batch than its data set has for training.
@@ -171,8 +183,12 @@ def plan_of(experiment: Experiment) -> Plan:
             return Plan(experiment, trials, union(trials), _by_verb(jobs), deciding=True)
         grids = cells_of(experiment, choices)
         sources |= {cell.dataset: load_dataset(cell.dataset) for cell in union(grids) if cell.dataset not in sources}
+    asked = None if whole or schedule_of(experiment) is None else read_asked(experiment)
+    grids = cells_so_far(experiment, grids, asked) if asked else grids
     rest = union({name: cells for name, cells in grids.items() if name not in trials})
     jobs = jobs | _jobs_of_cells(experiment, rest, sources)
+    if asked and asked.open:
+        return Plan(experiment, grids, union(grids), _by_verb(jobs), deciding=True)
     datasets = tuple(sorted({dataset_path(sources[cell.dataset].images) for cell in rest}))
     jobs |= closing_jobs(experiment, grids, jobs, datasets)
     return Plan(experiment, grids, union(grids), _by_verb(jobs))

@@ -11,6 +11,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from clce_bench import __version__
+from clce_bench.analysis.rounds import cells_of_rounds
 from clce_bench.analysis.verdicts import read_verdicts
 from clce_bench.components.registry import load_dataset
 from clce_bench.costs.throughput import estimated_against_actual
@@ -66,6 +67,7 @@ def write_report(experiment: Experiment, output: Path) -> None:
         first=FIRST,
         verdicts=claim_rows(verdicts, claims_scale, directories),
         claims_axis=axis(claims_scale),
+        rounds=cells_of_rounds(plan),
         command=os.path.relpath(plan.folder / "experiment.json"),
         headline=Table("Headline", headline_rows(experiment, summary)),
         figures=_figures(experiment, output.parent),

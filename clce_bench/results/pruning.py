@@ -49,7 +49,7 @@ def leftovers(experiments: Iterable[Path]) -> list[Leftover]:
     Raises:
         UserError: one of them cannot be read, or its trials must choose again, so that nobody knows what it asks for.
     """
-    plans = [load_plan(path) for path in experiments]
+    plans = [load_plan(path).whole for path in experiments]
     for plan in plans:
         if plan.deciding and (plan.folder / "tuning.json").exists():
             why = "its trials have changed and must choose again before anybody knows which cells it asks for"

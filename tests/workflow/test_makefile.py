@@ -40,23 +40,37 @@ def make(folder, *arguments, **environment):
 def test_the_experiments_name_is_quoted(checkout, name):
     done = make(checkout, "reproduce", f"EXPERIMENT={name}", f"PROFILE=of {name}")
     assert done.returncode == 0, done.stderr
-    plan, tune, run, headline = done.stdout.splitlines()
+    plan, rounds, run, headline = done.stdout.splitlines()
     assert plan == f"clce-bench|plan|--experiment|{name}|"
-    assert tune == f"clce-bench|tune|--check|--experiment|{name}|"
+    assert rounds == f"clce-bench|rounds|--experiment|{name}|"
     assert run.startswith(f"snakemake|--configfile|{name}|--profile|of {name}|")
     assert headline == f"clce-bench|headline|--experiment|{name}|"
     assert not list(checkout.glob("ran*"))
 
 
-@pytest.mark.parametrize(("status", "runs"), [(0, 1), (1, 2), (2, 0)])
-def test_a_bad_experiment_ends_with_its_message_alone(checkout, status, runs):
-    write_program(
-        checkout / ".venv/bin/clce-bench", f'[ "$1" = tune ] || exit 0; echo "error: it is bad" >&2; exit {status}'
-    )
+def test_a_bad_experiment_ends_with_its_message_alone(checkout):
+    write_program(checkout / ".venv/bin/clce-bench", '[ "$1" = rounds ] || exit 0; echo "error: it is bad" >&2; exit 2')
     done = make(checkout, "reproduce")
-    assert done.stdout.count("snakemake|") == runs
+    assert "snakemake|" not in done.stdout
     assert "error: it is bad" in done.stderr
-    assert (done.returncode == 0) == (status < 2)
+    assert done.returncode != 0
+
+
+@pytest.mark.parametrize("more", [0, 1, 3])
+def test_one_run_follows_another_until_no_more_must(checkout, more):
+    (checkout / "more").write_text("x" * more)
+    count = 'left=$(cat more); [ -z "$left" ] && exit 0; printf %s "${left#x}" > more; exit 1'
+    write_program(checkout / ".venv/bin/clce-bench", f'[ "$1" = rounds ] || exit 0; {count}')
+    done = make(checkout, "reproduce")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("snakemake|") == more + 1
+
+
+def test_a_run_that_fails_is_not_followed_by_another(checkout):
+    write_program(checkout / ".venv/bin/clce-bench", "exit 1")
+    done = make(checkout, "reproduce", STATUS="1")
+    assert done.stdout.count("snakemake|") == 1
+    assert done.returncode != 0
 
 
 @pytest.mark.parametrize(
