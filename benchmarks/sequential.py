@@ -211,10 +211,11 @@ of seeds that was saved, by the true difference in points:
 {total}
 
 All err at most α, up to the noise of the simulation: where α is the truth, {repeats:,} studies have standard errors of
-{errors[0]:.2f} and {errors[1]:.2f}, and the largest of fifteen rows is shown. Levels that add up are careful, since looks
-share seeds and test images: at the end fewer studies are decided than by one look at all seeds. Spending early saves most where the
-effect is large, and leaves least for the last look where it is near the margin. Claims use the power family with ρ = 2:
-it saves nearly as much as those that spend early, and decides nearly as often as those that spend late.
+{errors[0]:.2f} and {errors[1]:.2f}, and the largest of fifteen rows is shown. Levels that add up are careful, since
+looks share seeds and test images: at the end fewer studies are decided than by one look at all seeds. Spending early
+saves most where the effect is large, and leaves least for the last look where it is near the margin. Claims use the
+power family with ρ = 2: it saves nearly as much as those that spend early, and decides nearly as often as those that
+spend late.
 """
 
 if __name__ == "__main__":
