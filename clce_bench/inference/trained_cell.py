@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from PIL import Image
@@ -15,11 +14,11 @@ from torch import Tensor, nn
 from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
 
 from clce_bench.data.decode import open_image
-from clce_bench.data.prepared import rows_by_part
 from clce_bench.data.resizing import square
 from clce_bench.errors import UserError
 from clce_bench.experiment.cells import Cell
 from clce_bench.files import read_json
+from clce_bench.inference.class_names import classes_of
 from clce_bench.inference.finding import find_cell
 from clce_bench.models.backbone import load_backbone, split_backbone
 from clce_bench.models.classifier import ContrastiveClassifier
@@ -76,11 +75,7 @@ class TrainedCell:
         # Paths in records start at the folder that contains ``results``.
         root = directory.resolve().parents[4]
         self.inputs = {name: root / path for name, path in record["job"]["inputs"].items()}
-        items = pd.read_parquet(self.inputs["dataset"].with_name("items.parquet"), columns=["label", "class"])
-        train = items.iloc[rows_by_part(self.inputs["splits"], self.cell.split.fold, self.cell.split.testing)["train"]]
-        self._labels = np.unique(train["label"])
-        names = dict(zip(items["label"], items["class"], strict=True))
-        self.classes: list[str] = [str(names[label]) for label in self._labels]
+        self._labels, self.classes = classes_of(self.cell, self.inputs)
         self.device = pick_device(device)
         self.module = self._network(self.inputs["backbone"]).to(self.device).eval()
 

@@ -4,7 +4,6 @@ Files are the truth. This stage is the only writer of the store; running it twic
 empty store restores everything. A cell's run is found by its tags and replaced when the cell's files have changed.
 """
 
-import math
 import os
 import shutil
 import sys
@@ -13,32 +12,27 @@ from datetime import datetime
 from importlib import resources
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-import pandas as pd
 import requests
 from jinja2 import Environment, StrictUndefined
-from mlflow.entities import Dataset as MlflowDataset
-from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.entities import Metric, Run, RunTag
 from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
 from mlflow.tracking import MlflowClient
-from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE as MLFLOW_NOTE
 
 from clce_bench.errors import UserError
-from clce_bench.experiment.cells import Cell
 from clce_bench.experiment.schema import Experiment
-from clce_bench.files import digest, read_json, sha256_of, write_json, write_text
-from clce_bench.planning.cell_status import evaluation_of, training_of
+from clce_bench.files import digest, sha256_of, write_json, write_text
+from clce_bench.planning.cell_status import training_of
 from clce_bench.planning.plan import Plan, plan_of
+from clce_bench.tracking.cell_run import track_cell
 from clce_bench.tracking.run_names import headline_metrics, run_names
 from clce_bench.tracking.store_check import LOCAL, check_store
 
 LOCAL_SERVER = "http://127.0.0.1:5000"
 """Where ``make ui`` shows a local store."""
 SERVER_SECONDS = 20.0
-COPIED = ("cell.json", "metrics.json", "metrics.npz", "history.csv")
-REFERENCED = ("model.safetensors", "embeddings.npz")
 
 
 def track_experiment(experiment: Experiment, output: Path | None) -> None:
@@ -64,7 +58,7 @@ def track_experiment(experiment: Experiment, output: Path | None) -> None:
     finished = [cell for cell in plan.cells if training_of(cell)]
     for cell in finished:
         name, run = names[cell.name], existing.get(cell.name)
-        runs[cell.name] = _track_cell(client, experiment_id, parent.info.run_id, cell, name, run)
+        runs[cell.name] = track_cell(client, experiment_id, parent.info.run_id, cell, name, run)
     written = len(set(runs.values()) - {run.info.run_id for run in existing.values()})
     for name in existing.keys() - {cell.name for cell in finished} - {"experiment"}:
         client.delete_run(existing[name].info.run_id)  # The experiment does not have this cell any more.
@@ -143,48 +137,6 @@ def _runs(client: MlflowClient, experiment_id: str) -> Iterator[Run]:
             return
 
 
-def _track_cell(client: MlflowClient, experiment_id: str, parent: str, cell: Cell, name: str, run: Run | None) -> str:
-    """Returns the id of the cell's run: the one that there is if it says what the files say, else a new one."""
-    files = [cell.directory / name for name in (*COPIED, *REFERENCED) if (cell.directory / name).exists()]
-    content = digest({path.name: sha256_of(path) for path in files if path.name in COPIED}, length=32)
-    if run is not None:
-        tags = run.data.tags
-        if tags.get("clce.content") == content and tags.get("clce.complete") == "yes":
-            if tags.get(MLFLOW_RUN_NAME) != name:  # Other cells vary in something else now.
-                client.set_tag(run.info.run_id, MLFLOW_RUN_NAME, name)
-            return str(run.info.run_id)
-        client.delete_run(run.info.run_id)
-    record = read_json(cell.directory / "cell.json")
-    start = _milliseconds(record["started"])
-    tags = {
-        MLFLOW_PARENT_RUN_ID: parent,
-        MLFLOW_RUN_NAME: name,
-        MLFLOW_NOTE: f"{name}. Its files lie in `{cell.directory}`.",
-        "clce.cell": cell.name,
-        "clce.content": content,
-        "clce.status": record["status"],
-        "clce.code": record["job"]["code"],
-        "clce.device": record["environment"]["gpu"] or record["environment"]["cpu"],
-        "mlflow.source.git.commit": record["environment"]["git_commit"] or "unknown",
-    }
-    for path in files:
-        if path.name in REFERENCED:
-            reference = f"{path} sha256={record['outputs_sha256'].get(path.name)} bytes={path.stat().st_size}"
-            tags[f"clce.artifact.{path.name}"] = reference
-    run_id = client.create_run(experiment_id, start_time=start, tags=tags).info.run_id
-    params = [Param(key, str(value)) for key, value in _flat(cell.spec)]
-    client.log_batch(run_id, metrics=_metrics(cell, record), params=params)
-    client.log_inputs(run_id, [_dataset_input(record)])
-    for path in files:
-        if path.name in COPIED:
-            client.log_artifact(run_id, str(path))
-    ended = start + round(1000 * record["seconds"])
-    status = "FINISHED" if record["status"] == "done" else "FAILED"
-    client.set_terminated(run_id, status, ended)
-    client.set_tag(run_id, "clce.complete", "yes")
-    return str(run_id)
-
-
 def _write_index(path: Path, name: str, uri: str, experiment_id: str, runs: dict[str, str]) -> None:
     """Writes a page with a place per cell, from which the report's links continue to the run."""
     remote = uri.startswith("http")
@@ -213,41 +165,3 @@ def _track_parent(client: MlflowClient, parent: Run, plan: Plan) -> None:
     metrics = [Metric(name, value, time, 0) for name, value in headline.items()]
     client.log_batch(parent.info.run_id, metrics=metrics, tags=[RunTag("clce.content", content)])
     client.set_terminated(parent.info.run_id)
-
-
-def _metrics(cell: Cell, record: dict[str, Any]) -> list[Metric]:
-    """Lists the history and the final metrics with the times at which they were measured."""
-    metrics = []
-    history = pd.read_csv(cell.directory / "history.csv")
-    for row in history.to_dict("records"):
-        time = _milliseconds(row["time"])
-        for name in ("loss", "learning_rate", "validation"):
-            if math.isfinite(row[name]):
-                metrics.append(Metric(name, row[name], time, row["epoch"]))
-    start = _milliseconds(record["started"])
-    known = {name: record[name] for name in ("seconds", "peak_memory_mib") if record[name] is not None}
-    metrics += [Metric(name, value, start, 0) for name, value in known.items()]
-    evaluation = evaluation_of(cell)
-    if evaluation:
-        time = _milliseconds(evaluation["started"])
-        metrics += [Metric(f"test_{name}", value, time, 0) for name, value in evaluation["metrics"].items()]
-    return metrics
-
-
-def _dataset_input(record: dict[str, Any]) -> DatasetInput:
-    path = record["job"]["inputs"]["dataset"]
-    checksum = record["inputs_sha256"]["dataset"][:36]
-    dataset = MlflowDataset(record["job"]["spec"]["dataset"], checksum, "local", f'{{"uri": "{path}"}}')
-    return DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, "training")])
-
-
-def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, inner in value.items():
-        if isinstance(inner, dict):
-            yield from _flat(inner, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", inner
-
-
-def _milliseconds(time: str) -> int:
-    return round(1000 * datetime.fromisoformat(time).timestamp())

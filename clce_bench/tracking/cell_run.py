@@ -1,0 +1,122 @@
+"""A finished cell as an MLflow run: what its files say, and the model that they make."""
+
+import math
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pandas as pd
+from mlflow.entities import Dataset as MlflowDataset
+from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run
+from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE as MLFLOW_NOTE
+
+from clce_bench.experiment.cells import Cell
+from clce_bench.files import digest, read_json, sha256_of
+from clce_bench.planning.cell_status import evaluation_of
+from clce_bench.tracking.logged_model import can_classify, write_model
+
+COPIED = ("cell.json", "metrics.json", "metrics.npz", "history.csv")
+REFERENCED = ("model.safetensors", "embeddings.npz")
+
+
+def track_cell(client: MlflowClient, experiment_id: str, parent: str, cell: Cell, name: str, run: Run | None) -> str:
+    """Brings the run of a cell up to date.
+
+    Args:
+        client: of the store.
+        experiment_id: where the run belongs.
+        parent: the id of the experiment's own run.
+        cell: a finished one.
+        name: of the run, for people.
+        run: what there is of the cell, if anything.
+
+    Returns:
+        The id of the cell's run: the one that there is if it says what the files say, else a new one.
+    """
+    files = [cell.directory / name for name in (*COPIED, *REFERENCED) if (cell.directory / name).exists()]
+    content = digest({path.name: sha256_of(path) for path in files if path.name in COPIED}, length=32)
+    record = read_json(cell.directory / "cell.json")
+    classifies = can_classify(cell, record)
+    if classifies:
+        content = digest([content, "model"], length=32)
+    if run is not None:
+        tags = run.data.tags
+        if tags.get("clce.content") == content and tags.get("clce.complete") == "yes":
+            if tags.get(MLFLOW_RUN_NAME) != name:  # Other cells vary in something else now.
+                client.set_tag(run.info.run_id, MLFLOW_RUN_NAME, name)
+            return str(run.info.run_id)
+        client.delete_run(run.info.run_id)
+    start = _milliseconds(record["started"])
+    tags = {
+        MLFLOW_PARENT_RUN_ID: parent,
+        MLFLOW_RUN_NAME: name,
+        MLFLOW_NOTE: f"{name}. Its files lie in `{cell.directory}`.",
+        "clce.cell": cell.name,
+        "clce.content": content,
+        "clce.status": record["status"],
+        "clce.code": record["job"]["code"],
+        "clce.device": record["environment"]["gpu"] or record["environment"]["cpu"],
+        "mlflow.source.git.commit": record["environment"]["git_commit"] or "unknown",
+    }
+    for path in files:
+        if path.name in REFERENCED:
+            reference = f"{path} sha256={record['outputs_sha256'].get(path.name)} bytes={path.stat().st_size}"
+            tags[f"clce.artifact.{path.name}"] = reference
+    run_id = client.create_run(experiment_id, start_time=start, tags=tags).info.run_id
+    params = [Param(key, str(value)) for key, value in _flat(cell.spec)]
+    client.log_batch(run_id, metrics=_metrics(cell, record), params=params)
+    client.log_inputs(run_id, [_dataset_input(record)])
+    for path in files:
+        if path.name in COPIED:
+            client.log_artifact(run_id, str(path))
+    if classifies:
+        with TemporaryDirectory(prefix="clce-model-") as folder:
+            write_model(cell, record, Path(folder))
+            client.log_artifacts(run_id, folder, "model")
+    ended = start + round(1000 * record["seconds"])
+    status = "FINISHED" if record["status"] == "done" else "FAILED"
+    client.set_terminated(run_id, status, ended)
+    client.set_tag(run_id, "clce.complete", "yes")
+    return str(run_id)
+
+
+def _metrics(cell: Cell, record: dict[str, Any]) -> list[Metric]:
+    """Lists the history and the final metrics with the times at which they were measured."""
+    metrics = []
+    history = pd.read_csv(cell.directory / "history.csv")
+    for row in history.to_dict("records"):
+        time = _milliseconds(row["time"])
+        for name in ("loss", "learning_rate", "validation"):
+            if math.isfinite(row[name]):
+                metrics.append(Metric(name, row[name], time, row["epoch"]))
+    start = _milliseconds(record["started"])
+    known = {name: record[name] for name in ("seconds", "peak_memory_mib") if record[name] is not None}
+    metrics += [Metric(name, value, start, 0) for name, value in known.items()]
+    evaluation = evaluation_of(cell)
+    if evaluation:
+        time = _milliseconds(evaluation["started"])
+        metrics += [Metric(f"test_{name}", value, time, 0) for name, value in evaluation["metrics"].items()]
+    return metrics
+
+
+def _dataset_input(record: dict[str, Any]) -> DatasetInput:
+    path = record["job"]["inputs"]["dataset"]
+    checksum = record["inputs_sha256"]["dataset"][:36]
+    dataset = MlflowDataset(record["job"]["spec"]["dataset"], checksum, "local", f'{{"uri": "{path}"}}')
+    return DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, "training")])
+
+
+def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, inner in value.items():
+        if isinstance(inner, dict):
+            yield from _flat(inner, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", inner
+
+
+def _milliseconds(time: str) -> int:
+    return round(1000 * datetime.fromisoformat(time).timestamp())
