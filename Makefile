@@ -51,6 +51,7 @@ RUN = $(BIN)/snakemake --configfile "$$EXPERIMENT" $${PROFILE:+--profile "$$PROF
 # Before a cluster is asked, what the cells cost is counted: it decides what their jobs ask for, and which share one.
 # Where an experiment searches settings, its trials run first; where its seeds come in rounds, one run follows another.
 reproduce: install
+	@printf '%s\n' "How far it is, in another terminal: $(BIN)/clce-bench watch --experiment \"$$EXPERIMENT\"" >&2
 	@$(if $(PROFILE),$(BIN)/clce-bench plan --experiment "$$EXPERIMENT")
 	@until $(BIN)/clce-bench rounds --experiment "$$EXPERIMENT"; do [ $$? = 1 ] || exit 2; $(RUN) || exit 1; done
 	@$(RUN)

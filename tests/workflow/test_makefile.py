@@ -40,6 +40,7 @@ def make(folder, *arguments, **environment):
 def test_the_experiments_name_is_quoted(checkout, name):
     done = make(checkout, "reproduce", f"EXPERIMENT={name}", f"PROFILE=of {name}")
     assert done.returncode == 0, done.stderr
+    assert f'.venv/bin/clce-bench watch --experiment "{name}"' in done.stderr
     plan, rounds, run, headline = done.stdout.splitlines()
     assert plan == f"clce-bench|plan|--experiment|{name}|"
     assert rounds == f"clce-bench|rounds|--experiment|{name}|"
