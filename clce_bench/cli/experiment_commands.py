@@ -146,23 +146,24 @@ def report(path: Path, output: Path) -> None:
 @click.command()
 @experiment_option
 @click.option("--output", type=click.Path(path_type=Path), help="A file that lists what was tracked.")
-def track(path: Path, output: Path | None) -> None:
-    """Bring the MLflow store up to date with the results.
+@click.option("--follow", "following", is_flag=True, help="Stay and show the run of this folder until it ends.")
+def track(path: Path, output: Path | None, following: bool) -> None:
+    """Bring the MLflow store up to date with the results; cells that train have status RUNNING.
 
-    Example: clce-bench track
+    Example: clce-bench track --follow
     """
     # Read by mlflow when it is imported: no usage data to its makers, no progress bars in a log.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     from clce_bench.planning.plan import load_plan
-    from clce_bench.tracking.mlflow_store import track_experiment
+    from clce_bench.tracking.mlflow_store import follow, track_experiment
 
     plan = load_plan(path)
     usual = next((Path(job.output) for job in plan.jobs["track"].values()), None)
     if output is None and usual and usual.exists():
         output = usual  # What a run has written is brought up to date as a whole, its record too.
     with own_record(plan, "track", output, ("tracked.json", "runs.html")):
-        track_experiment(plan.experiment, output)
+        (follow if following else track_experiment)(plan.experiment, output)
 
 
 @click.command()

@@ -59,16 +59,23 @@ def refuse_if_held() -> None:
     """
     for said in jobs_at_work().values():
         raise UserError(f"{Path.cwd()}: {said} and may need what would change; wait until it has ended.")
+    if is_held():
+        why = "runs here and may need what would change; wait until it has ended"
+        raise UserError(f"{Path.cwd()}: {_holder()} {why}.")
+
+
+def is_held() -> bool:
+    """Says whether a run is under way in the working directory; no where the file system has no such locks."""
     if not PLACE.exists():
-        return
+        return False
     with PLACE.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            why = "runs here and may need what would change; wait until it has ended"
-            raise UserError(f"{Path.cwd()}: {_holder()} {why}.") from None
+            return True
         except OSError:
-            return
+            return False
+    return False
 
 
 def _holder() -> str:

@@ -1,10 +1,8 @@
 """The progress of a run, read from the files that it writes: here or on a cluster."""
 
-import json
 import os
 import shutil
 import subprocess
-import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,13 +11,9 @@ from rich.console import Group
 from clce_bench.costs.throughput import seconds_to_redo
 from clce_bench.experiment.cells import Cell
 from clce_bench.planning.cell_status import states_of
+from clce_bench.planning.progress_journal import journal_of
 from clce_bench.planning.reruns import Reruns
 from clce_bench.report.terminal import TextTable
-
-JOURNAL = Path("checkpoints/progress.jsonl")
-"""What training writes below a cell's folder."""
-SILENT = 180.0
-"""Seconds without a line after which a cell no longer counts as running."""
 
 
 class Standing(NamedTuple):
@@ -73,10 +67,7 @@ def last_line(cell: Cell) -> dict[str, Any] | None:
     Args:
         cell: any.
     """
-    path = cell.directory / JOURNAL
-    if not path.exists() or time.time() - path.stat().st_mtime > SILENT:
-        return None
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+    lines = journal_of(cell)
     if not lines:
         return None
     epochs: dict[str, Any] = next((line for line in reversed(lines) if "epoch" in line), {})

@@ -50,7 +50,7 @@ def track_cell(client: MlflowClient, experiment_id: str, parent: str, cell: Cell
                 client.set_tag(run.info.run_id, MLFLOW_RUN_NAME, name)
             return str(run.info.run_id)
         client.delete_run(run.info.run_id)
-    start = _milliseconds(record["started"])
+    start = milliseconds(record["started"])
     tags = {
         MLFLOW_PARENT_RUN_ID: parent,
         MLFLOW_RUN_NAME: name,
@@ -67,7 +67,7 @@ def track_cell(client: MlflowClient, experiment_id: str, parent: str, cell: Cell
             reference = f"{path} sha256={record['outputs_sha256'].get(path.name)} bytes={path.stat().st_size}"
             tags[f"clce.artifact.{path.name}"] = reference
     run_id = client.create_run(experiment_id, start_time=start, tags=tags).info.run_id
-    params = [Param(key, str(value)) for key, value in _flat(cell.spec)]
+    params = [Param(key, str(value)) for key, value in flat(cell.spec)]
     client.log_batch(run_id, metrics=_metrics(cell, record), params=params)
     client.log_inputs(run_id, [_dataset_input(record)])
     for path in files:
@@ -89,16 +89,16 @@ def _metrics(cell: Cell, record: dict[str, Any]) -> list[Metric]:
     metrics = []
     history = pd.read_csv(cell.directory / "history.csv")
     for row in history.to_dict("records"):
-        time = _milliseconds(row["time"])
+        time = milliseconds(row["time"])
         for name in ("loss", "learning_rate", "validation"):
             if math.isfinite(row[name]):
                 metrics.append(Metric(name, row[name], time, row["epoch"]))
-    start = _milliseconds(record["started"])
+    start = milliseconds(record["started"])
     known = {name: record[name] for name in ("seconds", "peak_memory_mib") if record[name] is not None}
     metrics += [Metric(name, value, start, 0) for name, value in known.items()]
     evaluation = evaluation_of(cell)
     if evaluation:
-        time = _milliseconds(evaluation["started"])
+        time = milliseconds(evaluation["started"])
         metrics += [Metric(f"test_{name}", value, time, 0) for name, value in evaluation["metrics"].items()]
     return metrics
 
@@ -110,13 +110,15 @@ def _dataset_input(record: dict[str, Any]) -> DatasetInput:
     return DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, "training")])
 
 
-def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields the values of nested dictionaries under their keys joined by dots."""
     for key, inner in value.items():
         if isinstance(inner, dict):
-            yield from _flat(inner, f"{prefix}{key}.")
+            yield from flat(inner, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", inner
 
 
-def _milliseconds(time: str) -> int:
+def milliseconds(time: str) -> int:
+    """Turns a time in ISO 8601 into milliseconds since 1970, as MLflow counts."""
     return round(1000 * datetime.fromisoformat(time).timestamp())

@@ -7,13 +7,15 @@ empty store restores everything. A cell's run is found by its tags and replaced 
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from importlib import resources
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import requests
+from filelock import FileLock
 from jinja2 import Environment, StrictUndefined
 from mlflow.entities import Metric, Run, RunTag
 from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
@@ -22,12 +24,15 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE as MLFLOW_NOTE
 
 from clce_bench.errors import UserError
+from clce_bench.execution.run_lock import is_held
 from clce_bench.experiment.schema import Experiment
 from clce_bench.files import digest, sha256_of, write_json, write_text
 from clce_bench.planning.cell_status import training_of
 from clce_bench.planning.plan import Plan, plan_of
+from clce_bench.planning.progress_journal import journal_of
 from clce_bench.tracking.cell_run import track_cell
 from clce_bench.tracking.run_names import headline_metrics, run_names
+from clce_bench.tracking.running_cell import track_running
 from clce_bench.tracking.store_check import LOCAL, check_store
 
 LOCAL_SERVER = "http://127.0.0.1:5000"
@@ -36,7 +41,7 @@ SERVER_SECONDS = 20.0
 
 
 def track_experiment(experiment: Experiment, output: Path | None) -> None:
-    """Brings the store up to date: a parent run for the experiment, a nested run per finished cell.
+    """Brings the store up to date: a parent run for the experiment, a nested run per cell that is finished or trains.
 
     Args:
         experiment: names the store in ``tracking.uri``.
@@ -44,6 +49,36 @@ def track_experiment(experiment: Experiment, output: Path | None) -> None:
     """
     plan = plan_of(experiment)
     uri = store_uri(experiment)
+    # A run that ends tracks too, while somebody follows it: one writes at a time.
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(plan.folder / ".track.lock"):
+        counts = _project(experiment, plan, uri)
+    print(f"{uri}: {counts['written']} runs written, {counts['cells'] - counts['written']} up to date", file=sys.stderr)
+    if output:
+        write_json(output, {"experiment": experiment.name, "uri": uri, **counts})
+
+
+def follow(
+    experiment: Experiment, output: Path | None, under_way: Callable[[], bool] = is_held, pause: float = 15.0
+) -> None:
+    """Keeps the store up to date for as long as a run is under way in the working directory, and once more after it.
+
+    Whoever follows may end and begin again at any time: each look at the files catches up with all that came before.
+
+    Args:
+        experiment: as for :func:`track_experiment`.
+        output: as for :func:`track_experiment`, written at the end.
+        under_way: says whether the run goes on.
+        pause: seconds between two looks.
+    """
+    while under_way():
+        track_experiment(experiment, None)
+        time.sleep(pause)
+    track_experiment(experiment, output)
+
+
+def _project(experiment: Experiment, plan: Plan, uri: str) -> dict[str, int]:
+    """Writes what the store lacks; returns how many ``cells`` are finished, and how many runs were ``written``."""
     client = MlflowClient(tracking_uri=uri)
     experiment_id = _experiment_id(client, experiment.name, uri)
     names = run_names(plan.cells)
@@ -60,14 +95,15 @@ def track_experiment(experiment: Experiment, output: Path | None) -> None:
         name, run = names[cell.name], existing.get(cell.name)
         runs[cell.name] = track_cell(client, experiment_id, parent.info.run_id, cell, name, run)
     written = len(set(runs.values()) - {run.info.run_id for run in existing.values()})
-    for name in existing.keys() - {cell.name for cell in finished} - {"experiment"}:
+    for cell in plan.cells:
+        if cell.name not in runs and (journal := journal_of(cell)):
+            name, run = names[cell.name], existing.get(cell.name)
+            runs[cell.name] = track_running(client, experiment_id, parent.info.run_id, cell, name, run, journal)
+    for name in existing.keys() - runs.keys() - {"experiment"}:
         client.delete_run(existing[name].info.run_id)  # The experiment does not have this cell any more.
     _track_parent(client, parent, plan)
     _write_index(plan.folder / "runs.html", experiment.name, uri, experiment_id, runs)
-    counts = {"experiment": experiment.name, "uri": uri, "cells": len(finished), "written": written}
-    print(f"{uri}: {written} runs written, {len(finished) - written} up to date", file=sys.stderr)
-    if output:
-        write_json(output, counts)
+    return {"cells": len(finished), "written": written}
 
 
 def store_uri(experiment: Experiment) -> str:
@@ -160,8 +196,8 @@ def _track_parent(client: MlflowClient, parent: Run, plan: Plan) -> None:
     for path in present:
         folder = path.parent.name if path.parent != plan.folder else None
         client.log_artifact(parent.info.run_id, str(path), folder)
-    time = round(1000 * datetime.now().timestamp())
+    now = round(1000 * datetime.now().timestamp())
     headline = headline_metrics(plan.folder, plan.experiment.headline_grid.name)
-    metrics = [Metric(name, value, time, 0) for name, value in headline.items()]
+    metrics = [Metric(name, value, now, 0) for name, value in headline.items()]
     client.log_batch(parent.info.run_id, metrics=metrics, tags=[RunTag("clce.content", content)])
     client.set_terminated(parent.info.run_id)

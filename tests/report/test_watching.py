@@ -5,8 +5,9 @@ import os
 import time
 
 from clce_bench.cli import command_status
+from clce_bench.planning.progress_journal import JOURNAL
 from clce_bench.planning.reruns import reruns_of
-from clce_bench.report.watching import JOURNAL, standing_of
+from clce_bench.report.watching import standing_of
 from tests.helpers.made_up import make_up
 
 GRID = {"name": "main", "dataset": "digits", "loss": ["ce", "clce"], "seed": [0, 1]}
