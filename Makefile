@@ -2,7 +2,7 @@ PYTHON ?= python3
 EXPERIMENT ?= config.yaml
 PROFILE ?=
 BIN := .venv/bin
-PIP = $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable
+PIP = $(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint requirements.lock --editable
 
 .DEFAULT_GOAL := help
 .PHONY: help install reproduce test browser slurm lint docs report ui clean

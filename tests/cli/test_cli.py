@@ -37,14 +37,14 @@ def test_light_verbs_import_neither_torch_nor_mlflow(arguments):
 def test_later_light_verbs_import_neither_torch_nor_mlflow():
     code = (
         "import sys\n"
-        "from tests.helpers.made_up import make_up\n"
+        "from tests.helpers.made_up import EXPERIMENT, make_up\n"
         "from clce_bench.data.splits import make_splits\n"
         "from clce_bench.data.episodes import make_episodes\n"
         "from clce_bench.evaluation.evaluate import evaluate_cell\n"
         "from clce_bench.analysis.summary import write_summary\n"
         "from clce_bench.figures.render import render\n"
         "from clce_bench.report.page import write_report\n"
-        "experiment, plan = make_up()\n"
+        "experiment, plan = make_up(grids=EXPERIMENT['grids'][:1], figures=EXPERIMENT['figures'][:1])\n"
         "write_summary(experiment, plan.folder)\n"
         "[render({'spec': job.spec, 'inputs': job.inputs}, plan.folder / 'figures' / f'{name}.svg')"
         " for name, job in plan.jobs['figures'].items()]\n"

@@ -259,7 +259,7 @@ def test_five_thousand_cells_leave_the_page_small():
 
 
 def test_a_page_without_verdicts_says_so():
-    experiment, plan = make_up()
+    experiment, plan = make_up(grids=EXPERIMENT["grids"][:1], figures=[])
     page = write_all(experiment, plan)
     assert json.loads((plan.folder / "verdicts.json").read_text()) == []
     assert "lists no claims to test" in page

@@ -48,7 +48,7 @@ def test_two_processes_train_as_one_does(job, tmp_path):
     heard = set()
     while process.poll() is None:
         heard |= listeners(process.pid)
-        time.sleep(0.2)
+        time.sleep(1)
     assert process.returncode == 0, process.stderr.read().decode()
     assert heard <= {"127.0.0.1"}
     with socket.create_server(("127.0.0.1", 0)):

@@ -59,10 +59,10 @@ def test_a_second_run_has_nothing_to_do(ran):
 
 
 def test_a_papers_experiment_has_a_dag_without_data_or_gpu(tmp_path):
-    dry = snakemake(tmp_path, "-n", experiment=str(ROOT / "experiments" / "clce.yaml"))
+    dry = snakemake(tmp_path, "-n", experiment=str(ROOT / "experiments" / "tcl.yaml"))
     assert dry.returncode == 0, dry.stderr
     counts = jobs_of(dry.stdout + dry.stderr)
-    assert (counts["train"], counts["evaluate"]) == (444, 444)
+    assert (counts["train"], counts["evaluate"]) == (237, 237)
 
 
 @pytest.mark.parametrize(
