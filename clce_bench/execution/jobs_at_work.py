@@ -46,7 +46,7 @@ def at_work(verb: str, output: Path) -> Iterator[None]:
 
 def jobs_at_work() -> dict[Path, str]:
     """Says of each job that works in this folder which process it is, by the file of its lock."""
-    return {path: _said(path) for path in sorted(FOLDER.glob("*.json")) if _is_locked(path)}
+    return {path: _said(path) for path in sorted(FOLDER.glob("*.json")) if is_locked(path)}
 
 
 def wait_for_jobs(tell: Callable[[str], None]) -> bool:
@@ -63,7 +63,7 @@ def wait_for_jobs(tell: Callable[[str], None]) -> bool:
         tell(
             f"{said}, left by a run that was killed. It saves its work and ends by itself (kill -9: at once). Waiting."
         )
-        while _is_locked(path):
+        while is_locked(path):
             time.sleep(POLL_SECONDS)
     return bool(found)
 
@@ -77,7 +77,7 @@ def _locked(verb: str, output: Path) -> IO[str] | None:
         FOLDER.mkdir(exist_ok=True)
         while True:
             file = path.open("a")
-            if _is_locked(path):
+            if is_locked(path):
                 log.info("%s: waiting", _said(path))
             fcntl.flock(file, fcntl.LOCK_EX)
             if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
@@ -92,7 +92,8 @@ def _locked(verb: str, output: Path) -> IO[str] | None:
     return file
 
 
-def _is_locked(path: Path) -> bool:
+def is_locked(path: Path) -> bool:
+    """Says whether a process that lives holds the lock of a file; no where the file system has no such locks."""
     try:
         with path.open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

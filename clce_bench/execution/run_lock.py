@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from clce_bench.errors import UserError
-from clce_bench.execution.jobs_at_work import jobs_at_work
+from clce_bench.execution.jobs_at_work import is_locked, jobs_at_work
 
 PLACE = Path(".snakemake/run.lock")
 """Says which process holds the folder, or held it last."""
@@ -66,16 +66,7 @@ def refuse_if_held() -> None:
 
 def is_held() -> bool:
     """Says whether a run is under way in the working directory; no where the file system has no such locks."""
-    if not PLACE.exists():
-        return False
-    with PLACE.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-    return False
+    return is_locked(PLACE)
 
 
 def _holder() -> str:
