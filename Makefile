@@ -1,11 +1,12 @@
 PYTHON ?= python3
 EXPERIMENT ?= config.yaml
 PROFILE ?=
+LOCK ?= requirements.lock
 BIN := .venv/bin
-PIP = $(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint requirements.lock --editable
+PIP = $(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint $(LOCK) --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce test browser slurm lint docs report ui clean
+.PHONY: help install reproduce test browser slurm lint schemas docs links report ui clean
 
 help:
 	@echo "make reproduce   run the default experiment end to end (EXPERIMENT=file PROFILE=folder for others)"
@@ -73,16 +74,29 @@ slurm:
 
 as_root = { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq --no-install-recommends $(1) >/dev/null; } 2>/dev/null
 
-lint: .venv/installed-dev
+lint: .venv/installed-dev schemas
 	$(BIN)/ruff format --check clce_bench tests benchmarks examples docs .ci
 	$(BIN)/ruff check clce_bench tests benchmarks examples docs .ci
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The files that GitHub reads: it says nothing of a mistake in them.
+SCHEMA = $(BIN)/check-jsonschema --quiet --builtin-schema
+schemas: .venv/installed-dev
+	$(SCHEMA) vendor.github-workflows .github/workflows/*.yml
+	$(SCHEMA) custom.github-workflows-require-timeout .github/workflows/*.yml
+	$(SCHEMA) vendor.github-issue-forms $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
+	$(SCHEMA) vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(SCHEMA) vendor.citation-file-format CITATION.cff
+
 # A warning is an error: a link that leads nowhere, a page that no other leads to, a docstring that cannot be read.
 docs: .venv/installed-docs
 	$(BIN)/python -m sphinx -E -q -W --keep-going -b html docs docs/_build/html
+
+# Whether pages elsewhere are still there, which needs a network.
+links: .venv/installed-docs
+	$(BIN)/python -m sphinx -E -q -b linkcheck docs docs/_build/links
 
 report: install
 	$(BIN)/clce-bench headline --experiment "$$EXPERIMENT" --open
