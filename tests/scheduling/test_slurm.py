@@ -19,14 +19,28 @@ from clce_bench.training.train import train_cell
 from tests.helpers import slurm_cluster
 from tests.helpers.miniature import ROOT
 
-# Trains as long as the test says and not a bit differently.
+# Trains as any other. The second cell of a job is slow and, once it has a checkpoint, waits for the test's word.
 SLOW = """
 import os, time
+from pathlib import Path
 from clce_bench.losses.supcon import SupCon
 
 class Slow(SupCon):
+    def __init__(self, *arguments, **settings):
+        super().__init__(*arguments, **settings)
+        self.steps, self.slow = 0, False
+        if job := os.environ.get("SLURM_JOB_ID"):
+            first = Path(f"first-cell-of-{job}")
+            if not first.exists():
+                first.write_text(str(os.getpid()))
+            self.slow = first.read_text() != str(os.getpid())
+
     def forward(self, *arguments):
-        time.sleep(float(os.environ.get("SECONDS_PER_STEP", 0)))
+        if self.slow:
+            self.steps += 1
+            time.sleep(0.4)
+            while self.steps == 6 and not Path("go-on").exists():
+                time.sleep(0.1)
         return super().forward(*arguments)
 """
 EXPERIMENT = {
@@ -50,7 +64,7 @@ def cluster(tmp_path_factory):
         yield own
 
 
-def workflow(cluster, folder, *arguments, **environment):
+def workflow(cluster, folder, *arguments):
     """Starts the workflow from a folder that looks like a user's, on the cluster."""
     command = [
         sys.executable,
@@ -60,7 +74,7 @@ def workflow(cluster, folder, *arguments, **environment):
     ]
     command += ["--profile", str(ROOT / "profiles" / "slurm"), *OPTIONS, *arguments]
     log = (folder / "snakemake.log").open("a")
-    return subprocess.Popen(command, cwd=folder, env={**cluster.environment, **environment}, stdout=log, stderr=log)
+    return subprocess.Popen(command, cwd=folder, env=cluster.environment, stdout=log, stderr=log)
 
 
 def write_experiment(folder, **changes):
@@ -86,7 +100,7 @@ def under_way(folder):
     return [cell for cell in found if not (cell / "cell.json").exists()]
 
 
-def wait(ready, process, folder, seconds=200):
+def wait(ready, process, folder, seconds=400):
     deadline = time.monotonic() + seconds
     while not ready():
         text = (folder / "snakemake.log").read_text()[-3000:]
@@ -101,9 +115,10 @@ def stricken(cluster, tmp_path_factory):
     folder = tmp_path_factory.mktemp("stricken")
     plan = write_experiment(folder)
     arguments = ("--group-components", "small_cells=2", *TWO_CORES, "--until", "summarize")
-    process = workflow(cluster, folder, *arguments, SECONDS_PER_STEP="0.3")
+    process = workflow(cluster, folder, *arguments)
     wait(lambda: len(finished(folder)) == len(under_way(folder)) == len(cluster.jobs()) == 4, process, folder)
     before = finished(folder)
+    (folder / "go-on").touch()
     (cancelled, _), (stopped, node), (limited, _), (preempted, other) = cluster.jobs().items()
     cluster.call("scancel", cancelled)
     cluster.call("scontrol", "update", f"jobid={limited}", "EndTime=now")
@@ -119,7 +134,7 @@ def stricken(cluster, tmp_path_factory):
                 cluster.call("scontrol", "update", f"jobid={job}", "StartTime=now")
         return process.poll() is not None
 
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 400
     while not over() and time.monotonic() < deadline:
         time.sleep(0.5)
     assert process.poll() == 0, (folder / "snakemake.log").read_text()[-3000:]
