@@ -13,7 +13,7 @@ from clce_bench.components.loss_info import NO_TRAINING, WITHOUT_CODE
 from clce_bench.experiment.schema import Experiment
 from clce_bench.labels import axis_label, data_label, loss_label, metric_label, setting_label, value_label
 from clce_bench.report.forest import Scale, axis, forest, scale_of
-from clce_bench.report.headline import headline_comparisons, interval, plus_minus
+from clce_bench.report.headline import effect_text, headline_comparisons, interval, plus_minus
 
 Row = Mapping[Hashable, Any]
 """A row of :func:`clce_bench.analysis.comparisons.compare`."""
@@ -75,8 +75,28 @@ def answer_of(experiment: Experiment, summary: pd.DataFrame, verdicts: list[Verd
     rows = [(metric, row) for metric, table in tables.items() for row in table.to_dict("records")]
     names = [_setting(row, [other for _, other in rows]) for _, row in rows]
     effects = [_effect(name, metric, row, scale, margin) for name, (metric, row) in zip(names, rows, strict=True)]
-    sentence = " ".join(filter(None, [_count(verdicts), _largest(rows)]))
-    return Answer(_question(experiment), sentence, effects, axis(scale), margin)
+    return Answer(_question(experiment), _sentence(experiment, rows, verdicts), effects, axis(scale), margin)
+
+
+def _sentence(experiment: Experiment, rows: Sequence[tuple[str, Row]], verdicts: list[Verdict]) -> str:
+    """Says what decides: the primary claim, else the first that results decide; without any, the largest difference."""
+    primary = {claim.id for claim in experiment.claims if claim.primary}
+    decided = [verdict for verdict in verdicts if verdict.effect is not None and verdict.verdict != "undecided"]
+    told = [verdict for verdict in verdicts if verdict.claim in primary] or decided[:1]
+    return " ".join([*map(_told, told), *_count(verdicts), *([] if decided else [_largest(rows)])])
+
+
+_WORDS = {"undecided": "stays undecided", "equivalent": "comes to no difference beyond the margin"}
+
+
+def _told(verdict: Verdict) -> str:
+    words = _WORDS.get(verdict.verdict, f"is {verdict.verdict}")
+    claim = f"“{verdict.statement.removesuffix('.')}” {words}"
+    if verdict.effect is None:
+        return f"{claim}."
+    effect = effect_text(verdict.effect, verdict.low, verdict.high)
+    where = next((f"{one.setting}; " for one in verdict.findings if one.effect == verdict.effect), "")
+    return f"{claim}: {effect} points ({where.replace(' (%)', '')}{100 * (1 - verdict.alpha):.4g} % interval)."
 
 
 def _question(experiment: Experiment) -> str:
@@ -95,11 +115,10 @@ def _listed(names: list[str], last: str) -> str:
     return f" {last} ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
-def _count(verdicts: list[Verdict]) -> str:
-    if not verdicts:
-        return ""
+def _count(verdicts: list[Verdict]) -> list[str]:
     counts = Counter(verdict.verdict for verdict in verdicts)
-    return f"Of {len(verdicts)} claims: {'; '.join(f'{count} {name}' for name, count in counts.items())}."
+    listed = "; ".join(f"{count} {name}" for name, count in counts.items())
+    return [f"Of {len(verdicts)} claims: {listed}."] if verdicts else []
 
 
 def _largest(rows: Sequence[tuple[str, Row]]) -> str:

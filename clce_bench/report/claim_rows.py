@@ -6,10 +6,8 @@ from markupsafe import Markup
 
 from clce_bench.analysis.verdicts import Finding, Verdict
 from clce_bench.report.forest import Scale, forest, scale_of
-from clce_bench.report.headline import interval, plus_minus
+from clce_bench.report.headline import effect_text, plus_minus
 from clce_bench.report.page_tables import Link
-
-NAN = float("nan")
 
 
 class ClaimRow(NamedTuple):
@@ -57,7 +55,7 @@ def claim_rows(verdicts: list[Verdict], scale: Scale, directories: dict[str, str
     """
     rows = []
     for verdict in verdicts:
-        effect = _text(verdict.effect, verdict.low, verdict.high)
+        effect = effect_text(verdict.effect, verdict.low, verdict.high)
         margin, size = _known(verdict, "margin"), _known(verdict, "size")
         label = f"{verdict.verdict}: {effect} points" if verdict.effect is not None else ""
         picture = forest(scale, verdict.effect, verdict.low, verdict.high, margin=margin, size=size, label=label)
@@ -86,8 +84,4 @@ def _facts(verdict: Verdict) -> list[str]:
 def _finding(finding: Finding) -> str:
     seeds = f"{finding.seeds} seed{'s' * (finding.seeds != 1)}"
     shown = f", could have shown {plus_minus(finding.smallest_visible)}" if finding.smallest_visible else ""
-    return f"{finding.setting}: {_text(finding.effect, finding.low, finding.high)} points, {seeds}{shown}"
-
-
-def _text(effect: float | None, low: float | None, high: float | None) -> str:
-    return interval(*(NAN if value is None else value for value in (effect, low, high)), signed=True)
+    return f"{finding.setting}: {effect_text(finding.effect, finding.low, finding.high)} points, {seeds}{shown}"

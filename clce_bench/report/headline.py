@@ -156,6 +156,11 @@ def interval(mean: float, low: float, high: float, *, signed: bool = False) -> s
     return text.replace("-", "−")
 
 
+def effect_text(effect: float | None, low: float | None, high: float | None) -> str:
+    """Writes the effect of a claim or finding, as :func:`interval` does; ``None`` is what there is not."""
+    return interval(*(math.nan if value is None else value for value in (effect, low, high)), signed=True)
+
+
 def print_headline(experiment: Experiment) -> Path:
     """Prints the headline table, the cost of the last run and the path of the report.
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clce_bench.analysis.summary import write_summary
-from clce_bench.analysis.verdicts import Verdict
+from clce_bench.analysis.verdicts import Finding, Verdict
 from clce_bench.components.loss_info import LOSSES
 from clce_bench.experiment.loading import load_experiment, parse_experiment
 from clce_bench.report.answer import answer_of
@@ -75,6 +75,38 @@ def test_the_sentence_names_the_largest_difference():
     answer = answer_of(experiment, summary, [])
     assert answer.sentence.startswith("TCL, λ = 0.9 differs most from cross-entropy: −6")
     assert "points of test top-1 on digits. " in answer.sentence
+
+
+def test_the_sentence_names_what_decides():
+    ids = ["schane-above-ce", "clce-above-ce", "tcl-at-least-supcon"]
+    claims = [{"id": one, "grids": "main", "primary": one == "clce-above-ce"} for one in ids]
+    experiment, plan = make_up(grids=[MAIN], figures=[], claims=claims)
+    write_summary(experiment, plan.folder)
+    summary = pd.read_parquet(plan.folder / "summary.parquet")
+
+    def sentence(*outcomes):
+        found = Finding("digits, batch 64: a − b, test top-1 (%)", -2.0, -3.0, -1.0, 0.01, 3, ())
+        verdicts = [
+            Verdict(one, f"{one}.", "P", "p", outcome, -2.0, -3.0, -1.0, 0.01, 3, (), "Why.", (found,), alpha=0.025)
+            for one, outcome in zip(ids, outcomes, strict=True)
+        ]
+        return answer_of(experiment, summary, verdicts).sentence
+
+    # The primary claim comes first, whatever else was decided.
+    assert sentence("reproduced", "contradicted", "undecided") == (
+        "“clce-above-ce” is contradicted: −2.0 [−3.0, −1.0] points "
+        "(digits, batch 64: a − b, test top-1; 97.5 % interval). "
+        "Of 3 claims: 1 reproduced; 1 contradicted; 1 undecided."
+    )
+    undecided = sentence("undecided", "undecided", "undecided")
+    assert undecided.startswith("“clce-above-ce” stays undecided: −2.0 [−3.0, −1.0] points (")
+    assert "Of 3 claims: 3 undecided. " in undecided
+    assert " differs most from cross-entropy: +" in undecided
+    # Without a primary claim, the first that is decided.
+    experiment = experiment.model_copy(update={"claims": []})
+    assert sentence("undecided", "undecided", "equivalent").startswith(
+        "“tcl-at-least-supcon” comes to no difference beyond the margin: −2.0"
+    )
 
 
 @pytest.mark.parametrize(
