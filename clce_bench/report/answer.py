@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 import pandas as pd
 from markupsafe import Markup
 
-from clce_bench.analysis.summary_rows import hyperparameter_columns
+from clce_bench.analysis.settings import baseline_of
+from clce_bench.analysis.summary_rows import AXES, grid_rows, hyperparameter_columns, matching
 from clce_bench.analysis.verdicts import Verdict
 from clce_bench.components.loss_info import NO_TRAINING, WITHOUT_CODE
 from clce_bench.experiment.schema import Experiment
 from clce_bench.labels import axis_label, data_label, loss_label, metric_label, setting_label, value_label
+from clce_bench.report.cells_behind import told_cells
 from clce_bench.report.forest import Scale, axis, forest, scale_of
 from clce_bench.report.headline import effect_text, headline_comparisons, interval, plus_minus
 
@@ -34,6 +36,8 @@ class Effect(NamedTuple):
         visible: the difference that could have been shown.
         picture: of the difference.
         behind: seeds and test images, or classes.
+        loss: as papers write it.
+        cells: names, those that it is compared with among them.
     """
 
     setting: str
@@ -44,6 +48,8 @@ class Effect(NamedTuple):
     visible: str
     picture: Markup
     behind: str
+    loss: str
+    cells: list[str]
 
 
 class Answer(NamedTuple):
@@ -74,7 +80,11 @@ def answer_of(experiment: Experiment, summary: pd.DataFrame, verdicts: list[Verd
     scale = scale_of([*ends, *means, *([-margin, margin] if margin else [])])
     rows = [(metric, row) for metric, table in tables.items() for row in table.to_dict("records")]
     names = [_setting(row, [other for _, other in rows]) for _, row in rows]
-    effects = [_effect(name, metric, row, scale, margin) for name, (metric, row) in zip(names, rows, strict=True)]
+    grid = grid_rows(summary, experiment.headline_grid.name)
+    effects = [
+        _effect(name, metric, row, _cells(grid, metric, row), scale, margin)
+        for name, (metric, row) in zip(names, rows, strict=True)
+    ]
     return Answer(_question(experiment), _sentence(experiment, rows, verdicts), effects, axis(scale), margin)
 
 
@@ -156,12 +166,20 @@ def _setting(row: Row, rows: Sequence[Row]) -> str:
     return ", ".join([setting_label(str(row["loss"]), row["lambda"]), *own])
 
 
-def _effect(setting: str, metric: str, row: Row, scale: Scale, margin: float | None) -> Effect:
+def _cells(grid: pd.DataFrame, metric: str, row: Row) -> list[str]:
+    setting = {name: row[name] for name in [*AXES, *hyperparameter_columns(row)]}
+    own = matching(grid, setting).dropna(subset=[metric])
+    baseline = None if row["loss"] == "ce" else baseline_of(grid, setting, metric)
+    return [*own["cell"], *([] if baseline is None else baseline["cell"])]
+
+
+def _effect(setting: str, metric: str, row: Row, cells: list[str], scale: Scale, margin: float | None) -> Effect:
     value = {name: row[name] for name in ("difference", "difference_low", "difference_high")}
     difference = interval(*value.values(), signed=True)
     data = data_label(str(row["dataset"]), row["images_per_class"])
     seeds, units = int(row["n"]), int(row["units"])
-    label = f"{setting} minus CE, {data}: {difference} {metric_label(metric, 'points')}"
+    behind = f"{seeds} seed{'s' * (seeds != 1)}, {units:,} test {_units(metric)}"
+    label = f"{setting} minus CE, {data}: {difference} {metric_label(metric, 'points')}; {behind}; {told_cells(cells)}"
     return Effect(
         setting=setting,
         data=data,
@@ -170,5 +188,7 @@ def _effect(setting: str, metric: str, row: Row, scale: Scale, margin: float | N
         difference=difference,
         visible=plus_minus(row["smallest_visible"]),
         picture=forest(scale, *value.values(), margin=margin, label=label if difference != "–" else ""),
-        behind=f"{seeds} seed{'s' * (seeds != 1)}, {units:,} test {_units(metric)}",
+        behind=behind,
+        loss=loss_label(str(row["loss"])),
+        cells=cells,
     )

@@ -62,7 +62,7 @@ def forest(
         high: upper end.
         margin: the smallest difference that matters, on both sides of zero.
         size: what a paper states.
-        label: what readers of the screen hear, and everybody sees who points at it.
+        label: what readers of the screen hear, and who points at it sees.
     """
     shapes = []
     if margin:
@@ -79,9 +79,7 @@ def forest(
             shapes.append(_line(f"interval{clear}", scale.place(low), middle, scale.place(high), middle))
         # A line without length, but with round ends, stays a circle however wide the picture is.
         shapes.append(_line(f"dot{clear}", scale.place(effect), middle, scale.place(effect), middle))
-    told = (
-        f' role="img" aria-label="{escape(label)}"><title>{escape(label)}</title>' if label else ' aria-hidden="true">'
-    )
+    told = f' role="img" aria-label="{escape(label)}">' if label else ' aria-hidden="true">'
     return Markup(  # Numbers, and a label that is escaped.
         f'<svg class="forest" viewBox="0 0 100 {_HEIGHT}" preserveAspectRatio="none"{told}{"".join(shapes)}</svg>'
     )

@@ -60,6 +60,85 @@
   filters.addEventListener("reset", () => setTimeout(apply));
   apply();
 
+  // A mark tells what it stands for to whoever points at it, or moves to it: Tab to a figure, arrow keys within.
+  const told = document.querySelector("#told");
+  const groups = [...document.querySelectorAll(".marks")];
+  const marksOf = (group) => [...group.querySelectorAll("[role=img]")];
+  const rove = (group, current) => {
+    const seen = marksOf(group).filter((mark) => mark.checkVisibility());
+    for (const mark of marksOf(group)) mark.setAttribute("tabindex", mark === (current ?? seen[0]) ? 0 : -1);
+    return seen;
+  };
+  const tell = (mark) => {
+    told.textContent = mark.getAttribute("aria-label");
+    told.hidden = false;
+    const at = (mark.querySelector(".dot") ?? mark).getBoundingClientRect();
+    const { width, height } = told.getBoundingClientRect();
+    told.style.left = `${Math.max(8, Math.min(innerWidth - width - 8, at.x + (at.width - width) / 2))}px`;
+    told.style.top = `${at.bottom + height + 20 < innerHeight ? at.bottom + 12 : at.top - height - 12}px`;
+  };
+  const hush = () => { told.hidden = true; };
+  for (const group of groups) {
+    rove(group);
+    for (const mark of marksOf(group)) {
+      mark.addEventListener("pointerenter", () => tell(mark));
+      mark.addEventListener("pointerleave", hush);
+      mark.addEventListener("focus", () => { rove(group, mark); tell(mark); });
+      mark.addEventListener("blur", hush);
+      mark.addEventListener("keydown", (event) => {
+        const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+        if (event.key === "Escape") hush();
+        if (!step) return;
+        event.preventDefault();
+        const seen = rove(group, mark);
+        seen[(seen.indexOf(mark) + step + seen.length) % seen.length].focus();
+      });
+    }
+  }
+  document.addEventListener("scroll", hush, { passive: true });
+
+  // A part of the page shows one metric or all, and comparisons of the losses that are ticked.
+  for (const form of document.querySelectorAll(".choose")) {
+    const part = form.closest("figure, section");
+    const items = [...part.querySelectorAll("[data-metric], [data-losses]")];
+    const lossesOf = (item) => (item.dataset.losses ? item.dataset.losses.split("|") : []);
+    const metrics = new Set(items.map((item) => item.dataset.metric).filter(Boolean));
+    const select = document.createElement("select");
+    if (!("one" in form.dataset)) select.append(new Option("all", ""));
+    for (const metric of metrics) select.append(new Option(metric, metric));
+    const labelled = (text, ...parts) => {
+      const label = document.createElement("label");
+      label.append(...parts, text);
+      form.append(label);
+    };
+    if (metrics.size > 1) labelled("", "Metric ", select);
+    const losses = new Map();
+    for (const item of items) for (const loss of lossesOf(item)) losses.set(loss, losses.get(loss) || item.style.color);
+    const boxes = [...losses].map(([loss, color]) => {
+      const box = Object.assign(document.createElement("input"), { type: "checkbox", value: loss, checked: true });
+      box.style.accentColor = color;
+      labelled(` ${loss}`, box);
+      return box;
+    });
+    const choose = (event) => {
+      const without = boxes.filter((box) => !box.checked).map((box) => box.value);
+      for (const item of items) {
+        const other = select.value && item.dataset.metric && item.dataset.metric !== select.value;
+        item.toggleAttribute("hidden", other || lossesOf(item).some((loss) => without.includes(loss)));
+      }
+      for (const row of part.querySelectorAll("tr")) {
+        const inner = row.querySelectorAll("[data-losses]");
+        if (inner.length) row.hidden = [...inner].every((item) => item.hidden);
+      }
+      if (event) for (const more of part.querySelectorAll("details.more")) more.open = true;
+      groups.filter((group) => part.contains(group)).forEach((group) => rove(group));
+    };
+    form.addEventListener("input", choose);
+    form.addEventListener("submit", (event) => event.preventDefault());
+    form.hidden = boxes.length < 2;
+    choose();
+  }
+
   const dialog = document.querySelector("dialog");
   for (const button of document.querySelectorAll("figure > button")) {
     button.addEventListener("click", () => {

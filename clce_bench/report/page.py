@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from clce_bench import __version__
 from clce_bench.analysis.rounds import cells_of_rounds
+from clce_bench.analysis.summary_rows import metrics_of
 from clce_bench.analysis.verdicts import read_verdicts
 from clce_bench.components.registry import load_dataset
 from clce_bench.costs.throughput import estimated_against_actual
@@ -20,9 +21,11 @@ from clce_bench.data.pretraining_overlap import overlap_of
 from clce_bench.errors import UserError
 from clce_bench.experiment.schema import Experiment
 from clce_bench.files import read_json, write_text
+from clce_bench.labels import loss_label, metric_label
 from clce_bench.planning.plan import Plan, plan_of
 from clce_bench.records.environment import now
 from clce_bench.report.answer import FIRST, answer_of
+from clce_bench.report.cells_behind import CellFiles
 from clce_bench.report.claim_rows import claim_rows, claims_scale_of
 from clce_bench.report.code_and_machines import accepted_table, provenance_table
 from clce_bench.report.forest import axis
@@ -50,8 +53,8 @@ def write_report(experiment: Experiment, output: Path) -> None:
     verdicts = read_verdicts(output.with_name("verdicts.json")) if output.with_name("verdicts.json").exists() else []
     claims_scale = claims_scale_of(verdicts)
     described = _datasets(plan)
-    paths = zip(summary["cell"], summary["directory"], strict=True)
-    directories = {cell: os.path.relpath(path, output.parent) for cell, path in paths}
+    losses = {cell: loss_label(loss) for cell, loss in zip(summary["cell"], summary["loss"], strict=True)}
+    metrics = [metric_label(metric) for metric in metrics_of(summary)]
     parts = {suffix: _beside(f"page.{suffix}") for suffix in ("html", "css", "js")}
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.tests["link"] = lambda value: isinstance(value, Link)
@@ -65,7 +68,8 @@ def write_report(experiment: Experiment, output: Path) -> None:
         warnings=[*warnings_of(summary, [grid.name for grid in experiment.grids]), *_imbalances(plan)],
         answer=answer_of(experiment, summary, verdicts),
         first=FIRST,
-        verdicts=claim_rows(verdicts, claims_scale, directories),
+        verdicts=claim_rows(verdicts, claims_scale, losses, metrics),
+        behind=CellFiles.of(summary, output.parent, plan.folder / "experiment.json").behind,
         claims_axis=axis(claims_scale),
         rounds=cells_of_rounds(plan),
         command=os.path.relpath(plan.folder / "experiment.json"),

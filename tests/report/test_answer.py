@@ -122,7 +122,7 @@ def test_verdicts_of_every_category_have_a_look_and_facts_are_told(outcome, kind
     verdict = Verdict("id", "S.", "P", "p", outcome, 1.0, 0.5, 1.5, None, 3, (), "Why.")
     for name, value in {"margin": 1.0, "size": 3.4, "smallest_visible": 2.0}.items():
         object.__setattr__(verdict, name, value)
-    (row,) = claim_rows([verdict], claims_scale_of([verdict]), {})
+    (row,) = claim_rows([verdict], claims_scale_of([verdict]), {}, [])
     assert row.kind == kind
     assert row.effect == "+1.0 [+0.5, +1.5]"
     assert " ".join(row.facts) == (

@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
@@ -19,6 +19,10 @@ from clce_bench.report.page_tables import ROWS, cell_table
 from tests.helpers.browser import chromium
 from tests.helpers.made_up import EXPERIMENT, change_record, make_up, write_all
 
+FINDINGS = (
+    Finding("digits, batch 64: CLCE − CE, test top-1 (%)", 1.25, -0.5, 3.0, 0.2, 3, ()),
+    Finding("x", 2.0, None, None, None, 1, ()),
+)
 VERDICTS = [
     Verdict(
         claim="clce-above-ce",
@@ -33,7 +37,7 @@ VERDICTS = [
         seeds=3,
         cells=(),
         reason="Because of the interval.",
-        findings=(Finding("digits, batch 64", 1.25, -0.5, 3.0, 0.2, 3, ()), Finding("x", 2.0, None, None, None, 1, ())),
+        findings=() if outcome == "not tested" else FINDINGS,
     )
     for outcome in ("reproduced", "contradicted", "undecided", "not tested")
 ]
@@ -48,10 +52,12 @@ def report(tmp_path_factory):
         change_record(plan.grids["main"][0], status="diverged", reason="the loss was nan in epoch 1, step 2")
         (plan.grids["main"][1].directory / "cell.json").unlink()
         write_all(experiment, plan)
-        cells = tuple(cell.name for cell in plan.grids["main"])
-        write_verdicts(
-            plan.folder / "verdicts.json", [Verdict(**{**vars(verdict), "cells": cells}) for verdict in VERDICTS]
-        )
+        cells = tuple(cell.name for cell in plan.grids["main"] if cell.loss_name != "tcl")
+        verdicts = [
+            replace(verdict, cells=cells, findings=tuple(replace(one, cells=cells) for one in verdict.findings))
+            for verdict in VERDICTS
+        ]
+        write_verdicts(plan.folder / "verdicts.json", verdicts)
         write_report(experiment, plan.folder / "report.html")
         yield plan.folder.absolute() / "report.html"
 
@@ -104,8 +110,60 @@ def test_the_answer_comes_first_then_claims_that_open_to_reason_and_cells(page):
     rows.first.locator("summary").first.click()
     assert page.get_by_text("Because of the interval.").first.is_visible()
     text = rows.first.text_content()
-    for part in ("CLCE is above CE", "abstract", "+1.2 [−0.5, +3.0]", "9 cells"):
+    for part in ("CLCE is above CE", "abstract", "+1.2 [−0.5, +3.0]", "To train and evaluate these 6 again"):
         assert part in text
+
+
+def told(page, mark):
+    """What a mark says when it is pointed at."""
+    mark.hover()
+    return page.locator("#told").text_content()
+
+
+def test_marks_tell_what_they_stand_for_to_pointer_and_keyboard(page):
+    marks = page.locator(".effects [role=img]")
+    assert re.fullmatch(
+        r"CLCE, λ = 0\.9 minus CE, digits: \+\d\.\d test top-1 \(points\); 3 seeds, 1 test images; "
+        r"5 cells: clce_bs64_lam0\.9_s0-\w+, …",
+        told(page, marks.first),
+    )
+    page.locator("h1").hover()
+    assert not page.locator("#told").is_visible()
+    # One stop of the tabulator for each figure, arrow keys within it.
+    assert page.locator(".effects [role=img][tabindex='0']").count() == 1
+    marks.first.focus()
+    page.keyboard.press("ArrowDown")
+    assert page.locator("#told").text_content() == marks.nth(1).get_attribute("aria-label")
+    page.keyboard.press("Escape")
+    assert not page.locator("#told").is_visible()
+    page.locator(".claims summary").first.click()
+    finding = told(page, page.locator(".finding [role=img]").first)
+    assert finding.startswith(
+        "digits, batch 64: CLCE − CE, test top-1 (%): +1.2 [−0.5, +3.0] points; 3 seeds; 6 cells: "
+    )
+
+
+def test_metrics_and_losses_can_be_chosen(page):
+    form = page.locator(".choose").first
+    rows = page.locator(".effects tbody tr:not(.group):visible th")
+    assert {text.partition(",")[0] for text in rows.all_text_contents()} == {"CE", "CLCE", "TCL"}
+    form.get_by_label("TCL").uncheck()
+    assert {text.partition(",")[0] for text in rows.all_text_contents()} == {"CE", "CLCE"}
+    # The claims have a choice of their own; those without comparisons stay.
+    claims = page.locator(".claims tbody tr")
+    page.locator(".choose").nth(1).get_by_label("CLCE").uncheck()
+    assert [claims.nth(n).is_visible() for n in range(4)] == [False] * 3 + [True]
+
+
+def test_a_row_opens_to_its_cells_and_the_command_that_makes_them_again(page, report):
+    behind = page.locator(".effects .behind").nth(1)
+    behind.locator("summary").click()
+    names = behind.locator("li").all_text_contents()
+    assert {name.partition("_")[0] for name in names} == {"ce", "clce"}
+    command = behind.locator("pre").text_content().split()
+    assert command[:2] == [".venv/bin/snakemake", "--configfile"]
+    assert report.as_posix().endswith(command[2].replace("experiment.json", "report.html"))
+    assert [Path(target).parent.name for target in command[6:]] == names
 
 
 def test_the_first_screen_asks_and_answers(page):
@@ -113,10 +171,8 @@ def test_the_first_screen_asks_and_answers(page):
     assert page.locator("h1").text_content() == question
     answer = page.locator(".answer")
     assert "Of 4 claims: 1 reproduced; 1 contradicted; 1 undecided; 1 not tested." in answer.text_content()
-    told = (
-        "“CLCE is above CE on every set” is reproduced: +1.2 [−0.5, +3.0] points (digits, batch 64; 95 % interval). Of"
-    )
-    assert answer.text_content().startswith(told)
+    sentence = "“CLCE is above CE on every set” is reproduced: +1.2 [−0.5, +3.0] points (digits, batch 64: CLCE − CE, "
+    assert answer.text_content().startswith(sentence)
     below = page.locator(".effects tbody tr").last.bounding_box()
     assert below["y"] + below["height"] < 800
     # The pictures put each dot where its number is, on one axis.
@@ -126,7 +182,6 @@ def test_the_first_screen_asks_and_answers(page):
     assert len(dots) == len(numbers)
     for dot, number in zip(dots, numbers, strict=True):
         assert (dot > zero) == number.startswith("+")
-    assert page.locator(".effects svg title").first.text_content().startswith("CLCE, λ = 0.9 minus CE, digits: ")
 
 
 def test_warnings_name_holes_and_few_seeds(page):
