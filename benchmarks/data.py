@@ -4,7 +4,6 @@ Run ``python benchmarks/data.py`` in the repository; it prints a table and write
 """
 
 import gzip
-import os
 import pickle
 import platform
 import tempfile
@@ -37,6 +36,7 @@ from clce_bench.data.sources.digits import DIGITS
 from clce_bench.data.sources.fashion_mnist import FILES
 from clce_bench.errors import UserError
 from clce_bench.experiment.recipes import Augmentation
+from clce_bench.machine import usable_cores
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks" / "data.md"
 BATCH = 256
@@ -195,7 +195,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         rows, sentences = measure(Path(folder))
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "pillow", "numpy"))
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     text = [
         "# Reading images",
         "",

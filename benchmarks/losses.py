@@ -6,7 +6,6 @@ Writes a table and a plot to docs/benchmarks/.
     python benchmarks/losses.py
 """
 
-import resource
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from clce_bench.figures.style import use_style
 from clce_bench.losses import ContrastiveLoss, create_loss
 from clce_bench.losses.core import normalise_rows
 from clce_bench.losses.pairs import DensePairs, P
+from clce_bench.machine import peak_memory
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "benchmarks"
 SIZES = (512, 2048, 8192, 16384)
@@ -75,12 +75,12 @@ def measure(name: str, size: int) -> tuple[float, float]:
 
     once(*batch(256))
     inputs = batch(size)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_memory()
     seconds = [once(*inputs)]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = peak_memory()
     while sum(seconds) < SECONDS:
         seconds.append(once(*inputs))
-    return min(seconds), (peak - before) / 1024
+    return min(seconds), (peak - before) / 2**20
 
 
 def collect(rounds: int) -> pd.DataFrame:

@@ -6,7 +6,6 @@ Each measurement runs in a process of its own. Writes docs/benchmarks/memory.md.
 """
 
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from clce_bench.experiment.expansion import cells_of
 from clce_bench.experiment.loading import parse_experiment
 from clce_bench.experiment.recipes import Runtime
 from clce_bench.losses import FusedLoss, create_loss
+from clce_bench.machine import peak_memory
 from clce_bench.models.classifier import ContrastiveClassifier
 from clce_bench.training.step import Batch, TrainStep
 
@@ -38,7 +38,7 @@ def measure(batch: int, micro_batch: int | None) -> tuple[float, float]:
     torch.set_num_threads(THREADS)
     grid = {"name": "main", "dataset": "digits", "loss": "clce", "batch_size": batch}
     cell = union(cells_of(parse_experiment({"name": "memory", "grids": [grid]}, "memory.yaml")))[0]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_memory()
     backbone: Any = VisionTransformer(img_size=SIZE, patch_size=4, embed_dim=192, depth=4, num_heads=3, num_classes=0)
     scale = ([0.5] * 3, [0.5] * 3)
     model = ContrastiveClassifier(backbone, 192, CLASSES, cell.contrastive_weight, cell.recipe, 0, scale).train()
@@ -50,7 +50,7 @@ def measure(batch: int, micro_batch: int | None) -> tuple[float, float]:
     start = time.perf_counter()
     train_step(0, Batch(images, labels % CLASSES, labels))
     seconds = time.perf_counter() - start
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024, seconds
+    return (peak_memory() - before) / 2**20, seconds
 
 
 @click.command()

@@ -8,7 +8,6 @@ import json
 import math
 import os
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -44,6 +43,7 @@ def measure(cells: int) -> dict[str, float]:
     sys.path.insert(0, str(ROOT))
     from clce_bench.analysis.summary import write_summary
     from clce_bench.experiment.loading import load_experiment
+    from clce_bench.machine import peak_memory
     from clce_bench.planning.cell_status import states_of
     from clce_bench.planning.plan import plan_of
     from clce_bench.planning.reruns import reruns_of
@@ -72,7 +72,7 @@ def measure(cells: int) -> dict[str, float]:
         started = time.process_time()
         run()
         found[name] = time.process_time() - started
-    found["memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    found["memory"] = peak_memory() / 2**20
     found["page"] = (folder / "report.html").stat().st_size / 2**20
     return found
 

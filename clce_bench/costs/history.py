@@ -7,7 +7,7 @@ from itertools import islice
 from clce_bench.costs.speeds import speeds, workload
 from clce_bench.experiment.cells import Cell
 from clce_bench.experiment.recipes import Runtime
-from clce_bench.records.environment import cpu_name
+from clce_bench.machine import cpu_name
 from clce_bench.records.job_records import read_record
 from clce_bench.records.record_models import CellRecord, EvaluationRecord
 

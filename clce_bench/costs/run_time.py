@@ -4,9 +4,9 @@ from collections import defaultdict
 
 from clce_bench.costs.cell_cost import CellCost, features_costs
 from clce_bench.costs.speeds import device_here, speeds, workload
+from clce_bench.machine import cpu_name
 from clce_bench.planning.plan import cell_key
 from clce_bench.planning.reruns import Reruns
-from clce_bench.records.environment import cpu_name
 
 STARTING = 15.0
 """Seconds until all cores have work: the workflow is read twice, torch imported, a data set prepared."""

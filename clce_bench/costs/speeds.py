@@ -11,7 +11,8 @@ from clce_bench.components.registry import load_dataset
 from clce_bench.costs.cell_cost import FOLDER, READING, profile_of
 from clce_bench.experiment.cells import Cell
 from clce_bench.files import read_stored, write_json
-from clce_bench.records.environment import cpu_name, environment
+from clce_bench.machine import cpu_name
+from clce_bench.records.environment import environment
 
 FILE = FOLDER / "speeds.json"
 LIGHT = 3e9

@@ -1,7 +1,6 @@
 """The ``dataset`` stage: decodes a data set once, to arrays that training maps from disk."""
 
 import hashlib
-import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +18,7 @@ from clce_bench.data.dataset import Dataset, Images
 from clce_bench.data.decode import DamagedImage, Decoded, decode
 from clce_bench.errors import UserError
 from clce_bench.files import sha256_of, staged, write_json
+from clce_bench.machine import usable_cores
 
 CHUNK = 512
 """Files decoded between two writes: bounds the memory."""
@@ -135,7 +135,7 @@ def decode_all(paths: list[Path], size: int) -> Iterator[Decoded | DamagedImage]
             return error
 
     starts = range(0, len(paths), CHUNK)
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+    with ThreadPoolExecutor(usable_cores()) as threads:
         found = (result for start in starts for result in threads.map(attempt, paths[start : start + CHUNK]))
         yield from track(found, "Decoding images", len(paths), console=Console(stderr=True))
 

@@ -28,6 +28,8 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from clce_bench.machine import can_fork
+
 VARIABLE = "CLCE_BENCH_WARM"
 HEAVY_VERBS = {"features", "train", "evaluate"}
 MODULES = (
@@ -65,8 +67,12 @@ _LENGTH = struct.Struct("!Q")
 def allow() -> None:
     """Lets the jobs that this process starts share a warm process for as long as this process lives.
 
-    What was inherited is replaced: a job on another machine, or in another job of a cluster, has no part in it.
+    What was inherited is replaced: a job on another machine, or in another job of a cluster, has no part in it. Where
+    a process with torch in it cannot fork, each job does its own imports.
     """
+    os.environ.pop(VARIABLE, None)
+    if not can_fork():
+        return
     folder = tempfile.mkdtemp(prefix="clce-")  # Nobody else may enter it, and so nobody else reach the socket in it.
     if len(os.fsencode(folder)) > LONGEST:
         Path(folder).rmdir()

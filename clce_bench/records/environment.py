@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from clce_bench.machine import cpu_name
+
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "scipy", "pandas", "clce_bench")
 
 
@@ -43,15 +45,6 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
-
-
-def cpu_name() -> str:
-    """Names this machine's processor."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def _gpu_name() -> str | None:

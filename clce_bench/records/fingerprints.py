@@ -33,7 +33,7 @@ VERBS = {
 _DESCRIPTIONS = tuple(
     f"clce_bench.{name}."
     for name in (
-        *("components", "errors", "experiment", "files", "records"),
+        *("components", "errors", "experiment", "files", "machine", "records"),
         *(f"planning.{module}" for module in ("cell_checks", "changes", "job", "plan", "reruns")),
     )
 )

@@ -1,15 +1,14 @@
 """The progress of a run, read from the files that it writes: here or on a cluster."""
 
-import os
 import shutil
 import subprocess
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.console import Group
 
 from clce_bench.costs.throughput import seconds_to_redo
 from clce_bench.experiment.cells import Cell
+from clce_bench.machine import memory_in_use
 from clce_bench.planning.cell_status import states_of
 from clce_bench.planning.progress_journal import journal_of
 from clce_bench.planning.reruns import Reruns
@@ -58,7 +57,7 @@ def standing_of(reruns: Reruns) -> Standing:
         left = None  # Nothing of the kind was ever measured.
     elif left is not None:
         left /= max(len(running), 1)
-    return Standing(reruns.plan.experiment.name, counts, running, failed, left, _gpus(), _memory())
+    return Standing(reruns.plan.experiment.name, counts, running, failed, left, _gpus(), memory_in_use())
 
 
 def last_line(cell: Cell) -> dict[str, Any] | None:
@@ -104,9 +103,3 @@ def _gpus() -> list[str]:
     query = ["nvidia-smi", "--query-gpu=index,utilization.gpu,memory.used,memory.total", "--format=csv,noheader"]
     said = subprocess.run(query, capture_output=True, text=True, check=False).stdout
     return [f"GPU {line}" for line in said.splitlines() if line.strip()]
-
-
-def _memory() -> float:
-    page = os.sysconf("SC_PAGE_SIZE")
-    free = int(Path("/proc/meminfo").read_text().partition("MemAvailable:")[2].split()[0]) * 1024
-    return 1 - free / (page * os.sysconf("SC_PHYS_PAGES"))

@@ -1,7 +1,6 @@
 """Whether the files below ``results/`` are what their records say."""
 
 import math
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from rich.console import Console
 from rich.progress import track
 
 from clce_bench.files import digest, read_json, sha256_of
+from clce_bench.machine import usable_cores
 from clce_bench.planning.plan import RESULTS
 from clce_bench.records.job_records import content_of, read_record
 from clce_bench.records.record_models import UNREADABLE, EvaluationRecord
@@ -65,7 +65,7 @@ def verify(records: Iterable[Path]) -> list[Problem]:
     for path in records:
         folders[path.parent].append(path)
     absent = left_out()
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+    with ThreadPoolExecutor(usable_cores()) as threads:
         found = threads.map(lambda item: list(_check(item[0], item[1], absent)), folders.items())
         console = Console(stderr=True)
         progress = track(found, "Computing checksums", len(folders), console=console, disable=not console.is_terminal)

@@ -1,6 +1,5 @@
 """Which images a step sees, in which views: the same for every loss at one seed."""
 
-import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from clce_bench.errors import UserError
 from clce_bench.experiment.cells import Cell
 from clce_bench.experiment.hazards import Hazard
 from clce_bench.experiment.recipes import Sampler
+from clce_bench.machine import usable_cores
 from clce_bench.models.features import run_trunk
 from clce_bench.seeds import seed_for
 from clce_bench.training import distributed
@@ -95,7 +95,7 @@ class ComputedInputs:
         self.trunk = trunk.to(device)
         self.description = description
         self.device = device
-        cores = len(os.sched_getaffinity(0)) // distributed.world_size() if device.type == "cuda" else 0
+        cores = usable_cores() // distributed.world_size() if device.type == "cuda" else 0
         self.workers = cores if workers is None else workers
 
     def stream(self, batches: Iterable[ViewBatch]) -> Iterator[Tensor]:

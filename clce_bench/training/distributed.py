@@ -13,13 +13,13 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from clce_bench.machine import loopback
 from clce_bench.models.device import acquired_for_processes
 
 if TYPE_CHECKING:  # Gradient caching works with torch alone.
     import numpy as np
     from numpy.typing import NDArray
 
-_LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 _STORE = "CLCE_BENCH_STORE"
 """Names the file by which processes that were launched here find each other."""
 
@@ -42,7 +42,7 @@ def launch(arguments: Sequence[str], processes: int, device: str) -> int | None:
         # The processes find each other by files: torchrun's own store, and gloo, listen on all networks.
         places = ["--rdzv-backend=c10d", f"--rdzv-endpoint={folder}/launcher", "--rdzv-conf=store_type=file"]
         run = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}", *places]
-        quiet = dict.fromkeys(("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"), _LOOPBACK)
+        quiet = dict.fromkeys(("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"), loopback())
         quiet |= {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1", _STORE: f"{folder}/processes"}
         environment = {**os.environ, **variables, **quiet}
         return subprocess.run([*run, "-m", "clce_bench.cli", *arguments], env=environment).returncode

@@ -1,7 +1,6 @@
 """The ``train`` stage: one cell from prepared data to a model and its embeddings."""
 
 import logging
-import resource
 import time
 from dataclasses import fields
 from pathlib import Path
@@ -15,6 +14,7 @@ from safetensors.torch import save_file
 
 from clce_bench.experiment.recipes import Runtime
 from clce_bench.files import canonical_json, sha256_of, staged
+from clce_bench.machine import peak_memory
 from clce_bench.models.classifier import ContrastiveClassifier
 from clce_bench.models.device import acquired_device
 from clce_bench.records.environment import environment, now
@@ -105,7 +105,7 @@ def write_cell(
             modules=modules_of("train", task.job["code"]),
             started=started,
             seconds=seconds,
-            peak_memory_mib=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+            peak_memory_mib=round(peak_memory() / 2**20),
             peak_gpu_memory_mib=_peak_gpu_memory_mib(),
             runtime={**runtime.model_dump(), "processes": distributed.world_size()},
             waiting_for_data=round(state.data_time / max(state.seconds, 1e-9), 4),

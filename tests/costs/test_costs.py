@@ -32,10 +32,10 @@ from clce_bench.experiment.cells import union
 from clce_bench.experiment.expansion import cells_of
 from clce_bench.experiment.loading import load_experiment, parse_experiment
 from clce_bench.files import write_json
+from clce_bench.machine import cpu_name
 from clce_bench.models import profiling, speed
 from clce_bench.planning.plan import plan_of
 from clce_bench.planning.reruns import reruns_of
-from clce_bench.records.environment import cpu_name
 from clce_bench.report.page_tables import cost_table
 from tests.helpers import shrunk
 from tests.helpers.made_up import change_record, make_up

@@ -301,16 +301,17 @@ def test_tiles_are_as_many_as_their_size_says(monkeypatch, rows, tile, products)
 
 
 MEMORY = """
-import resource, torch
+import torch
 from clce_bench.losses import create_loss
+from clce_bench.machine import peak_memory
 torch.set_num_threads(1)
 loss = create_loss("clce")
 def peak(rows):
     embeddings = torch.randn(rows, 8, requires_grad=True)
     loss(embeddings, torch.arange(rows) % 100).backward()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak_memory()
 before = peak(1024)
-print((peak(12288) - before) / 1024)
+print((peak(12288) - before) / 2**20)
 """
 
 

@@ -19,8 +19,8 @@ from clce_bench.costs.speeds import FILE, workload
 from clce_bench.experiment.loading import parse_experiment
 from clce_bench.experiment.recipes import Runtime
 from clce_bench.files import read_json, write_json
+from clce_bench.machine import cpu_name
 from clce_bench.planning.plan import cell_key, plan_of
-from clce_bench.records.environment import cpu_name
 from clce_bench.scheduling.resources import (
     LOADER_MB,
     PROCESS_MB,
