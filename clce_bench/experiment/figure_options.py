@@ -57,6 +57,11 @@ class Figure(StrictModel):
                 raise ValueError(f"{key}: {values['kind']} has no such option. It belongs to: {', '.join(kinds)}.")
         return values
 
+    @property
+    def column(self) -> str:
+        """Of a curve, the column of its data that runs from left to right; readers may explore it on the page."""
+        return ""
+
     def lacking(self, cells: list[Cell]) -> str:
         """Says what the cells lack for this figure; an empty string if nothing.
 

@@ -32,11 +32,6 @@ class Curve(MetricFigure):
     its values, as a level line.
     """
 
-    @property
-    def column(self) -> str:
-        """What varies from left to right, a column of the summary."""
-        raise NotImplementedError
-
     def draw(self, source: Source) -> Drawing:
         """Draws the curves of all losses, differences paired over seeds."""
         import matplotlib.pyplot as plt

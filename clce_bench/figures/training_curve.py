@@ -20,6 +20,11 @@ PANEL = ["dataset", "images_per_class", "backbone", "batch_size"]
 class TrainingCurve(Figure):
     """A panel per data set and batch size with a curve per loss and λ."""
 
+    @property
+    def column(self) -> str:
+        """What runs from left to right."""
+        return "epoch"
+
     def draw(self, source: Source) -> Drawing:
         """Draws a panel per data set and batch size with a curve per loss and λ."""
         import matplotlib.pyplot as plt

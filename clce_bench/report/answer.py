@@ -85,7 +85,9 @@ def answer_of(experiment: Experiment, summary: pd.DataFrame, verdicts: list[Verd
         _effect(name, metric, row, _cells(grid, metric, row), scale, margin)
         for name, (metric, row) in zip(names, rows, strict=True)
     ]
-    return Answer(_question(experiment), _sentence(experiment, rows, verdicts), effects, axis(scale), margin)
+    return Answer(
+        _question(experiment), _sentence(experiment, rows, verdicts), effects, axis(scale.signed_ticks), margin
+    )
 
 
 def _sentence(experiment: Experiment, rows: Sequence[tuple[str, Row]], verdicts: list[Verdict]) -> str:

@@ -57,7 +57,7 @@ class ClaimRow(NamedTuple):
 
 def claims_scale_of(verdicts: list[Verdict]) -> Scale:
     """Chooses the axis of all claims and their comparisons."""
-    shown: list[Verdict | Finding] = [one for verdict in verdicts for one in (verdict, *verdict.findings)]
+    shown: list[Verdict | Finding] = [*verdicts, *(one for verdict in verdicts for one in verdict.findings)]
     stated = [_known(verdict, name) for verdict in verdicts for name in ("margin", "size")]
     return scale_of([*stated, *(value for one in shown for value in (one.effect, one.low, one.high))])
 

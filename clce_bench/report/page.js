@@ -65,7 +65,8 @@
   const groups = [...document.querySelectorAll(".marks")];
   const marksOf = (group) => [...group.querySelectorAll("[role=img]")];
   const rove = (group, current) => {
-    const seen = marksOf(group).filter((mark) => mark.checkVisibility());
+    // Chromium calls what is in a hidden part of an SVG visible.
+    const seen = marksOf(group).filter((mark) => mark.checkVisibility() && !mark.closest("[hidden]"));
     for (const mark of marksOf(group)) mark.setAttribute("tabindex", mark === (current ?? seen[0]) ? 0 : -1);
     return seen;
   };
@@ -79,6 +80,7 @@
   };
   const hush = () => { told.hidden = true; };
   for (const group of groups) {
+    group.hidden = false;
     rove(group);
     for (const mark of marksOf(group)) {
       mark.addEventListener("pointerenter", () => tell(mark));
@@ -111,10 +113,10 @@
       label.append(...parts, text);
       form.append(label);
     };
-    if (metrics.size > 1) labelled("", "Metric ", select);
+    if (metrics.size > 1) labelled("", "Show ", select);
     const losses = new Map();
     for (const item of items) for (const loss of lossesOf(item)) losses.set(loss, losses.get(loss) || item.style.color);
-    const boxes = [...losses].map(([loss, color]) => {
+    const boxes = [...(losses.size > 1 ? losses : [])].map(([loss, color]) => {
       const box = Object.assign(document.createElement("input"), { type: "checkbox", value: loss, checked: true });
       box.style.accentColor = color;
       labelled(` ${loss}`, box);
@@ -135,7 +137,7 @@
     };
     form.addEventListener("input", choose);
     form.addEventListener("submit", (event) => event.preventDefault());
-    form.hidden = boxes.length < 2;
+    form.hidden = !form.childElementCount;
     choose();
   }
 

@@ -28,6 +28,7 @@ from clce_bench.report.answer import FIRST, answer_of
 from clce_bench.report.cells_behind import CellFiles
 from clce_bench.report.claim_rows import claim_rows, claims_scale_of
 from clce_bench.report.code_and_machines import accepted_table, provenance_table
+from clce_bench.report.curve import explored_curve
 from clce_bench.report.forest import axis
 from clce_bench.report.headline import cost_of_last_run, headline_rows
 from clce_bench.report.methods import as_yaml, methods_of, references_of
@@ -70,10 +71,11 @@ def write_report(experiment: Experiment, output: Path) -> None:
         first=FIRST,
         verdicts=claim_rows(verdicts, claims_scale, losses, metrics),
         behind=CellFiles.of(summary, output.parent, plan.folder / "experiment.json").behind,
-        claims_axis=axis(claims_scale),
+        claims_axis=axis(claims_scale.signed_ticks),
         rounds=cells_of_rounds(plan),
         command=os.path.relpath(plan.folder / "experiment.json"),
         headline=Table("Headline", headline_rows(experiment, summary)),
+        curve=explored_curve(experiment.figures, output.parent / "figures", summary),
         figures=_figures(experiment, output.parent),
         tables=[
             *figure_tables(experiment.figures, output.parent / "tables"),

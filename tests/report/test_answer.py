@@ -47,7 +47,7 @@ def test_a_picture_is_as_wide_as_its_interval_and_marked_when_clear_of_zero():
     assert "&#34;loss&#34; &lt; b" in drawn
     assert "clear" not in forest(scale, 1.0, -1.0, 3.0)
     assert "dot" not in forest(scale, None)
-    assert "−10" in axis(scale)
+    assert "−10" in axis(scale.signed_ticks)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -153,6 +154,35 @@ def test_metrics_and_losses_can_be_chosen(page):
     claims = page.locator(".claims tbody tr")
     page.locator(".choose").nth(1).get_by_label("CLCE").uncheck()
     assert [claims.nth(n).is_visible() for n in range(4)] == [False] * 3 + [True]
+
+
+def test_a_curve_can_be_explored(page, report):
+    drawn = pd.read_csv(report.parent / "figures" / "lambda_curve-lambda.csv")
+    select = page.locator(".curve").get_by_role("combobox")
+    titles = select.locator("option").all_text_contents()
+    # Differences first; a panel for each metric.
+    assert titles == [
+        f"digits, {quantity}"
+        for quantity in (
+            *("minus CE, test top-1 (points)", "minus CE, linear-probe test top-1 (points)"),
+            *("test top-1 (%)", "linear-probe test top-1 (%)"),
+        )
+    ]
+    select.select_option("digits, linear-probe test top-1 (%)")
+    own = drawn[drawn["metric"] == "metric.probe_top1"]
+    points = page.locator(".curve [role=img]")
+    seen = "all => all.filter((one) => one.checkVisibility() && !one.closest('[hidden]'))"
+    shown = points.evaluate_all(f"{seen}.map((one) => one.ariaLabel)")
+    expected = {f"{weight:g}: {mean:.1f}" for weight, mean in zip(own["lambda"], own["mean"], strict=True)}
+    assert {re.search(r"λ ([\d.]+: [\d.]+)", label)[1] for label in shown} == expected
+    assert all("3 seeds; 3 cells: " in label for label in shown)
+    # A higher value is drawn higher.
+    heights = points.locator(".dot").evaluate_all(f"{seen}.map((one) => one.getBoundingClientRect().y)")
+    values = [float(re.search(r"λ [\d.]+: ([\d.]+)", label)[1]) for label in shown]
+    assert np.corrcoef(heights, values)[0, 1] < -0.99
+    page.locator(".curve").get_by_role("checkbox", name="CLCE").uncheck()
+    (left,) = points.evaluate_all(f"{seen}.map((one) => one.ariaLabel)")
+    assert left.startswith("CE, λ 0: ")
 
 
 def test_a_row_opens_to_its_cells_and_the_command_that_makes_them_again(page, report):
