@@ -47,6 +47,10 @@ ALLOWED = {
     "beta": _AT_LEAST_0,
     "k1": _AT_LEAST_0,
     "k2": _AT_LEAST_0,
+    "redundancy": _AT_LEAST_0,
+    "invariance": _AT_LEAST_0,
+    "variance": _AT_LEAST_0,
+    "covariance": _AT_LEAST_0,
     "tau_plus": Allowed(
         "a number from 0 to below 1",
         lambda value: _number(value) and 0 <= value < 1,

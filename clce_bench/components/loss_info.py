@@ -9,7 +9,8 @@ class LossInfo(NamedTuple):
     Attributes:
         path: its import path; empty for cross-entropy, which is PyTorch's own, and for no training.
         label: its name as papers write it.
-        color: its one colour in all figures, of Okabe and Ito's palette, which any colour vision can tell apart.
+        color: its one colour in all figures, of Okabe and Ito's palette, which any colour vision can tell apart; when
+            that is used up, of Paul Tol's muted one.
         marker: of its points, as matplotlib calls it.
         line: its style; lines can be told apart without any colour too.
     """
@@ -32,8 +33,12 @@ LOSSES: dict[str, LossInfo] = {
     "schane": LossInfo("clce_bench.losses.schane:SCHaNe", "SCHaNe", "#E69F00", "^", "-."),
     "clce": LossInfo("clce_bench.losses.clce:CLCE", "CLCE", "#D55E00", "D", "-"),
     "tcl": LossInfo("clce_bench.losses.tcl:TCL", "TCL", "#009E73", "v", ":"),
+    "sincere": LossInfo("clce_bench.losses.sincere:SINCERE", "SINCERE", "#882255", "p", "--"),
     "ntxent": LossInfo("clce_bench.losses.ntxent:NTXent", "NT-Xent", "#CC79A7", "P", "--"),
     "hcl": LossInfo("clce_bench.losses.hcl:HCL", "HCL", "#56B4E9", "X", "-."),
+    "dcl": LossInfo("clce_bench.losses.dcl:DCL", "DCL", "#332288", "h", "-."),
+    "barlow-twins": LossInfo("clce_bench.losses.barlow_twins:BarlowTwins", "Barlow Twins", "#999933", "<", "--"),
+    "vicreg": LossInfo("clce_bench.losses.vicreg:VICReg", "VICReg", "#117733", ">", ":"),
 }
 
 WITHOUT_CODE = tuple(name for name, info in LOSSES.items() if not info.path)

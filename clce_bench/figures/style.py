@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_OWN_COLORS = ["#CC79A7", "#56B4E9", "#999933", "#882255"]
+_OWN_COLORS = ["#CC79A7", "#56B4E9", "#44AA99", "#AA4499"]
 
 
 def use_style() -> None:

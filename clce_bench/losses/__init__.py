@@ -9,20 +9,27 @@ torch.Size([8, 16])
 """
 
 # Modules of this package import where a thing is defined: the code of a cell is then that of its own loss alone.
+from clce_bench.losses.barlow_twins import BarlowTwins
 from clce_bench.losses.clce import CLCE
 from clce_bench.losses.core import ContrastiveLoss, N, P, Pairs
 from clce_bench.losses.create import create_loss
+from clce_bench.losses.dcl import DCL
 from clce_bench.losses.fused import FusedLoss
 from clce_bench.losses.hcl import HCL
 from clce_bench.losses.ntxent import NTXent
 from clce_bench.losses.schane import SCHaNe
+from clce_bench.losses.sincere import SINCERE
 from clce_bench.losses.supcon import SupCon
 from clce_bench.losses.tcl import TCL
+from clce_bench.losses.vicreg import VICReg
 
 __all__ = [
     "CLCE",
+    "DCL",
     "HCL",
+    "SINCERE",
     "TCL",
+    "BarlowTwins",
     "ContrastiveLoss",
     "FusedLoss",
     "N",
@@ -31,5 +38,6 @@ __all__ = [
     "Pairs",
     "SCHaNe",
     "SupCon",
+    "VICReg",
     "create_loss",
 ]

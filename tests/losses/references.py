@@ -36,6 +36,22 @@ def supcon(tau):
     return value
 
 
+def sincere(tau):
+    def value(positives, negatives):
+        repelled = sum(math.exp(s / tau) for s in negatives)
+        return -sum(math.log(math.exp(s / tau) / (math.exp(s / tau) + repelled)) for s in positives) / len(positives)
+
+    return value
+
+
+def dcl(tau):
+    def value(positives, negatives):
+        repelled = math.log(sum(math.exp(s / tau) for s in negatives)) if negatives else 0.0
+        return repelled - sum(s / tau for s in positives) / len(positives)
+
+    return value
+
+
 def schane(tau, beta):
     def value(positives, negatives):
         mean = sum(math.exp(s / tau) for s in positives) / len(positives)
@@ -88,6 +104,8 @@ CASES = {
         lambda tau, a, b: supcon_inside(tau),
     ),
     "ntxent": (lambda tau, a, b: {"temperature": tau}, lambda tau, a, b: supcon(tau)),
+    "sincere": (lambda tau, a, b: {"temperature": tau}, lambda tau, a, b: sincere(tau)),
+    "dcl": (lambda tau, a, b: {"temperature": tau}, lambda tau, a, b: dcl(tau)),
     "hcl": (
         lambda tau, a, b: {"temperature": tau, "beta": a, "tau_plus": b / 4},
         lambda tau, a, b: hcl(tau, a, b / 4),
@@ -96,6 +114,71 @@ CASES = {
     "clce": (lambda tau, a, b: {"temperature": tau, "beta": a}, lambda tau, a, b: clce(tau, a)),
     "tcl": (lambda tau, a, b: {"temperature": tau, "k1": 100 * a, "k2": b}, lambda tau, a, b: tcl(tau, 100 * a, b)),
 }
+
+
+def standardised(view):
+    """Each dimension of a list of rows with mean 0 and variance 1, batch normalisation's 1e-5 added to the variance."""
+    columns = []
+    for column in zip(*view, strict=True):
+        mean = sum(column) / len(column)
+        variance = sum((value - mean) ** 2 for value in column) / len(column)
+        columns.append([(value - mean) / math.sqrt(variance + 1e-5) for value in column])
+    return columns
+
+
+def barlow_twins(redundancy):
+    def value(one, other):
+        first, second = standardised(one), standardised(other)
+        total = 0.0
+        for k, left in enumerate(first):
+            for m, right in enumerate(second):
+                correlation = sum(a * b for a, b in zip(left, right, strict=True)) / len(one)
+                total += (1 - correlation) ** 2 if k == m else redundancy * correlation**2
+        return total
+
+    return value
+
+
+def vicreg(invariance, variance, covariance):
+    def spread_and_redundancy(view):
+        columns = list(zip(*view, strict=True))
+        centred = [[value - sum(column) / len(column) for value in column] for column in columns]
+        spread = redundancy = 0.0
+        for k, left in enumerate(centred):
+            for m, right in enumerate(centred):
+                shared = sum(a * b for a, b in zip(left, right, strict=True)) / (len(view) - 1)
+                if k == m:
+                    spread += max(0.0, 1 - math.sqrt(shared + 1e-4))
+                else:
+                    redundancy += shared**2
+        return spread / len(columns), redundancy / len(columns)
+
+    def value(one, other):
+        rows = zip(one, other, strict=True)
+        distances = [(a - b) ** 2 for left, right in rows for a, b in zip(left, right, strict=True)]
+        spreads, redundancies = zip(*(spread_and_redundancy(view) for view in (one, other)), strict=True)
+        distance = sum(distances) / len(distances)
+        return invariance * distance + variance * sum(spreads) / 2 + covariance * sum(redundancies)
+
+    return value
+
+
+# The same of losses that compare whole views: hyper-parameters, and the loss of two lists of rows.
+VIEW_CASES = {
+    "barlow-twins": (lambda a, b, c: {"redundancy": a}, lambda a, b, c: barlow_twins(a)),
+    "vicreg": (lambda a, b, c: {"invariance": a, "variance": b, "covariance": c}, vicreg),
+}
+
+
+def views_loop(embeddings, images, pair_loss):
+    """Mean of ``pair_loss`` over all pairs of views, of rows scaled to length √dimensions."""
+    seen = {}
+    for image, row in zip(images, embeddings.double().tolist(), strict=True):
+        length = math.sqrt(sum(value**2 for value in row) / len(row))
+        seen.setdefault(image, []).append([value / length for value in row])
+    views = list(zip(*seen.values(), strict=True))
+    values = [pair_loss(views[k], views[m]) for k in range(len(views)) for m in range(k + 1, len(views))]
+    return sum(values) / len(values)
 
 
 def make(case, **hyperparameters):

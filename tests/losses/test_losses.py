@@ -115,6 +115,10 @@ def test_schane_and_lacln_agree_when_every_anchor_has_one_positive():
     equal_losses(create_loss("schane", beta=1.5), create_loss("clce", beta=1.5), torch.arange(20) // 2)
 
 
+def test_sincere_is_supcon_when_every_anchor_has_one_positive():
+    equal_losses(create_loss("sincere"), create_loss("supcon"), torch.arange(24) % 12)
+
+
 def test_hcl_without_debiasing_is_schane():
     equal_losses(create_loss("hcl", tau_plus=0.0), create_loss("schane"), random_labels(32, 4))
 
@@ -361,7 +365,7 @@ def test_functional_gradient_equals_backward(either_way, case):
     torch.testing.assert_close(functional, value_and_gradient(loss, embeddings, labels)[1])
 
 
-@pytest.mark.parametrize("case", ["clce", "tcl"])
+@pytest.mark.parametrize("case", ["clce", "sincere"])
 def test_compiled_loss_equals_the_plain_one(either_way, case):
     loss = make(case)
     compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")

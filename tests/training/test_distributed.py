@@ -11,7 +11,7 @@ from clce_bench.losses import core, create_loss
 from clce_bench.training.gradient_cache import cached_backward
 from tests.helpers.processes import in_processes
 
-NAMES = ["supcon", "schane", "clce", "tcl", "ntxent", "hcl"]
+NAMES = ["supcon", "schane", "clce", "tcl", "ntxent", "hcl", "sincere", "dcl"]
 SIZES = {2: [7, 5], 4: [7, 0, 1, 4]}
 
 
