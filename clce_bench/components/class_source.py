@@ -59,3 +59,9 @@ def methods_of(path: str) -> dict[str, ast.FunctionDef]:
             if isinstance(child, ast.FunctionDef):
                 found.setdefault(child.name, child)
     return found
+
+
+def definitions_of(path: str, method: str) -> Iterator[ast.FunctionDef]:
+    """Yields a method as the class at ``module:name`` defines it, then as those do that it builds on."""
+    for node in family(path):
+        yield from (child for child in node.body if isinstance(child, ast.FunctionDef) and child.name == method)

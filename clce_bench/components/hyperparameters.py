@@ -8,7 +8,7 @@ from math import isfinite
 from numbers import Real
 from typing import Any, NamedTuple
 
-from clce_bench.components.class_source import family, methods_of
+from clce_bench.components.class_source import definitions_of, family, methods_of
 from clce_bench.components.loss_info import WITHOUT_CODE
 from clce_bench.components.registry import loss_path
 from clce_bench.errors import UserError, unknown
@@ -78,8 +78,12 @@ def hyperparameters_of(path: str) -> dict[str, Any]:
     Raises:
         UserError: no such module, no Python, no such class in it, or a default that is not a literal.
     """
-    constructor = methods_of(path).get("__init__")
-    return _defaults(constructor.args, path) if constructor else {}
+    found: dict[str, Any] = {}
+    for constructor in definitions_of(path, "__init__"):
+        found = {**_defaults(constructor.args, path), **found}
+        if not (constructor.args.vararg and constructor.args.kwarg):
+            break  # With ``*args, **kwargs`` it passes on to its base what it does not name.
+    return found
 
 
 def documented_arguments(path: str) -> dict[str, str]:
