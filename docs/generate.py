@@ -14,6 +14,7 @@ from clce_bench.components.loss_info import LOSSES
 from clce_bench.components.registry import CLAIMS, DATASETS, FIGURES, load, load_dataset, load_figure
 from clce_bench.data.fetch import readable
 from clce_bench.data.requirements import all_files
+from clce_bench.data.sources.torchvision_table import KNOWN, NOT_KNOWN
 from clce_bench.experiment.claims import packaged_claims
 from clce_bench.experiment.json_schema import experiment_schema
 from clce_bench.experiment.schema import Experiment
@@ -193,6 +194,16 @@ def _datasets() -> Iterator[str]:
         yield from (f"## {name}", "", "| | |", "| --- | --- |")
         yield from (f"| {key} | {value} |" for key, value in rows.items() if value)
         yield from ("", _used(lambda one, name=name: any(name in grid.dataset for grid in one.grids)), "")
+    yield from ("## torchvision", "", "Named `torchvision:NAME`, and read by torchvision's own class.", "")
+    yield from ("| name | task | classes | images | to download | licence |", "| --- | --- | --- | --- | --- | --- |")
+    for name in KNOWN:
+        found = load_dataset(f"torchvision:{name}")
+        size = readable(sum(file.size for file in found.files)) if all(file.size for file in found.files) else NOT_KNOWN
+        by_hand = "" if all(file.urls for file in found.files) else ", by hand"
+        images = ", ".join(f"{part} {count:,}".strip() for part, count in KNOWN[name].images.items())
+        cells = (f"[{name}]({found.page})", found.task, f"{found.class_count:,}", images, size + by_hand, found.licence)
+        yield f"| {' | '.join(cells)} |"
+    yield ""
 
 
 def _figures() -> Iterator[str]:

@@ -39,6 +39,12 @@ DATASETS: dict[str, str] = {
     "tieredimagenet": "clce_bench.data.sources.imagenet:TIEREDIMAGENET",
 }
 
+# What makes a data set of a name with this word before the colon.
+ADAPTERS: dict[str, str] = {
+    "folder": "clce_bench.data.sources.folder:folder_dataset",
+    "torchvision": "clce_bench.data.sources.torchvision_sets:torchvision_dataset",
+}
+
 CLAIMS: dict[str, str] = {
     "difference": "clce_bench.analysis.claims.difference:Difference",
     "interior": "clce_bench.analysis.claims.interior:Interior",
@@ -133,18 +139,16 @@ def canonical_dataset(name: str) -> str:
 
 
 def dataset_path(name: str) -> str:
-    """Returns the import path of what reads a data set given by name, by folder or by path.
+    """Returns the import path of what reads a data set given by name, by an adapter's or by path.
 
     Raises:
         UserError: no data set has this name.
     """
-    if name.startswith("folder:"):
-        return "clce_bench.data.sources.folder:folder_dataset"
     if ":" in name:
-        return name
+        return ADAPTERS.get(name.partition(":")[0], name)
     if name in DATASETS:
         return DATASETS[name]
-    own = "a folder like folder:photos, or a path like my_pkg.my_data:MYSET"
+    own = "a folder like folder:photos, torchvision:NAME, or a path like my_pkg.my_data:MYSET"
     raise UserError(unknown("a data set", name, DATASETS, f"Data sets: {', '.join(sorted(DATASETS))}, {own}"))
 
 
@@ -155,7 +159,7 @@ def load_dataset(name: str) -> Any:
         UserError: there is no such data set, or its folder cannot be one.
     """
     path = dataset_path(name)
-    if name.startswith("folder:"):
+    if name.partition(":")[0] in ADAPTERS:
         return load(path)(name)
     if name in DATASETS:
         return load(path)

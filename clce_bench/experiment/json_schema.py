@@ -61,7 +61,10 @@ def experiment_schema() -> dict[str, Any]:
     keys["recipe"] |= {"anyOf": [recipes, {"$ref": keys["recipe"].pop("$ref")}]}
     for owner in ("Grid", "Loss", "DatasetOptions"):
         _say(defs[owner]["properties"], "recipe", {"$ref": "#/$defs/RecipeValues"})
-    grid, dataset = defs["Grid"]["properties"], named_or_path(DATASETS, "a data set, folder:PATH, or module:NAME")
+    grid, dataset = (
+        defs["Grid"]["properties"],
+        named_or_path(DATASETS, "a data set, folder:PATH, torchvision:NAME, or module:NAME"),
+    )
     _say(grid, "dataset", one_or_more({"type": "array", "items": dataset, "minItems": 1}))
     backbone = {"anyOf": [{"type": "string", "minLength": 1}, {"$ref": "#/$defs/Backbone"}]}
     _say(grid, "backbone", one_or_more({"type": "array", "items": backbone}))
