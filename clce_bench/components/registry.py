@@ -42,6 +42,7 @@ DATASETS: dict[str, str] = {
 # What makes a data set of a name with this word before the colon.
 ADAPTERS: dict[str, str] = {
     "folder": "clce_bench.data.sources.folder:folder_dataset",
+    "hf": "clce_bench.data.sources.hugging_face:hugging_face_dataset",
     "torchvision": "clce_bench.data.sources.torchvision_sets:torchvision_dataset",
 }
 
@@ -148,7 +149,7 @@ def dataset_path(name: str) -> str:
         return ADAPTERS.get(name.partition(":")[0], name)
     if name in DATASETS:
         return DATASETS[name]
-    own = "a folder like folder:photos, torchvision:NAME, or a path like my_pkg.my_data:MYSET"
+    own = "a folder like folder:photos, torchvision:NAME, hf:OWNER/NAME, or a path like my_pkg.my_data:MYSET"
     raise UserError(unknown("a data set", name, DATASETS, f"Data sets: {', '.join(sorted(DATASETS))}, {own}"))
 
 

@@ -63,7 +63,7 @@ def experiment_schema() -> dict[str, Any]:
         _say(defs[owner]["properties"], "recipe", {"$ref": "#/$defs/RecipeValues"})
     grid, dataset = (
         defs["Grid"]["properties"],
-        named_or_path(DATASETS, "a data set, folder:PATH, torchvision:NAME, or module:NAME"),
+        named_or_path(DATASETS, "a data set, folder:PATH, torchvision:NAME, hf:OWNER/NAME, or module:NAME"),
     )
     _say(grid, "dataset", one_or_more({"type": "array", "items": dataset, "minItems": 1}))
     backbone = {"anyOf": [{"type": "string", "minLength": 1}, {"$ref": "#/$defs/Backbone"}]}

@@ -79,7 +79,7 @@ class Grid(StrictModel):
     name: Name
     """By which figures and claims refer to it; it has no effect on the cells."""
     dataset: Annotated[list[str], BeforeValidator(as_list), Field(min_length=1)]
-    """Data sets: names, ``folder:PATH``, ``torchvision:NAME`` or ``module:NAME``."""
+    """Data sets: names, ``folder:PATH``, ``torchvision:NAME``, ``hf:OWNER/NAME`` or ``module:NAME``."""
     loss: Annotated[list[Loss], BeforeValidator(as_losses), Field(min_length=1)]
     """Losses: names or ``module:NAME``, or mappings of a ``name`` and hyper-parameters."""
     contrastive_weight: Annotated[list[Probability], BeforeValidator(as_list), Field(alias="lambda", min_length=1)] = [

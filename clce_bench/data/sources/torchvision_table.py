@@ -1,8 +1,8 @@
 """Torchvision's sets for classification: official parts, numbers, licences, and what is downloaded.
 
-Numbers of images and classes are the publishers', and reading compares them. Sizes of downloads are about, as published and
-not measured here; 0 where none was found. Licences are ``not known`` where no page of the publisher was seen to state
-one. Not here: sets whose images have no single class (CelebA), whose people differ between parts (LFW), and videos.
+Numbers of images and classes are the publishers', and reading compares them. Sizes of downloads are about, as published
+and not measured here; 0 where none was found. Licences are ``not known`` where no page of the publisher was seen to
+state one. Not here: sets whose images have no single class (CelebA) or whose people differ between parts (LFW); videos.
 """
 
 from typing import Any, NamedTuple
