@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Sampler as BatchSampler
 
 from clce_bench.data.augmentation import CLEAN, Views
 from clce_bench.data.prepared import PreparedDataset
@@ -97,21 +98,24 @@ class ComputedInputs:
         self.device = device
         cores = usable_cores() // distributed.world_size() if device.type == "cuda" else 0
         self.workers = cores if workers is None else workers
+        self.asked = _Asked()
+        self.loader: DataLoader[Tensor] = DataLoader(
+            _ViewBatches(self.views_of),
+            sampler=self.asked,
+            batch_size=None,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,  # They start once, not with every epoch and validation.
+            pin_memory=self.device.type == "cuda",
+            generator=torch.Generator(),  # Without one of its own, the loader draws from the global one.
+        )
 
     def stream(self, batches: Iterable[ViewBatch]) -> Iterator[Tensor]:
         """Yields for each batch the inputs for view ``views[k]`` of image ``rows[k]``, (k, …).
 
         Images as they are, uint8 (k, 3, height, width), where no trunk is frozen.
         """
-        loader: DataLoader[Tensor] = DataLoader(
-            _ViewBatches(self.views_of),
-            sampler=batches,
-            batch_size=None,
-            num_workers=self.workers,
-            pin_memory=self.device.type == "cuda",
-            generator=torch.Generator(),  # Without one of its own, the loader draws from the global one.
-        )
-        for images in with_shared_memory(loader):
+        self.asked.batches = batches
+        for images in with_shared_memory(self.loader):
             values = images.to(self.device, non_blocking=True)
             if self.views is not None:
                 with torch.no_grad():
@@ -133,6 +137,15 @@ def with_shared_memory(loader: Iterable[Tensor]) -> Iterator[Tensor]:
             cause = str(error).strip().rpartition("\n")[2]
             raise UserError(f"runtime.workers: they ran out of shared memory ({cause}). Allowed: {allowed}.") from None
         raise
+
+
+class _Asked(BatchSampler[ViewBatch]):
+    """Hands the loader the batches of the stream that begins; one stream ends before the next begins."""
+
+    batches: Iterable[ViewBatch] = ()
+
+    def __iter__(self) -> Iterator[ViewBatch]:
+        return iter(self.batches)
 
 
 class _ViewBatches(Dataset[Tensor]):

@@ -67,8 +67,7 @@ def _run(
                 with state.timed():
                     rate = learning_rate(recipe, cell.batch_size, state.step, steps)
                     set_learning_rate(train_step.optimizer, rate)
-                    loss = train_step(state.step, batch)
-                    state.add(distributed.all_reduce_mean(loss).item())
+                    state.add(train_step(state.step, batch))
                 progress.advance(state.mean_loss)
                 if state.epoch_steps < batches.per_epoch and state.step < steps:
                     _save_if_due(train_step, checkpoints, state, stop)

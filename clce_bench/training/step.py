@@ -1,6 +1,7 @@
 """One optimisation step, with everything that a recipe may ask of it."""
 
 import logging
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -87,7 +88,7 @@ class TrainStep:
         if self.best:
             self.eval_model.load_state_dict(self.best[1])
 
-    def __call__(self, number: int, batch: Batch) -> Tensor:
+    def __call__(self, number: int, batch: Batch) -> float:
         """Takes one step.
 
         Args:
@@ -95,23 +96,26 @@ class TrainStep:
             batch: inputs, labels and instance ids.
 
         Returns:
-            The loss before the step, a detached scalar.
+            The loss before the step, the mean over all processes.
 
         Raises:
             Diverged: the loss is not finite.
         """
         inputs, targets = self._mix(number, batch) if self.mixup else (batch.inputs, batch.labels)
+        measured = math.nan
 
         def total(_features: Tensor, logits: Tensor | None, embeddings: Tensor | None) -> Tensor:
+            nonlocal measured
             logits = None if logits is None else logits.float()
             value: Tensor = self.loss(logits, embeddings, targets, batch.instance_ids)
-            if distributed.all_reduce_any(not torch.isfinite(value)):
-                raise Diverged(f"the loss was {value.item()}")
+            # The one moment that a step waits for its device: what is not finite must be known before weights change.
+            measured = distributed.all_reduce_mean(value.detach()).item()
+            if not math.isfinite(measured):
+                raise Diverged(f"the loss was {measured}")
             scaled: Tensor = self.scaler.scale(value)
             return scaled
 
-        scale = self.scaler.get_scale()
-        value = self._backward(inputs, total) / scale
+        self._backward(inputs, total)
         self.scaler.unscale_(self.optimizer)
         if self.cell.recipe.clip_gradient:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.cell.recipe.clip_gradient)
@@ -119,15 +123,16 @@ class TrainStep:
         self.scaler.update()
         if self.ema:
             self.ema.update(self.model, step=number)
-        return value
+        return measured
 
-    def _backward(self, inputs: Tensor, total: Any) -> Tensor:
+    def _backward(self, inputs: Tensor, total: Any) -> None:
         state = RandomState(self.device)
         while True:
             self.optimizer.zero_grad()
             try:
                 with torch.autocast(self.device.type, self.precision, enabled=self.precision is not None):
-                    return cached_backward(self.network, inputs, total, self.micro_batch or len(inputs))
+                    cached_backward(self.network, inputs, total, self.micro_batch or len(inputs))
+                return
             except BackendCompilerFailed as error:
                 cause = str(error.inner_exception).partition("\n")[0]
                 raise UserError(f"runtime.compile: true: torch.compile fails here: {cause} Allowed: false.") from None
