@@ -56,9 +56,15 @@ def summary_table(plan: Plan) -> pd.DataFrame:
         for cell in members:
             grids_of[cell.name].append(grid)
     states = states_of(reruns_of(plan))
-    return pd.DataFrame(
-        [{**_axes(cell, " ".join(grids_of[cell.name])), **_outcome(cell, states[cell.name])} for cell in plan.cells]
-    )
+    rows = [{**_axes(cell, " ".join(grids_of[cell.name])), **_outcome(cell, states[cell.name])} for cell in plan.cells]
+    return pd.DataFrame(rows).apply(_of_one_type)
+
+
+def _of_one_type(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Makes words of all values of an axis that has numbers and words: temperatures of which one is ``learned``."""
+    if str(column.name).startswith("loss.") and len({isinstance(value, str) for value in column.dropna()}) > 1:
+        return column.map(lambda value: value if isinstance(value, str) else f"{value:g}", na_action="ignore")
+    return column
 
 
 def _axes(cell: Cell, grids: str) -> dict[str, Any]:

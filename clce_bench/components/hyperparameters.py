@@ -86,6 +86,26 @@ def hyperparameters_of(path: str) -> dict[str, Any]:
     return found
 
 
+def words_of(path: str) -> dict[str, list[str]]:
+    """Reads which words the constructor of the class at ``module:name`` takes, argument by argument.
+
+    Args:
+        path: import path of a loss.
+
+    Returns:
+        By argument, the strings of the ``Literal`` in its annotation, if there is one: ``["learned"]`` of ``float |
+        Literal["learned"]``.
+    """
+    constructor = methods_of(path).get("__init__")
+    found: dict[str, list[str]] = {}
+    for argument in constructor.args.args if constructor else []:
+        for node in ast.walk(argument.annotation) if argument.annotation else ():
+            if isinstance(node, ast.Subscript) and ast.unparse(node.value).endswith("Literal"):
+                constants = (part.value for part in ast.walk(node.slice) if isinstance(part, ast.Constant))
+                found[argument.arg] = [word for word in constants if isinstance(word, str)]
+    return found
+
+
 def documented_arguments(path: str) -> dict[str, str]:
     """Reads what the docstring of the class at ``module:name`` says of each argument, its Google-style ``Args:``."""
     text = ast.get_docstring(next(family(path))) or ""
@@ -172,11 +192,12 @@ def check_loss(name: str, hyperparameters: dict[str, Any], labels: Sequence[str]
         ValueError: an unknown name, other arguments than a loss is given, or a value outside its range.
     """
     allowed: dict[str, Any] = {}
+    words: dict[str, list[str]] = {}
     refused = "images" if name in WITHOUT_CODE else ""
     if name not in WITHOUT_CODE:
         try:
             path = loss_path(name)
-            allowed = hyperparameters_of(path)
+            allowed, words = hyperparameters_of(path), words_of(path)
             _check_calls(path)
             refused = "classes" if is_self_supervised(path) else ""
         except UserError as error:
@@ -191,7 +212,8 @@ def check_loss(name: str, hyperparameters: dict[str, Any], labels: Sequence[str]
         if value == []:
             raise ValueError(f"{key}: an empty list is not allowed: it would leave no cell.")
         for single in value if isinstance(value, list) else [value]:
-            check_hyperparameters({key: as_default(single, allowed[key])})
+            if single not in words.get(key, ()):
+                check_hyperparameters({key: as_default(single, allowed[key])})
 
 
 def check_hyperparameters(values: Mapping[str, Any]) -> None:

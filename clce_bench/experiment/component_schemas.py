@@ -6,7 +6,13 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema
 
-from clce_bench.components.hyperparameters import ALLOWED, documented_arguments, hyperparameters_of, is_self_supervised
+from clce_bench.components.hyperparameters import (
+    ALLOWED,
+    documented_arguments,
+    hyperparameters_of,
+    is_self_supervised,
+    words_of,
+)
 from clce_bench.components.loss_info import LOSSES, WITHOUT_CODE
 from clce_bench.components.registry import CLAIMS, FIGURES, load, load_figure
 from clce_bench.experiment.claims import CLAIM_AXES, packaged_claims
@@ -45,12 +51,16 @@ def _loss(base: Schema, name: str) -> Schema:
     schema = deepcopy(base)
     path = LOSSES[name].path
     keys, documented = (hyperparameters_of(path), documented_arguments(path)) if path else ({}, {})
+    words = words_of(path) if path else {}
     labels = {"enum": ["images"] if path and is_self_supervised(path) else ["classes"]}
     schema["properties"]["name"] |= {"const": name}
     if name in WITHOUT_CODE or labels["enum"] == ["images"]:
         schema["properties"]["labels"] |= one_or_more({"items": labels})
     for key, default in keys.items():
-        values = one_or_more({"items": ALLOWED[key].schema if key in ALLOWED else {}, "minItems": 1})
+        single = ALLOWED[key].schema if key in ALLOWED else {}
+        if key in words and "type" in single:
+            single = {"anyOf": [single, {"enum": words[key]}]}
+        values = one_or_more({"items": single, "minItems": 1})
         told = {"description": documented.get(key, "")}
         schema["properties"][key] = {**values, **told, **({} if default is ... else {"default": default})}
     schema["additionalProperties"] = False

@@ -15,7 +15,7 @@ from clce_bench.experiment.backbone_options import Backbone
 from clce_bench.experiment.cells import Cell, LossSpec
 from clce_bench.experiment.dataset_options import DatasetOptions, Split
 from clce_bench.experiment.grid_checks import check_grids
-from clce_bench.experiment.hazards import apply_hazards
+from clce_bench.experiment.hazards import Hazard, apply_hazards
 from clce_bench.experiment.recipes import Recipe, lay_over
 from clce_bench.experiment.schema import Experiment, Grid, Loss
 from clce_bench.experiment.search_trials import Choices, parts_of
@@ -126,6 +126,8 @@ def _cell(experiment: Experiment, grid: Grid, point: _Point) -> Cell:
     recipe, weight = point.recipe, point.contrastive_weight
     augmentation = recipe.augmentation or options.augmentation
     applied = apply_hazards(grid.hazards, point.loss.name, weight, recipe, augmentation)
+    if Hazard.SCALED_SUPCON in applied.hazards and point.loss.hyperparameters["temperature"] == "learned":
+        raise UserError(f"grids: {grid.name}: hazards: scaled-supcon is not allowed where the temperature is learned.")
     own_support = applied.augmentation != options.augmentation and load_dataset(point.dataset).task == "few-shot"
     changed = {"split": _split(grid, options, point), "support": options.augmentation if own_support else None}
     return Cell(**{**point._asdict(), "size": options.size, **changed, **applied._asdict()})

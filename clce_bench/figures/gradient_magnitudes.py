@@ -57,7 +57,7 @@ class GradientMagnitudes(MetricFigure):
             return sentence_figure("No cell with a contrastive loss has finite embeddings.")
         # TCL's own network if there is one: its temperature is TCL's.
         cell = next((cell for cell in contrastive if cell.row["loss"] == "tcl"), contrastive[0])
-        temperature = float(cell.row.get("loss.temperature", np.nan))
+        temperature = float(pd.to_numeric(cell.row.get("loss.temperature", np.nan), errors="coerce"))
         temperature = 0.1 if np.isnan(temperature) else temperature
         step = -(-len(classes) // IMAGES)
         table = magnitudes(project(cell)[::step], classes[::step], temperature, self.k1, self.k2)

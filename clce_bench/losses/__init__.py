@@ -22,6 +22,7 @@ from clce_bench.losses.sincere import SINCERE
 from clce_bench.losses.supcon import SupCon
 from clce_bench.losses.tcl import TCL
 from clce_bench.losses.vicreg import VICReg
+from clce_bench.losses.view_rows import rows_of_views
 
 __all__ = [
     "CLCE",
@@ -40,4 +41,5 @@ __all__ = [
     "SupCon",
     "VICReg",
     "create_loss",
+    "rows_of_views",
 ]

@@ -1,12 +1,13 @@
 """LACLN, the contrastive term of CLCE."""
 
-from typing import Unpack
+from typing import Literal, Unpack
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from clce_bench.components.hyperparameters import check_hyperparameters
 from clce_bench.losses.core import ContrastiveLoss, N, Options, P, Pairs
+from clce_bench.losses.temperature import at_temperature, temperature_of
 
 
 class CLCE(ContrastiveLoss):
@@ -21,20 +22,23 @@ class CLCE(ContrastiveLoss):
     re-implementation with its error removed (negatives only in :math:`H_i`); the printed one was not seen.
 
     Args:
-        temperature: τ, scale of the similarities, > 0.
+        temperature: τ, scale of the similarities, > 0; ``learned`` from 0.5 on.
         beta: β, hardness of the weighting, ≥ 0; 0 weighs all negatives alike.
         options: ``reduction`` and ``gather``.
     """
 
-    def __init__(self, temperature: float = 0.5, beta: float = 1.0, **options: Unpack[Options]) -> None:
+    def __init__(
+        self, temperature: float | Literal["learned"] = 0.5, beta: float = 1.0, **options: Unpack[Options]
+    ) -> None:
         super().__init__(**options)
-        check_hyperparameters({"temperature": temperature, "beta": beta})
-        self.temperature = temperature
+        check_hyperparameters({"beta": beta})
+        self.temperature = temperature_of(temperature, start=0.5)
         self.beta = beta
 
     def per_anchor(self, pairs: Pairs) -> Tensor:
         """Returns the loss of each anchor, (anchors,)."""
-        tau, beta = self.temperature, self.beta
+        pairs, tau = at_temperature(pairs, self.temperature)
+        beta = self.beta
         positives, weighted, weights = pairs.logsumexp((P, 1 / tau), (N, (1 + beta) / tau), (N, beta / tau))
         hard = weighted - weights + pairs.log_count(N)
         return pairs.log_count(P) + F.softplus(hard - positives)

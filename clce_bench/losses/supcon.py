@@ -8,6 +8,7 @@ from torch import Tensor
 
 from clce_bench.components.hyperparameters import check_hyperparameters
 from clce_bench.losses.core import ContrastiveLoss, N, Options, P, Pairs
+from clce_bench.losses.temperature import at_temperature, temperature_of
 
 
 class SupCon(ContrastiveLoss):
@@ -22,25 +23,25 @@ class SupCon(ContrastiveLoss):
     Not scaled by τ over a base temperature, which SupCon's released code does.
 
     Args:
-        temperature: τ, scale of the similarities, > 0.
+        temperature: τ, scale of the similarities, > 0; ``learned`` from 0.1 on.
         positives: ``outside`` (the better form in the paper) or ``inside``.
         options: ``reduction`` and ``gather``.
     """
 
     def __init__(
         self,
-        temperature: float = 0.1,
+        temperature: float | Literal["learned"] = 0.1,
         positives: Literal["outside", "inside"] = "outside",
         **options: Unpack[Options],
     ) -> None:
         super().__init__(**options)
-        check_hyperparameters({"temperature": temperature, "positives": positives})
-        self.temperature = temperature
+        check_hyperparameters({"positives": positives})
+        self.temperature = temperature_of(temperature, start=0.1)
         self.positives = positives
 
     def per_anchor(self, pairs: Pairs) -> Tensor:
         """Returns the loss of each anchor, (anchors,)."""
-        tau = self.temperature
+        pairs, tau = at_temperature(pairs, self.temperature)
         positives, negatives = pairs.logsumexp((P, 1 / tau), (N, 1 / tau))
         if self.positives == "inside":
             return pairs.log_count(P) + F.softplus(negatives - positives)

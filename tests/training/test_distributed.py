@@ -42,6 +42,9 @@ def worker(rank, sizes, folder, micro_batch, dense_rows):
         dist.all_gather_object(gathered, each)
         gradients = [parameter.grad for parameter in model.parameters()]
         results[name] = value / len(sizes), torch.cat(gathered), gradients
+    learning = create_loss("clce", temperature="learned", gather=True).double()
+    cached_backward(encoder(), inputs, lambda rows: learning(rows, labels), micro_batch)
+    results["temperature"] = learning.temperature.log.grad
     if rank == 0:
         torch.save(results, f"{folder}/results.pt")
     dist.destroy_process_group()
@@ -52,6 +55,9 @@ def test_gathered_gradients_equal_those_of_one_process(tmp_path, processes, micr
     in_processes(worker, processes, SIZES[processes], str(tmp_path), micro_batch, dense_rows)
     results = torch.load(tmp_path / "results.pt")
     inputs, labels = batch()
+    learning = create_loss("clce", temperature="learned").double()
+    learning(encoder()(inputs), labels).backward()
+    torch.testing.assert_close(results["temperature"], learning.temperature.log.grad)
     for name in NAMES:
         model = encoder()
         value = create_loss(name)(model(inputs), labels)
