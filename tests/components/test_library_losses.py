@@ -214,7 +214,7 @@ def stepping(loss):
 )
 def test_training_learns_a_losss_parameters_and_continues_with_its_memory(loss):
     def steps(taking, numbers):
-        return [taking(number, Batch(inputs(), STEP_LABELS, INSTANCE_IDS)).item() for number in numbers]
+        return [taking(number, Batch(inputs(), STEP_LABELS, INSTANCE_IDS)) for number in numbers]
 
     whole, first, second = stepping(loss), stepping(loss), stepping(loss)
     before = [parameter.detach().clone() for parameter in whole.loss.parameters()]
