@@ -26,7 +26,7 @@ from clce_bench.losses.pairs import DensePairs, P
 from clce_bench.machine import peak_memory
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "benchmarks"
-SIZES = (512, 2048, 8192, 16384)
+SIZES = (32, 128, 512, 1024, 2048, 8192, 16384)
 LOSSES = ("supcon", "supcon inside", "schane", "clce", "tcl", "ntxent", "hcl")
 REFERENCE = "pytorch-metric-learning SupConLoss"
 DIMENSIONS, CLASSES, THREADS = 128, 100, 2
