@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint $(LOCK) --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce test browser slurm lint schemas docs links report ui clean
+.PHONY: help install reproduce test browser slurm lint schemas docs links gpu-check report ui clean
 
 help:
 	@echo "make reproduce   run the default experiment end to end (EXPERIMENT=file PROFILE=folder for others)"
@@ -15,6 +15,7 @@ help:
 	@echo "make ui          browse the runs in MLflow, http://127.0.0.1:5000"
 	@echo "make lint        check style, types, layers and the workflow"
 	@echo "make docs        build the documentation's site: docs/_build/html/index.html"
+	@echo "make gpu-check   try on this machine's GPU what has not run on one; some minutes"
 	@echo "make install     only set up .venv"
 
 install: .venv/installed
@@ -97,6 +98,10 @@ docs: .venv/installed-docs
 # Whether pages elsewhere are still there, which needs a network.
 links: .venv/installed-docs
 	$(BIN)/python -m sphinx -E -q -b linkcheck docs docs/_build/links
+
+# On any machine with a GPU, PyTorch and timm, whether .venv is set up or not: docs/benchmarks/gpu.md.
+gpu-check:
+	$$([ -x $(BIN)/python ] && echo $(BIN)/python || echo "$(PYTHON)") benchmarks/gpu_check.py
 
 report: install
 	$(BIN)/clce-bench headline --experiment "$$EXPERIMENT" --open
