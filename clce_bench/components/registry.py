@@ -42,6 +42,7 @@ DATASETS: dict[str, str] = {
 # What makes a data set of a name with this word before the colon.
 ADAPTERS: dict[str, str] = {
     "folder": "clce_bench.data.sources.folder:folder_dataset",
+    "folder-fs": "clce_bench.data.sources.folder:folder_dataset",
     "hf": "clce_bench.data.sources.hugging_face:hugging_face_dataset",
     "torchvision": "clce_bench.data.sources.torchvision_sets:torchvision_dataset",
 }
@@ -129,12 +130,12 @@ def canonical_dataset(name: str) -> str:
         UserError: the folder has no path, or its path starts with a user whom nobody knows.
     """
     kind, _, path = name.partition(":")
-    if kind != "folder":
+    if kind not in ("folder", "folder-fs"):
         return name
     if not path.strip():
         raise UserError(f"{name!r}: the path of the folder is missing.")
     try:
-        return f"folder:{normpath(Path(path).expanduser())}"
+        return f"{kind}:{normpath(Path(path).expanduser())}"
     except RuntimeError as error:
         raise UserError(f"{name}: {error}") from None
 

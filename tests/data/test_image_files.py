@@ -108,7 +108,10 @@ def plan_for(dataset, **options):
 def test_a_folder_that_is_not_there():
     with pytest.raises(UserError, match="folder:none: there is no such folder"):
         plan_for("folder:none")
-    with pytest.raises(UserError, match="Data sets: .*openmoji, .*, a folder like folder:photos, or a path like"):
+    with pytest.raises(
+        UserError,
+        match="Data sets: .*openmoji, .*, a folder like folder:photos, torchvision:NAME, hf:OWNER/NAME, or a path like",
+    ):
         plan_for("photos")
 
 

@@ -1,7 +1,8 @@
 """A folder of the user's own images, a sub-folder per class, as torchvision's ImageFolder has it.
 
-``folder:PATH`` names it wherever a data set is named. When the sub-folders are ``train`` and any of ``val`` and
-``test``, by any of their usual names in any case, these are the official parts and the classes lie one level below.
+``folder:PATH`` names it wherever a data set is named, ``folder-fs:PATH`` as a few-shot set, whose classes are divided.
+When the sub-folders are ``train`` and any of ``val`` and ``test``, by any of their usual names in any case, these are
+the official parts and the classes lie one level below.
 """
 
 import hashlib
@@ -13,6 +14,7 @@ from pathlib import Path
 from clce_bench.data.class_sizes import check_class_sizes
 from clce_bench.data.dataset import Dataset, ImageFile, Images
 from clce_bench.data.decode import FORMATS
+from clce_bench.data.sources.folder_tables import tables_of, with_tables
 from clce_bench.errors import UserError
 
 ENDINGS = tuple(ending for endings in FORMATS.values() for ending in endings)
@@ -32,16 +34,18 @@ def folder_dataset(name: str) -> Dataset:
     """Describes the data set in a folder.
 
     Args:
-        name: ``folder:PATH``.
+        name: ``folder:PATH``, or ``folder-fs:PATH``.
 
     Raises:
         UserError: there is no such folder; it has no classes, or is more than a data set; a class has too few images;
             or something in it cannot be read.
     """
-    root = Path(name.removeprefix("folder:"))
+    kind, _, path = name.partition(":")
+    root, few_shot = Path(path), kind == "folder-fs"
     try:
-        found = find_images(root)
-        state = _state(root, [image.path for image in found])
+        found = with_tables(root, find_images(root), PARTS)
+        _check(root, found, few_shot)
+        state = _state(root, [image.path for image in found] + tables_of(root))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(
@@ -50,8 +54,9 @@ def folder_dataset(name: str) -> Dataset:
     sizes = Counter(image.label for image in found).values()
     return Dataset(
         name=name,
-        images=name,
-        task="classification",
+        # Without parts of its own, which are of classes there, a few-shot set divides the same prepared images.
+        images=name if any(image.part for image in found) else f"folder:{path}",
+        task="few-shot" if few_shot else "classification",
         read=lambda _size: Images.of_files(found),
         train_images=sum(image.part in (None, "train") for image in found),
         source=f"the folder {root}",
@@ -85,7 +90,6 @@ def find_images(root: Path) -> list[ImageFile]:
         for name in names[part]
         for path in _images_of_class(root, folder / name, seen)
     ]
-    _check(root, found, divided=None not in parts)
     return found
 
 
@@ -173,10 +177,17 @@ def _check_file(root: Path, entry: os.DirEntry[str]) -> None:
         raise UserError(f"folder:{root}: {entry.path} is {what}; remove it.")
 
 
-def _check(root: Path, found: list[ImageFile], divided: bool) -> None:
+def _check(root: Path, found: list[ImageFile], few_shot: bool) -> None:
     names = {image.label for image in found}
     if len(names) < 2:
-        where = "below train" if divided else "in it"
+        where = "below train" if any(image.part for image in found) else "in it"
         listing = f"found {len(names)} with images ({', '.join(ENDINGS)})"
         raise UserError(f"folder:{root}: at least two classes are needed, a sub-folder each, {where}; {listing}.")
-    check_class_sizes(f"folder:{root}", [image.label for image in found], [image.part for image in found])
+    if not few_shot:
+        check_class_sizes(f"folder:{root}", [image.label for image in found], [image.part for image in found])
+        return
+    part_of: dict[str, str | None] = {}
+    for image in found:
+        if part_of.setdefault(image.label, image.part) != image.part:
+            told = f"the class {image.label!r} is in two parts, {part_of[image.label]} and {image.part}"
+            raise UserError(f"folder-fs:{root}: {told}; parts of a few-shot set have classes of their own.")
