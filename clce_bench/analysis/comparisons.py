@@ -120,7 +120,8 @@ def compare_pairs(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     shared = [*DATA, "backbone", "batch_size"]
     table = []
     for place, members in rows.groupby(shared, dropna=False):
-        settings = {distinct_label(setting, rows): (setting, own) for setting, own in settings_of(members)}
+        ordered = sorted(settings_of(members), key=lambda one: loss_order(supervised_loss(one[0]["loss"])))
+        settings = {distinct_label(setting, rows): (setting, own) for setting, own in ordered}
         for (first, (one, its)), (second, (other, others)) in combinations(settings.items(), 2):
             difference = contrast([(1.0, its), (-1.0, others)], metric)
             entry = {**dict(zip(shared, place, strict=True)), "first": first, "second": second}

@@ -1,6 +1,7 @@
 """Tables for people and papers: Markdown, LaTeX (booktabs) and CSV of the same rows."""
 
 import math
+import re
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
@@ -115,8 +116,14 @@ def write_table(table: pd.DataFrame, path: Path, title: str) -> None:
         title: the heading, and LaTeX's caption.
     """
     path.with_suffix(".csv").write_text(table.to_csv(index=False), encoding="utf-8")
-    path.with_suffix(".md").write_text(f"# {title}\n\n{markdown(table)}\n", encoding="utf-8")
-    path.with_suffix(".tex").write_text(latex(table, title), encoding="utf-8")
+    # Programs read the .csv, and know the hyphen only.
+    path.with_suffix(".md").write_text(f"# {title}\n\n{markdown(table.map(with_minus))}\n", encoding="utf-8")
+    path.with_suffix(".tex").write_text(latex(table.map(with_minus), title), encoding="utf-8")
+
+
+def with_minus(text: object) -> str:
+    """Gives negative numbers in a text the minus sign; hyphens of names stay."""
+    return re.sub(r"(?<![\w.−/-])-(?=\d)", "−", str(text))
 
 
 def markdown(table: pd.DataFrame) -> str:

@@ -29,7 +29,8 @@ class AccuracyCost(MetricFigure):
         course = by_epoch(source).assign(panel="validation while training")
         end = _end(rows, metric).assign(panel=metric_label(metric))
         groups = list(course.groupby(PANEL, dropna=False))
-        figure, panels = plt.subplots(len(groups), 2, figsize=(9, 0.4 + 3.3 * len(groups)), squeeze=False)
+        size = (9, 0.4 + 3.3 * len(groups))
+        figure, panels = plt.subplots(len(groups), 2, figsize=size, squeeze=False, sharey="col")
         for (left, right), (key, group) in zip(panels, groups, strict=True):
             curves(left, group, "elapsed")
             own = end[(end[PANEL].fillna(-1) == pd.Series(key, index=PANEL).fillna(-1)).all(axis=1)]

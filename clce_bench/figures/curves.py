@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections import defaultdict
 from textwrap import fill
 from typing import TYPE_CHECKING, Self
 
@@ -12,7 +14,7 @@ from clce_bench.components.loss_info import NO_TRAINING, WITHOUT_CODE
 from clce_bench.experiment.cells import Cell
 from clce_bench.figures.shared_options import MetricFigure
 from clce_bench.figures.source import Drawing, Source
-from clce_bench.figures.style import data_names, keep_to_percent, legend_below, loss_style, zero_line
+from clce_bench.figures.style import data_names, keep_to_percent, legend_below, loss_style, share_scale, zero_line
 from clce_bench.labels import axis_label, loss_label, metric_label, value_label
 from clce_bench.planning.figure_cells import varying_axes
 
@@ -26,10 +28,10 @@ DIFFERENCE = ("difference", "difference_low", "difference_high")
 
 
 class Curve(MetricFigure):
-    """A row of panels per data set and metric: accuracy on the left, difference to the reference on the right.
+    """A row per data set and metric: differences to the reference, then accuracy in a small panel per loss.
 
     The reference is cross-entropy, or SupCon where there is none. Losses that do not have the axis are drawn at each of
-    its values, as a level line.
+    its values, as a level line. All panels of a metric have one scale.
     """
 
     def draw(self, source: Source) -> Drawing:
@@ -48,28 +50,43 @@ class Curve(MetricFigure):
         sets = [(group, metric) for _, group in data.groupby(DATA, dropna=False) for metric in metrics]
         steps = sorted(rows[axis].dropna().unique().tolist(), key=_in_order)
         positions, logarithmic = _positions(steps)
-        ticks = [fill(value_label(step), 18) for step in steps]
-        figure, panels = plt.subplots(len(sets), 2, figsize=(9, 0.4 + 3.1 * len(sets)), squeeze=False, sharex=True)
-        for (group, metric), (accuracy, gain) in zip(sets, panels, strict=True):
+        losses = [name for name in data["loss"].unique() if name not in (reference, NO_TRAINING)] or [reference]
+        across = math.ceil(math.sqrt(len(losses)))
+        down = math.ceil(len(losses) / across)
+        figure = plt.figure(figsize=(10, 0.4 + max(3.1, 1.6 * down) * len(sets)))
+        places = figure.add_gridspec(len(sets), 2, width_ratios=(1, 1.2))
+        scales: dict[tuple[str, str], list[Axes]] = defaultdict(list)
+        for row, (group, metric) in enumerate(sets):
             table = group[group["metric"] == metric]
+            gain = figure.add_subplot(places[row, 0])
             zero_line(gain)
-            for axes, columns in ((accuracy, MEAN), (gain, DIFFERENCE)):
-                _curves(axes, table, axis, columns, positions)
-                axes.set_xticks(list(positions.values()), ticks)
+            _curves(gain, table, axis, DIFFERENCE, positions)
+            _name_steps(gain, positions, axis)
             name = f"{data_names(group)}: " if len(sets) > len(metrics) else ""
-            accuracy.set_ylabel(name + metric_label(metric))
-            gain.set_ylabel(f"difference to {loss_label(reference)},\n{metric_label(metric, 'points')}")
+            gain.set_title(f"{name}{metric_label(metric, 'points')}", fontsize=10)
+            gain.set_ylabel(f"difference to {loss_label(reference)}")
             if table["difference"].isna().all():
                 gain.set_title(f"no {other} to compare with", fontsize=10)
-            keep_to_percent(accuracy)
-        for axes in panels[-1]:
-            axes.set_xlabel(_LABELS.get(axis, axis_label(axis)))
-        legend_below(figure, panels[0, 0])
+            small = places[row, 1].subgridspec(down, across).subplots(squeeze=False, sharex=True, sharey=True)
+            for axes, loss in zip(small.flat, losses, strict=False):
+                _curves(axes, table[table["loss"].isin([reference, NO_TRAINING, loss])], axis, MEAN, positions)
+                _name_steps(axes, positions, axis, small=True)
+                axes.set_title(loss_label(loss), fontsize=9)
+                keep_to_percent(axes)
+            for axes in small.flat[len(losses) :]:
+                axes.remove()
+            small[0, 0].set_ylabel(fill(metric_label(metric), 18), fontsize=9)
+            scales["difference", metric].append(gain)
+            scales["mean", metric].append(small[0, 0])
+        for panels in scales.values():
+            share_scale(panels)
+        legend_below(figure, *figure.axes)
         figure.suptitle(f"{data_names(rows)}: accuracy against {axis_label(axis)}")
         caption = (
-            f"{data_names(rows)}: accuracy against {axis_label(axis)}, {source.seeds} per point. Left: means with 95 % "
-            f"intervals; right: differences to {other}, paired over seeds, where an interval that contains 0 "
-            f"shows no difference.{_no_classifier(data)}{' The axis is logarithmic.' if logarithmic else ''}"
+            f"{data_names(rows)}: accuracy against {axis_label(axis)}, {source.seeds} per point. Left: differences to "
+            f"{other}, paired over seeds, with 95 % intervals; one that contains 0 shows no difference. Right: means, "
+            f"a panel per loss beside the same {loss_label(reference)}. All panels of a metric have one scale."
+            f"{_no_classifier(data)}{' The axis is logarithmic.' if logarithmic else ''}"
         )
         return Drawing(figure, data, caption)
 
@@ -122,6 +139,21 @@ class AxisCurve(Curve):
     def completed(self, cells: list[Cell]) -> Self:
         """Fills in the only axis that varies."""
         return self.model_copy(update={"axis": self.axis or varying_axes(cells)[0]})
+
+
+def _name_steps(axes: Axes, positions: dict[float | str, float], axis: str, small: bool = False) -> None:
+    names = [fill(value_label(step), 18) for step in positions]
+    axes.set_xticks(list(positions.values()), names)
+    if small and max(map(len, names)) > 6:
+        for label in axes.get_xticklabels():
+            label.set(rotation=40, ha="right", rotation_mode="anchor")
+    room = 0.05 * (max(positions.values()) - min(positions.values()))
+    axes.set_xlim(min(positions.values()) - room, max(positions.values()) + room)
+    axes.tick_params(labelsize=8 if small else 9)
+    axes.label_outer()
+    place = axes.get_subplotspec()
+    if place is None or place.is_last_row():
+        axes.set_xlabel(axis_label(axis) if small else _LABELS.get(axis, axis_label(axis)), fontsize=9)
 
 
 def _no_classifier(data: pd.DataFrame) -> str:

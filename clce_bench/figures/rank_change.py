@@ -57,7 +57,8 @@ class RankChange(MetricFigure):
         if data.empty:
             return sentence_figure(f"No loss has results in both {grids[0]} and {grids[1]}.")
         groups = [group for _, group in data.groupby(PLACE, dropna=False)]
-        figure, panels = plt.subplots(len(groups), 2, figsize=(10, 0.6 + 3.6 * len(groups)), squeeze=False)
+        size = (10, 0.6 + 3.6 * len(groups))
+        figure, panels = plt.subplots(len(groups), 2, figsize=size, squeeze=False, sharex="col")
         for group, (slopes, changes) in zip(groups, panels, strict=True):
             styles = loss_style(group["loss"].tolist())
             _slopes(slopes, group, styles, grids)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import cycle
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
-from clce_bench.components.loss_info import LOSSES, LossInfo
+from clce_bench.components.loss_info import LOSSES, LossInfo, loss_order
 from clce_bench.figures.source import Drawing
 from clce_bench.labels import data_label, loss_label, supervised_loss
 
@@ -47,10 +48,10 @@ def use_style() -> None:
 
 
 def loss_style(losses: list[str]) -> dict[str, dict[str, Any]]:
-    """Gives each loss its colour, marker and label; losses of the user's own share what the palette has left."""
+    """Gives each loss its colour, marker and label, in the order of tables; the user's own share the palette's rest."""
     own = (LossInfo("", "", color, "*", "--") for color in cycle(_OWN_COLORS))
     styles = {}
-    for name in losses:
+    for name in sorted(losses, key=lambda name: loss_order(supervised_loss(name))):
         base = supervised_loss(name)
         info = LOSSES.get(base) or next(own)
         look = {"color": info.color, "marker": info.marker, "linestyle": info.line}
@@ -96,17 +97,23 @@ def sentence_figure(reason: str) -> Drawing:
     return Drawing(canvas, pd.DataFrame({"reason": [reason]}), reason)
 
 
-def legend_below(canvas: Figure, axes: Axes) -> None:
+def legend_below(canvas: Figure, *panels: Axes) -> None:
     """Puts one legend for all panels under them, where it hides no data.
 
     Args:
         canvas: the figure.
-        axes: the panel that has all curves.
+        panels: that have all curves among them.
     """
-    handles, names = axes.get_legend_handles_labels()
-    canvas.legend(
-        handles, names, loc="outside lower center", ncols=max(1, int(canvas.get_figwidth() // 1.7)), fontsize=9
-    )
+    found = {name: handle for axes in panels for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}
+    columns = max(1, int(canvas.get_figwidth() // 1.7))
+    canvas.legend(found.values(), found.keys(), loc="outside lower center", ncols=columns, fontsize=9)
+
+
+def share_scale(panels: Sequence[Axes]) -> None:
+    """Gives panels of one metric one scale from bottom to top."""
+    low, high = (choose(axes.get_ylim()[end] for axes in panels) for end, choose in ((0, min), (1, max)))
+    for axes in panels:
+        axes.set_ylim(low, high)
 
 
 def keep_to_percent(axes: Axes) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from clce_bench.components.loss_info import loss_order
 from clce_bench.experiment.figure_options import Figure
 from clce_bench.figures.source import Drawing, Source
 from clce_bench.figures.style import data_names, in_legends, keep_to_percent, legend_below, loss_style, panel_title
-from clce_bench.labels import setting_label
+from clce_bench.labels import setting_label, supervised_loss
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 
 PANEL = ["dataset", "images_per_class", "backbone", "batch_size"]
+ACROSS = 3
+"""How many panels stand side by side at most."""
 
 
 class TrainingCurve(Figure):
@@ -32,14 +35,20 @@ class TrainingCurve(Figure):
 
         data = by_epoch(source)
         groups = list(data.groupby(PANEL, dropna=False))
-        figure, panels = plt.subplots(1, len(groups), figsize=(5.2 * len(groups), 3.6), squeeze=False)
-        for axes, (_, group) in zip(panels[0], groups, strict=True):
+        down = -(-len(groups) // ACROSS)
+        shape = (down, -(-len(groups) // down))
+        size = (5.2 * shape[1], 3.6 * shape[0])
+        figure, panels = plt.subplots(*shape, figsize=size, squeeze=False, sharey=True)
+        for axes in panels.flat[len(groups) :]:
+            axes.remove()
+        for axes, (_, group) in zip(panels.flat, groups, strict=False):
             curves(axes, group, "epoch")
             axes.set_title(panel_title(group, data), fontsize=10)
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             keep_to_percent(axes)
-        panels[0, 0].set_ylabel("validation accuracy (%)")
+        for axes in panels[:, 0]:
+            axes.set_ylabel("validation accuracy (%)")
         legend_below(figure, panels[0, 0])
         figure.suptitle(f"{data_names(source.rows)}: validation accuracy by epoch")
         caption = (
@@ -67,7 +76,8 @@ def by_epoch(source: Source) -> pd.DataFrame:
     for key, group in timed.groupby(keys, dropna=False):
         interval = mean_interval(100 * group["validation"])
         records.append({**dict(zip(keys, key, strict=True)), **interval._asdict(), "elapsed": group["seconds"].mean()})
-    return pd.DataFrame(records)
+    in_order = sorted(records, key=lambda record: loss_order(supervised_loss(record["loss"])))  # Stable.
+    return pd.DataFrame(in_order)
 
 
 def curves(axes: Axes, course: pd.DataFrame, across: str) -> None:

@@ -46,7 +46,7 @@ class TuningBudget(MetricFigure):
         titles = {"validation": "validation accuracy (%)"} | ({"test": metric_label(metric)} if metric else {})
         groups = [group for _, group in data.groupby(PLACE, dropna=False)]
         size = (0.5 + 4.3 * len(titles), 0.6 + 3.3 * len(groups))
-        figure, panels = plt.subplots(len(groups), len(titles), figsize=size, squeeze=False)
+        figure, panels = plt.subplots(len(groups), len(titles), figsize=size, squeeze=False, sharey="col")
         told = []
         for group, row in zip(groups, panels, strict=True):
             place = panel_title(group, data)

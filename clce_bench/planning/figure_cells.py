@@ -4,11 +4,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from clce_bench.components.hyperparameters import hyperparameters_of
-from clce_bench.components.loss_info import WITHOUT_CODE
+from clce_bench.components.loss_info import WITHOUT_CODE, loss_order
 from clce_bench.components.registry import loss_path
 from clce_bench.errors import UserError, unknown
 from clce_bench.experiment.cells import Cell
 from clce_bench.experiment.figure_options import Figure
+from clce_bench.labels import supervised_loss
 
 
 def cells_of_figure(figure: Figure, grids: dict[str, list[Cell]]) -> list[Cell]:
@@ -87,7 +88,12 @@ def embedded_cells(cells: list[Cell]) -> list[Cell]:
     best = max(len(settings(group)) for group in groups.values())
     key = min(key for key, group in groups.items() if len(settings(group)) == best)
     chosen = settings(sorted(groups[key], key=_changed)).values()
-    return sorted(chosen, key=lambda cell: (cell.contrastive_weight > 0, cell.loss_name, cell.contrastive_weight))
+    return sorted(chosen, key=_order)
+
+
+def _order(cell: Cell) -> tuple[bool, int, str, float]:
+    place = loss_order(supervised_loss(cell.loss_name))
+    return cell.contrastive_weight > 0, place, cell.loss_name, cell.contrastive_weight
 
 
 def settings(cells: Iterable[Cell]) -> dict[tuple[str, float], Cell]:

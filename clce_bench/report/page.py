@@ -11,6 +11,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from clce_bench import __version__
+from clce_bench.analysis.result_tables import with_minus
 from clce_bench.analysis.rounds import cells_of_rounds
 from clce_bench.analysis.summary_rows import metrics_of
 from clce_bench.analysis.verdicts import read_verdicts
@@ -58,6 +59,7 @@ def write_report(experiment: Experiment, output: Path) -> None:
     metrics = [metric_label(metric) for metric in metrics_of(summary)]
     parts = {suffix: _beside(f"page.{suffix}") for suffix in ("html", "css", "js")}
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["minus"] = with_minus
     environment.tests["link"] = lambda value: isinstance(value, Link)
     page = environment.from_string(parts["html"]).render(
         style=Markup(parts["css"]),

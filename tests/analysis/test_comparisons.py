@@ -13,7 +13,7 @@ from clce_bench.analysis.intervals import class_interval, crossed_interval, spli
 from clce_bench.analysis.paired_outcomes import contrast
 from clce_bench.analysis.power import smallest_visible, spread_of
 from clce_bench.analysis.published_numbers import add_published, parse_published, published_numbers
-from clce_bench.analysis.result_tables import comparison_table, latex, markdown, verdict_table, write_table
+from clce_bench.analysis.result_tables import comparison_table, latex, markdown, verdict_table, with_minus, write_table
 from clce_bench.analysis.significance import holm
 from clce_bench.analysis.unit_outcomes import unit_outcomes
 from clce_bench.errors import UserError
@@ -243,6 +243,11 @@ def test_tables_are_written_for_people_papers_and_programs(tmp_path):
     read = pd.read_csv(tmp_path / "main-top1.csv", dtype=str, keep_default_na=False)
     pd.testing.assert_frame_equal(read.astype(object), table.astype(object), check_dtype=False)
     assert verdict_table([]).columns[0] == "claim"
+
+
+def test_negative_numbers_have_a_minus_sign_and_names_keep_their_hyphens():
+    text = "-1.24 [-2.0, +0.5], openmoji-fs 5-way, 2026-11-26, 1e-05, (-3)"
+    assert with_minus(text) == "−1.24 [−2.0, +0.5], openmoji-fs 5-way, 2026-11-26, 1e-05, (−3)"
 
 
 def test_markup_of_the_target_is_escaped():

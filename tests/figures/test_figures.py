@@ -10,11 +10,14 @@ from safetensors.numpy import save_file
 
 from clce_bench.analysis.summary import write_summary
 from clce_bench.errors import UserError
+from clce_bench.experiment.figure_options import figure_of
 from clce_bench.experiment.loading import load_experiment, parse_experiment
 from clce_bench.figures.cosine_distributions import _similarities
 from clce_bench.figures.critical_difference import cliques, rank
 from clce_bench.figures.gradient_magnitudes import magnitudes
 from clce_bench.figures.render import render
+from clce_bench.figures.source import Source
+from clce_bench.figures.style import loss_style
 from clce_bench.figures.tsne import maps
 from clce_bench.planning.figure_cells import embedded_cells
 from clce_bench.planning.plan import cell_key, plan_of
@@ -108,6 +111,29 @@ def test_curves_show_the_means_over_seeds(drawn):
     difference = data[(data["lambda"] == 0.9) & (data["metric"] == "metric.top1")]["difference"].item()
     clce, ce = (own[own["lambda"] == weight].set_index("seed")["metric.top1"] for weight in (0.9, 0))
     assert difference == pytest.approx(100 * (clce - ce).mean())
+
+
+def test_a_curve_shows_differences_first_and_each_loss_in_a_panel_of_one_scale(drawn):
+    plan, summary, *_ = drawn
+    figure = figure_of(plan.jobs["figures"]["axis_curve-k1"].spec)
+    rows = summary[["k1" in grids.split() for grids in summary["grids"]]]
+    canvas = figure.draw(Source(rows, pd.DataFrame())).canvas
+    top1, probe = canvas.axes[:3], canvas.axes[3:]
+    titles = ["test top-1 (points)", "SupCon", "TCL", "linear-probe test top-1 (points)", "SupCon", "TCL"]
+    assert [axes.get_title() for axes in canvas.axes] == titles
+    for gain, *small in (top1, probe):
+        assert gain.get_position().x1 < small[0].get_position().x0
+        assert len({axes.get_ylim() for axes in small}) == 1
+        for axes in small:
+            told = [text for text in axes.get_legend_handles_labels()[1] if text != "CE"]
+            assert [text.partition(",")[0] for text in told] == [axes.get_title()]
+    (legend,) = canvas.legends
+    assert [text.get_text().partition(",")[0] for text in legend.get_texts()] == ["CE", "SupCon", "TCL"]
+
+
+def test_losses_have_one_order_everywhere():
+    names = ["tcl", "clce", "my_loss:Own", "ce", "supcon-images", "schane"]
+    assert list(loss_style(names)) == ["ce", "supcon-images", "schane", "clce", "tcl", "my_loss:Own"]
 
 
 def test_losses_without_the_axis_are_level_lines(drawn):
