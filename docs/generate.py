@@ -157,6 +157,8 @@ def _rst(text: str) -> Iterator[str]:
 
 def _losses() -> Iterator[str]:
     yield from ("# Losses", "", "What is common to all of them, and why: [The losses](../losses.md).", "")
+    yield "Scores are repeated from the README and the pages of results, which say which code made them."
+    yield ""
     texts = {
         "ce": "Cross-entropy alone, averaged over all views of an image. λ = 0 is the same.",
         "none": "No training: features are measured as the backbone has them.",
@@ -171,6 +173,26 @@ def _losses() -> Iterator[str]:
             yield texts[name]
         yield _used(lambda one, name=name: any(loss.name == name for grid in one.grids for loss in grid.loss))
         yield ""
+        yield from _scores(info.label)
+
+
+def _scores(label: str) -> Iterator[str]:
+    """Repeats what a loss scored on the pages of results, row by row."""
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs" / "results").glob("*.md"))):
+        text = page.read_text(encoding="utf-8")
+        title = text.partition("# ")[2].partition("\n")[0]
+        place = "The default experiment, in the README" if page.parent == ROOT else f"[{title}](../results/{page.name})"
+        for lines in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+            header, line, *rows = lines.splitlines()
+            names = [name.strip() for name in header.split("|")]
+            if "loss" not in names:
+                continue
+            losses = [row.split("|")[names.index("loss")].strip() for row in rows]
+            own = [
+                row for row, loss in zip(rows, losses, strict=True) if re.fullmatch(rf"{re.escape(label)}(,.*)?", loss)
+            ]
+            if own:
+                yield from (f"{place}:", "", header, line, *own, "")
 
 
 def _datasets() -> Iterator[str]:
