@@ -10,15 +10,18 @@ import re
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, distribution
+from itertools import chain
 from pathlib import Path
 
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-LOCK = Path(__file__).parents[1] / "requirements.lock"
+ROOT = Path(__file__).parents[1]
+LOCK = ROOT / "requirements.lock"
 PYTHONS = ("3.11", "3.12", "3.13")
 NEXT = "3.14"
 """What it lacks is printed, and no failure."""
@@ -28,15 +31,16 @@ PLATFORMS = {
     "macOS arm64": ("darwin", "Darwin", "arm64", ["macosx_14_0_arm64"]),
 }
 OLD_NAMES = {"x86_64": ("manylinux1", "manylinux2010", "manylinux2014"), "aarch64": ("manylinux2014",), "arm64": ()}
-EXTRAS = frozenset({"pipeline", "dev", "docs"})
 FROM_SOURCE = {"connection-pool"}
 """Pure Python, published as source alone: it is built wherever it is installed."""
 
 
 def needed(environment: dict[str, str]) -> set[str]:
     """Names the packages that this one needs, with all its extras, where the markers have these values."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    own = map(Requirement, chain(project["dependencies"], *project["optional-dependencies"].values()))
+    waiting = [(canonicalize_name(requirement.name), frozenset(requirement.extras)) for requirement in own]
     found: set[tuple[str, frozenset[str]]] = set()
-    waiting = [("clce-bench", EXTRAS)]
     while waiting:
         if (place := waiting.pop()) in found:
             continue
@@ -50,7 +54,7 @@ def needed(environment: dict[str, str]) -> set[str]:
             values = [{**environment, "extra": extra} for extra in ("", *extras)]
             if not requirement.marker or any(map(requirement.marker.evaluate, values)):
                 waiting.append((canonicalize_name(requirement.name), frozenset(requirement.extras)))
-    return {name for name, _ in found} - {"clce-bench"}
+    return {name for name, _ in found}
 
 
 def without_wheel(pins: Sequence[str], python: str, tags: Sequence[str]) -> list[str]:

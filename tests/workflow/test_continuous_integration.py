@@ -6,11 +6,14 @@ import sys
 
 import pytest
 import yaml
+from packaging.markers import default_environment
 
 from tests.helpers.miniature import ROOT
 
-sys.path.append(str(ROOT / ".ci"))
+sys.path += [str(ROOT / ".ci"), str(ROOT / "benchmarks")]
 
+import check_wheels
+from fresh_machine import readme_commands, recipe_steps
 from release_notes import notes
 
 COMMANDS = {
@@ -35,6 +38,24 @@ def test_workflows_call_targets_and_scripts_that_exist():
     scripts = set(re.findall(r"\.ci/\w+\.py", "\n".join(COMMANDS.values())))
     assert scripts == {".ci/check_smoke.py", ".ci/check_wheels.py", ".ci/release_notes.py"}
     assert all((ROOT / script).is_file() for script in scripts)
+
+
+def test_pythons_that_are_named_are_tested_and_have_wheels():
+    named = re.findall(r"Python :: (3\.\d+)", (ROOT / "pyproject.toml").read_text())
+    workflow = yaml.safe_load((ROOT / ".github/workflows/tests.yml").read_text())
+    assert named
+    assert set(named) <= set(workflow["jobs"]["tests"]["strategy"]["matrix"]["python"]) <= set(check_wheels.PYTHONS)
+    readme = (ROOT / "README.md").read_text()
+    assert all(re.search(rf"\b{re.escape(version)}\.\d", readme) for version in named)
+
+
+def test_each_platform_is_asked_for_what_its_markers_say():
+    def names(platform, system):
+        return check_wheels.needed({**default_environment(), "sys_platform": platform, "platform_system": system})
+
+    linux, mac = names("linux", "Linux"), names("darwin", "Darwin")
+    assert {"torch", "snakemake", "sphinx", "pytest"} <= linux & mac
+    assert {name for name in linux - mac if name.startswith(("nvidia-", "triton"))}
 
 
 def test_newest_packages_are_installed_without_pins():
@@ -85,3 +106,12 @@ def test_a_tag_of_another_version_makes_no_release():
     done = subprocess.run([sys.executable, ROOT / ".ci/release_notes.py", "v99.0.0"], capture_output=True, text=True)
     assert done.returncode == 1
     assert "__version__ is not 99.0.0" in done.stderr
+
+
+def test_fresh_machines_run_what_readme_and_container_recipe_say():
+    assert readme_commands() == ["make reproduce", "make test"]
+    steps = recipe_steps()
+    assert sum("pip install" in step and "requirements.lock" in step for step in steps) == 1
+    assert any("cp -r clce_bench/. /opt/clce-bench/clce_bench" in step for step in steps)
+    for step in steps:
+        assert subprocess.run(["sh", "-n", "-c", step]).returncode == 0
