@@ -1,4 +1,13 @@
-"""Sets of the Hugging Face hub: parts, columns and classes from local Parquet files and folders of images."""
+"""Sets of the Hugging Face hub: from local Parquet files and folders of images, and from a hub on loopback."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import urllib.parse
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import datasets
 import numpy as np
@@ -135,3 +144,84 @@ def test_code_of_a_data_set_is_not_run(tmp_path):
 def test_a_name_that_is_none_is_refused(name):
     with pytest.raises(UserError, match=r"Expected: hf:OWNER/NAME, hf:OWNER/NAME@REVISION, or hf:./FOLDER"):
         load_dataset(name).read(8)
+
+
+COMMIT, OTHER = "a" * 40, "b" * 40
+
+
+@contextmanager
+def hub(files):
+    """Serves one set, ``o/pets``, as the hub does; yields its address and what was asked of it."""
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            path = urllib.parse.urlsplit(self.path).path
+            asked.append(path)
+            about = {"id": "o/pets", "sha": COMMIT, "siblings": [{"rfilename": name} for name in files]}
+            tree = [{"type": "file", "path": name, "size": len(data), "oid": name} for name, data in files.items()]
+            api, file = "/api/datasets/o/pets", path.removeprefix(f"/datasets/o/pets/resolve/{COMMIT}/")
+            content = {api: about, f"{api}/revision/{COMMIT}": about, f"{api}/tree/{COMMIT}": tree}.get(path)
+            found = files.get(file) if content is None else json.dumps(content).encode()
+            self.send_response(404 if found is None else 200)
+            headers = (
+                {"X-Error-Code": "EntryNotFound"} if found is None else {"X-Repo-Commit": COMMIT, "ETag": f'"{file}"'}
+            )
+            for key, value in {**headers, "Content-Length": str(len(found or b""))}.items():
+                self.send_header(key, value)
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(found or b"")
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_):
+            pass
+
+    web = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=web.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{web.server_address[1]}", asked
+    finally:
+        web.shutdown()
+        web.server_close()
+        thread.join()
+
+
+# The endpoint is read when the libraries are imported.
+READING = """
+import os, urllib.error, urllib.request
+from clce_bench.components.registry import load_dataset
+from clce_bench.errors import UserError
+print(list(zip(*(lambda images: (images.parts, images.classes))(load_dataset("hf:o/pets").read(8)))))
+try:
+    urllib.request.urlopen(os.environ["HF_ENDPOINT"] + "/without-a-network")
+except urllib.error.HTTPError:
+    pass
+import datasets, huggingface_hub
+datasets.config.HF_HUB_OFFLINE = huggingface_hub.constants.HF_HUB_OFFLINE = True
+for name in ("hf:o/pets", "hf:o/pets@COMMIT", "hf:o/pets@OTHER"):
+    try:
+        print(list(zip(*(lambda images: (images.parts, images.classes))(load_dataset(name).read(8)))))
+    except UserError as error:
+        print(error)
+"""
+
+
+def test_a_set_of_the_hub_is_read_at_one_commit_and_from_the_cache_without_a_network(tmp_path):
+    parquet(tmp_path, train=[row(n) for n in range(4)], test=[row(4), row(5)])
+    files = {path.name: path.read_bytes() for path in (tmp_path / "pets").iterdir()}
+    code = READING.replace("COMMIT", COMMIT).replace("OTHER", OTHER)
+    with hub(files) as (address, asked):
+        places = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "home"), "PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=os.environ | places, capture_output=True, text=True, cwd=tmp_path
+        )
+    expected = str([("train", "cat"), ("train", "dog")] * 2 + [("test", "cat"), ("test", "dog")])
+    first, second, third, refused = done.stdout.splitlines()
+    assert first == second == third == expected, done.stderr
+    assert refused == f"hf:o/pets@{OTHER}: cannot be had at {OTHER}; the cache has {COMMIT}."
+    assert asked[-1] == "/without-a-network"
+    record = tmp_path / "data" / "hf:o--pets" / "revision.json"
+    assert json.loads(record.read_text())["commit"] == COMMIT

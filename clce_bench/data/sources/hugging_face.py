@@ -3,6 +3,7 @@
 The library runs no code of a data set. Columns are found by type: the image, and the class label.
 """
 
+import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -63,11 +64,15 @@ def read_hugging_face(name: str) -> Images:
             pinned = None if _is_local(repository) else revision or _recorded(root, repository)
             found = datasets.load_dataset(repository, revision=pinned)
             fingerprints = [split._fingerprint for split in found.values()]
+            commits = {Path(file["filename"]).parent.name for split in found.values() for file in split.cache_files}
         except UserError:
             raise
         except Exception as error:  # The library, and the hub's client below it, raise whatever their servers cause.
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             raise UserError(f"{name}: cannot be had: {reason}.") from error
+        # Without a network, the library takes the newest commit of its cache, whichever was asked for.
+        if pinned and re.fullmatch(r"[0-9a-f]{40}", pinned) and (other := sorted(commits - {pinned})):
+            raise UserError(f"{name}: cannot be had at {pinned}; the cache has {other[0]}.")
         parts = _parts(name, found)
         return Images.of_files(_write(name, parts, root / "-".join(sorted(fingerprints))[:100]))
 
