@@ -34,7 +34,7 @@ class AccuracyCost(MetricFigure):
         for (left, right), (key, group) in zip(panels, groups, strict=True):
             curves(left, group, "elapsed")
             own = end[(end[PANEL].fillna(-1) == pd.Series(key, index=PANEL).fillna(-1)).all(axis=1)]
-            _points(right, own)
+            _points(right, own.dropna(subset="mean"))
             for axes in (left, right):
                 axes.set_title(panel_title(group, course), fontsize=10)
             left.set_ylabel("validation accuracy (%)")
@@ -43,6 +43,8 @@ class AccuracyCost(MetricFigure):
             right.set_xlabel("seconds of training in all")
             keep_to_percent(left)
             keep_to_percent(right)
+            if own["mean"].isna().all():  # A metric of other data sets.
+                right.remove()
         legend_below(figure, panels[0, 0])
         figure.suptitle(f"{data_names(rows)}: accuracy against training time")
         caption = (
@@ -65,7 +67,7 @@ def _end(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 def _points(axes: Axes, end: pd.DataFrame) -> None:
     styles = loss_style(list(end["loss"].unique()))
-    for row in end.dropna(subset=["mean"]).to_dict("records"):
+    for row in end.to_dict("records"):
         interval = [[row["mean"] - row["low"]], [row["high"] - row["mean"]]]
         style = {**styles[row["loss"]], "linestyle": "none"}
         axes.errorbar(row["elapsed"], row["mean"], interval, capsize=3, markersize=6, **style)

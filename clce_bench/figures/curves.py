@@ -47,36 +47,39 @@ class Curve(MetricFigure):
         other = "cross-entropy (CE)" if reference == "ce" else loss_label(reference)
         found = [along(rows, metric, axis, reference).assign(metric=metric) for metric in metrics]
         data = pd.concat(found, ignore_index=True)
-        sets = [(group, metric) for _, group in data.groupby(DATA, dropna=False) for metric in metrics]
+        tables = [table for _, table in data.dropna(subset="mean").groupby([*DATA, "metric"], dropna=False, sort=False)]
         steps = sorted(rows[axis].dropna().unique().tolist(), key=_in_order)
         positions, logarithmic = _positions(steps)
         losses = [name for name in data["loss"].unique() if name not in (reference, NO_TRAINING)] or [reference]
         across = math.ceil(math.sqrt(len(losses)))
         down = math.ceil(len(losses) / across)
-        figure = plt.figure(figsize=(10, 0.4 + max(3.1, 1.6 * down) * len(sets)))
-        places = figure.add_gridspec(len(sets), 2, width_ratios=(1, 1.2))
+        figure = plt.figure(figsize=(10, 0.4 + max(3.1, 1.6 * down) * len(tables)))
+        places = figure.add_gridspec(len(tables), 2, width_ratios=(1, 1.2))
         scales: dict[tuple[str, str], list[Axes]] = defaultdict(list)
-        for row, (group, metric) in enumerate(sets):
-            table = group[group["metric"] == metric]
-            gain = figure.add_subplot(places[row, 0])
-            zero_line(gain)
-            _curves(gain, table, axis, DIFFERENCE, positions)
-            _name_steps(gain, positions, axis)
-            name = f"{data_names(group)}: " if len(sets) > len(metrics) else ""
-            gain.set_title(f"{name}{metric_label(metric, 'points')}", fontsize=10)
-            gain.set_ylabel(f"difference to {loss_label(reference)}")
-            if table["difference"].isna().all():
-                gain.set_title(f"no {other} to compare with", fontsize=10)
-            small = places[row, 1].subgridspec(down, across).subplots(squeeze=False, sharex=True, sharey=True)
-            for axes, loss in zip(small.flat, losses, strict=False):
+        for row, table in enumerate(tables):
+            metric = table["metric"].iloc[0]
+            name = f"{data_names(table)}: " if len(tables) > len(metrics) else ""
+            # Where there is no reference, the means have all the room.
+            compared = table["difference"].notna().any()
+            if compared:
+                gain = figure.add_subplot(places[row, 0])
+                zero_line(gain)
+                _curves(gain, table, axis, DIFFERENCE, positions)
+                _name_steps(gain, positions, axis)
+                gain.set_title(f"{name}{metric_label(metric, 'points')}", fontsize=10)
+                gain.set_ylabel(f"difference to {loss_label(reference)}")
+                scales["difference", metric].append(gain)
+            place = places[row, 1] if compared else places[row, :]
+            small = place.subgridspec(down, across).subplots(squeeze=False, sharex=True, sharey=True)
+            shown = [loss for loss in losses if (table["loss"] == loss).any()] or [reference]
+            for axes, loss in zip(small.flat, shown, strict=False):
                 _curves(axes, table[table["loss"].isin([reference, NO_TRAINING, loss])], axis, MEAN, positions)
                 _name_steps(axes, positions, axis, small=True)
                 axes.set_title(loss_label(loss), fontsize=9)
                 keep_to_percent(axes)
-            for axes in small.flat[len(losses) :]:
+            for axes in small.flat[len(shown) :]:
                 axes.remove()
-            small[0, 0].set_ylabel(fill(metric_label(metric), 18), fontsize=9)
-            scales["difference", metric].append(gain)
+            small[0, 0].set_ylabel(f"{'' if compared else name}{fill(metric_label(metric), 18)}", fontsize=9)
             scales["mean", metric].append(small[0, 0])
         for panels in scales.values():
             share_scale(panels)

@@ -131,6 +131,25 @@ def test_a_curve_shows_differences_first_and_each_loss_in_a_panel_of_one_scale(d
     assert [text.get_text().partition(",")[0] for text in legend.get_texts()] == ["CE", "SupCon", "TCL"]
 
 
+def test_a_curve_has_no_panel_without_data(drawn):
+    plan, summary, *_ = drawn
+    figure = figure_of(plan.jobs["figures"]["axis_curve-k1"].spec)
+    rows = summary[["k1" in grids.split() for grids in summary["grids"]]]
+    # One data set lacks the classifier's accuracy, another cross-entropy.
+    probed = rows.assign(dataset="other", **{"metric.top1": np.nan})
+    alone = rows[rows["loss"] == "tcl"].assign(dataset="third")
+    canvas = figure.draw(Source(pd.concat([rows, probed, alone]), pd.DataFrame())).canvas
+    titles = [axes.get_title() for axes in canvas.axes]
+    assert sum("(points)" in title for title in titles) == 3
+    assert titles.count("TCL") == 5
+    assert titles.count("SupCon") == 3
+    assert all(axes.lines or axes.containers for axes in canvas.axes)
+    assert (
+        len({axes.get_ylim() for axes in canvas.axes if axes.get_title().endswith("linear-probe test top-1 (points)")})
+        == 1
+    )
+
+
 def test_losses_have_one_order_everywhere():
     names = ["tcl", "clce", "my_loss:Own", "ce", "supcon-images", "schane"]
     assert list(loss_style(names)) == ["ce", "supcon-images", "schane", "clce", "tcl", "my_loss:Own"]
