@@ -100,6 +100,7 @@
   document.addEventListener("scroll", hush, { passive: true });
 
   // A part of the page shows one metric or all, and comparisons of the losses that are ticked.
+  const inOrder = document.body.dataset.order.split("|");
   for (const form of document.querySelectorAll(".choose")) {
     const part = form.closest("figure, section");
     const items = [...part.querySelectorAll("[data-metric], [data-losses]")];
@@ -116,7 +117,8 @@
     if (metrics.size > 1) labelled("", "Show ", select);
     const losses = new Map();
     for (const item of items) for (const loss of lossesOf(item)) losses.set(loss, losses.get(loss) || item.style.color);
-    const boxes = [...(losses.size > 1 ? losses : [])].map(([loss, color]) => {
+    const named = [...losses].sort(([a], [b]) => inOrder.indexOf(a) - inOrder.indexOf(b));
+    const boxes = (named.length > 1 ? named : []).map(([loss, color]) => {
       const box = Object.assign(document.createElement("input"), { type: "checkbox", value: loss, checked: true });
       box.style.accentColor = color;
       labelled(` ${loss}`, box);

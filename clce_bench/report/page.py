@@ -15,6 +15,7 @@ from clce_bench.analysis.result_tables import with_minus
 from clce_bench.analysis.rounds import cells_of_rounds
 from clce_bench.analysis.summary_rows import metrics_of
 from clce_bench.analysis.verdicts import read_verdicts
+from clce_bench.components.loss_info import loss_order
 from clce_bench.components.registry import load_dataset
 from clce_bench.costs.throughput import estimated_against_actual
 from clce_bench.data.class_sizes import imbalance_warning
@@ -71,6 +72,7 @@ def write_report(experiment: Experiment, output: Path) -> None:
         warnings=[*warnings_of(summary, [grid.name for grid in experiment.grids]), *_imbalances(plan)],
         answer=answer_of(experiment, summary, verdicts),
         first=FIRST,
+        order=[loss_label(loss) for loss in sorted(summary["loss"].unique(), key=loss_order)],
         verdicts=claim_rows(verdicts, claims_scale, losses, metrics),
         behind=CellFiles.of(summary, output.parent, plan.folder / "experiment.json").behind,
         claims_axis=axis(claims_scale.signed_ticks),
