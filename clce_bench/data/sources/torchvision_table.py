@@ -1,8 +1,10 @@
 """Torchvision's sets for classification: official parts, numbers, licences, and what is downloaded.
 
-Numbers of images and classes are the publishers', and reading compares them. Sizes of downloads are about, as published
-and not measured here; 0 where none was found. Licences are ``not known`` where no page of the publisher was seen to
-state one. Not here: sets whose images have no single class (CelebA) or whose people differ between parts (LFW); videos.
+No publisher was reached when this table was written: its numbers and licences are what its authors knew of them. Reading
+compares numbers of images and classes and refuses a set that differs. Sizes of downloads are about, 0 where not known;
+licences are ``not known`` rather than guessed, and the publisher's page has the last word.
+
+Not here: sets whose images have no single class (CelebA) or whose people differ between parts (LFW); videos.
 """
 
 from typing import Any, NamedTuple
