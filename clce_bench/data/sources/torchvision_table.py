@@ -1,8 +1,8 @@
 """Torchvision's sets for classification: official parts, numbers, licences, and what is downloaded.
 
-No publisher was reached when this table was written: its numbers and licences are what its authors knew of them. Reading
-compares numbers of images and classes and refuses a set that differs. Sizes of downloads are about, 0 where not known;
-licences are ``not known`` rather than guessed, and the publisher's page has the last word.
+No publisher was reached when this table was written: its numbers and licences are what its authors knew of them.
+Reading compares numbers of images and classes and refuses a set that differs. Sizes of downloads are about, 0 where
+not known; licences are ``not known`` rather than guessed, and the publisher's page has the last word.
 
 Not here: sets whose images have no single class (CelebA) or whose people differ between parts (LFW); videos.
 """
