@@ -44,6 +44,9 @@ _LOSS_TABLE, _SHOWING = "clce_bench.components.loss_info", ("summarize", "figure
 REST = "the module itself"
 """Stands for what a module does outside its functions and classes."""
 
+_BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
+"""Where a statement has others in it."""
+
 _PYTHON = tuple(str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "platstdlib"))
 _INSTALLED = {"site-packages", "dist-packages"}
 """Folders of packages, of this environment or of another that it sees: the system's, the user's."""
@@ -156,10 +159,14 @@ def _outline(path: Path) -> dict[str, str]:
 
 def _stripped(path: Path) -> ast.Module:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             # A string that stands alone explains an attribute or opens a block: documentation either way.
             node.body = [child for child in node.body if not _is_bare_string(child)] or [ast.Pass()]
+        # Expressions hold no statements: walking them too would take longer than parsing.
+        waiting += (child for block in _BLOCKS for child in getattr(node, block, ()))
     return tree
 
 
@@ -170,7 +177,10 @@ def _is_bare_string(node: ast.stmt) -> bool:
 def _files_read(path: Path, tree: ast.Module) -> str:
     """Returns the text of what a module reads: a page's template or class lists beside it, the package's data files."""
     beside = [path.with_suffix(suffix) for suffix in (".html", ".css", ".js", ".json")]
-    folder = Path(str(files("clce_bench") / "data_files"))
-    named = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-    data = [folder / name for name in sorted(named) if name.endswith((".yaml", ".json")) and "/" not in name]
+    folder, text = Path(str(files("clce_bench") / "data_files")), path.read_text(encoding="utf-8")
+    # Few modules name one at all, and a walk through a tree takes longer than a look through its text.
+    data = [file for file in sorted(folder.iterdir()) if file.suffix in (".yaml", ".json") and file.name in text]
+    if data:
+        named = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+        data = [file for file in data if file.name in named]
     return "".join(file.read_text(encoding="utf-8") for file in (*beside, *data) if file.is_file())
