@@ -44,6 +44,8 @@ class Difference(ComparedClaim):
         from clce_bench.labels import metric_label
 
         first, second = sides
+        if not self.metrics(first, second):
+            return  # Nothing has run yet: looking at each setting would find nothing either, in seconds.
         # Two contrastive losses are compared at equal λ; cross-entropy has none.
         shared = PLACE if (second["lambda"] > 0).all() else [axis for axis in PLACE if axis != "lambda"]
         for setting, one in settings_of(first):
