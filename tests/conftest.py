@@ -1,20 +1,31 @@
 import os
 
+# Each test process has a core of its own, and so have those that it starts: more threads would wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 import torch
 from filelock import FileLock
 from hypothesis import settings
 
 from clce_bench.components.registry import DATASETS
+from tests.helpers.interpreters import served
 from tests.helpers.miniature import make_finished
 
-# Each test process has a core of its own.
 torch.set_num_threads(1)
 # How long an example takes says more of the machine's other work than of the code.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 DATASETS.update({"tiny": "tests.helpers.tiny:TINY", "tiny-fs": "tests.helpers.tiny:TINY_FEW_SHOT"})
+
+
+def pytest_configure(config):
+    """The process that all test processes come from lends them interpreters."""
+    if not hasattr(config, "workerinput"):
+        lending = served()
+        lending.__enter__()
+        config.add_cleanup(lambda: lending.__exit__(None, None, None))
 
 
 def pytest_collection_modifyitems(items):

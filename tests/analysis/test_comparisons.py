@@ -14,7 +14,9 @@ from clce_bench.analysis.paired_outcomes import contrast
 from clce_bench.analysis.power import smallest_visible, spread_of
 from clce_bench.analysis.published_numbers import add_published, parse_published, published_numbers
 from clce_bench.analysis.result_tables import comparison_table, latex, markdown, verdict_table, with_minus, write_table
+from clce_bench.analysis.settings import settings_of, varying_columns
 from clce_bench.analysis.significance import holm
+from clce_bench.analysis.summary_rows import AXES
 from clce_bench.analysis.unit_outcomes import unit_outcomes
 from clce_bench.errors import UserError
 from tests.helpers.outcomes import few_shot_cells, make_cells, setting
@@ -257,3 +259,28 @@ def test_markup_of_the_target_is_escaped():
     for piece in (r"a\_b", r"50 \% \& more", r"$\lambda$ $\geq$ 1 $-$ ", r"\textasciicircum{}2", r"\caption{50 \%}"):
         assert piece in text
     assert text.count(r"\toprule") == text.count(r"\midrule") == text.count(r"\bottomrule") == 1
+
+
+def test_settings_are_the_groups_that_pandas_makes():
+    rng = np.random.default_rng(0)
+    values = {
+        **{axis: ["a", "b"] for axis in ("dataset", "backbone", "loss")},
+        "images_per_class": [np.nan, 5.0],
+        "batch_size": [16, 64],
+        "lambda": [0.0, 0.9],
+        "hazards": ["", "same-crop"],
+        "loss.k1": [np.nan, 1.0, 10.0],
+        "recipe.optimizer": ["adamw", "sgd"],
+        "recipe.epochs": [3],
+    }
+    rows = pd.DataFrame({name: rng.choice(np.array(known, dtype=object), 300) for name, known in values.items()})
+    rows = rows.infer_objects()
+    assert varying_columns(rows) == ["loss.k1", "recipe.optimizer"]
+    keys = [*AXES, "loss.k1", "recipe.optimizer"]
+    expected = list(rows.groupby(keys, dropna=False))
+    found = list(settings_of(rows))
+    assert len(found) == len(expected) > 100
+    for (named, members), (known, grouped) in zip(found, expected, strict=True):
+        assert list(map(str, named.values())) == list(map(str, known))
+        pd.testing.assert_frame_equal(members, grouped)
+    assert varying_columns(rows.loc[[0, 0, 0]]) == []

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from clce_bench.cli import command_status
+from tests.helpers.interpreters import python
 from tests.helpers.miniature import ROOT
 
 GRID = {"name": "main", "dataset": "digits", "loss": "clce"}
@@ -374,7 +375,7 @@ def test_snakemake_reads_the_file_as_strictly(arguments, expected):
     Path("a b.yaml").write_text(grid("seed: 017"))
     Path("config.yaml").write_text(grid("seed: 1"))
     command = [str(Path(sys.executable).with_name("snakemake")), "--snakefile", str(ROOT / "Snakefile"), "--cores", "1"]
-    done = subprocess.run([*command, *arguments], capture_output=True, text=True)
+    done = python(*command, *arguments)
     assert done.returncode == 2, done.stderr
     assert expected in done.stderr
     assert "Traceback" not in done.stderr

@@ -3,22 +3,20 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 
 import pytest
 import yaml
 
 from clce_bench.files import read_json, write_json
+from tests.helpers.interpreters import python
 from tests.helpers.miniature import ROOT, TAIL, both, copy_of, dry_run, edit, keys_of, planned, rewrite
 
 OLD, NEW = "hard = weighted - weights", "hard = 1.0 * weighted - weights"
 
 
 def run(folder, clone, *arguments):
-    command = [sys.executable, "-m", "clce_bench.cli", *arguments, "--experiment", "miniature.yaml"]
-    environment = {**os.environ, "PYTHONPATH": str(clone)}
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
+    command = ["-m", "clce_bench.cli", *arguments, "--experiment", "miniature.yaml"]
+    return python(*command, cwd=folder, env={**os.environ, "PYTHONPATH": str(clone)})
 
 
 def states(folder, clone=ROOT):

@@ -55,13 +55,13 @@ def test_nearest_centroid_equals_scikit_learns(way, shot, views, seed):
     np.testing.assert_allclose(nearest_centroid(features, episodes, support).mean(axis=1), expected)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     st.integers(2, 6), st.integers(1, 4), st.sampled_from([None, 3]), st.sampled_from([0.1, 1, 20]), st.integers(0, 99)
 )
 def test_logistic_regression_equals_scikit_learns(way, shot, views, strength, seed):
     rng, labels, features, support = made_up(seed, views=views)
-    episodes = draw(rng, labels, 12, way, shot)
+    episodes = draw(rng, labels, 4, way, shot)
     expected = loop(lambda: LogisticRegression(C=strength, tol=1e-8, max_iter=5000), features, episodes, support)
     found = logistic_regression(features, episodes, support, strength).mean(axis=1)
     assert np.abs(found - expected).max() <= 1 / episodes.query[0].size + 1e-9  # At most one query on the boundary.
@@ -69,7 +69,7 @@ def test_logistic_regression_equals_scikit_learns(way, shot, views, strength, se
 
 def test_logistic_regression_is_within_a_tenth_of_a_point_of_scikit_learn():
     rng, labels, features, _ = made_up(0, size=640, signal=0.25)
-    episodes = draw(rng, labels, 200, 5, 1, queries=15)
+    episodes = draw(rng, labels, 80, 5, 1, queries=15)
     expected = loop(lambda: LogisticRegression(C=1.0, tol=1e-6, max_iter=1000), features, episodes)
     assert 0.3 < expected.mean() < 0.95
     assert logistic_regression(features, episodes).mean() == pytest.approx(expected.mean(), abs=1e-3)
@@ -102,7 +102,7 @@ def test_scores_have_scikit_learns_margins(way, strength):
 @given(st.integers(2, 5), st.integers(1, 4), st.sampled_from([None, 3]), st.sampled_from([0.3, 1.5, 6.0]))
 def test_features_as_they_are_give_what_scikit_learn_gives(way, shot, views, signal):
     rng, labels, features, support = made_up(way * 10 + shot, views=views, signal=signal)
-    episodes = draw(rng, labels, 6, way, shot)
+    episodes = draw(rng, labels, 4, way, shot)
     expected = loop(NearestCentroid, features, episodes, support, normalise=False)
     np.testing.assert_allclose(nearest_centroid(features, episodes, support, normalise=False).mean(axis=1), expected)
     expected = loop(lambda: LogisticRegression(tol=1e-8, max_iter=9000), features, episodes, support, normalise=False)

@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from itertools import product
 
 import pytest
@@ -8,6 +6,7 @@ from clce_bench.errors import UserError
 from clce_bench.experiment.cells import LossSpec
 from clce_bench.experiment.loading import load_experiment, parse_experiment
 from clce_bench.planning.plan import plan_of
+from tests.helpers.interpreters import python
 from tests.helpers.miniature import ROOT
 
 GRID = {"name": "main", "dataset": "digits", "loss": "clce"}
@@ -142,7 +141,7 @@ def test_exit_status_is_2_and_nothing_is_written(tmp_path):
         code = f"import sys; sys.argv[1:] = {command[1:] or ['plan']!r}; " + (
             "from clce_bench.cli import main; main()" if len(command) == 1 else "from snakemake.cli import main; main()"
         )
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+        done = python("-c", code, cwd=tmp_path)
         assert done.returncode == 2
         assert "error: config.yaml: grids[0].loss: 'schanne' is not a loss" in done.stderr
         assert "Traceback" not in done.stderr

@@ -84,14 +84,18 @@ def test_it_draws_what_readers_and_programs_need(kind, plan, folder, monkeypatch
     monkeypatch.chdir(folder)
     name = figure(kind)["name"]
     svg, data, caption = draw(plan, name)
+    assert all(svg.with_suffix(ending).stat().st_size > 5000 for ending in (".svg", ".png", ".pdf"))
     assert svg.read_text(encoding="utf-8").rstrip().endswith("</svg>")
     assert svg.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
     assert matplotlib.image.imread(svg.with_suffix(".png")).std() > 0.01
     assert len(data)
     assert "reason" not in data
     assert caption.strip().endswith(".")
+    assert len(caption) > 30
     cells = svg.with_suffix(".cells.txt").read_text().split()
-    assert cells
+    summary, grids = pd.read_parquet(plan.folder / "summary.parquet"), set(plan.jobs["figures"][name].spec["grid"])
+    shown = [bool(grids & set(own.split())) for own in summary["grids"]]
+    assert sorted(cells) == sorted(summary.loc[shown, "directory"])
     assert all(Path(directory, "cell.json").exists() for directory in cells)
     text = plan.folder / "tables" / f"{name}.csv"
     assert text.exists() == load_figure(kind).tabled

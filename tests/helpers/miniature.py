@@ -4,11 +4,11 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 from clce_bench.files import read_json
+from tests.helpers.interpreters import python
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,8 +32,7 @@ def snakemake(folder, *arguments, experiment="miniature.yaml", clone=ROOT):
     command = [str(Path(sys.executable).with_name("snakemake")), "--snakefile", str(clone / "Snakefile")]
     command += ["--configfile", experiment, "--cores", "2", *arguments]
     # A clone's code is imported before the installed one.
-    environment = {**os.environ, "PYTHONPATH": str(clone)}
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=500, env=environment)
+    return python(*command, cwd=folder, timeout=500, env={**os.environ, "PYTHONPATH": str(clone)})
 
 
 def make_finished(folder):
@@ -54,9 +53,8 @@ def jobs_of(output):
 
 def planned(folder, clone=ROOT, experiment="miniature.yaml"):
     """Returns the jobs that the next run runs, by ``clce-bench plan``: pairs of rule and key."""
-    command = [sys.executable, "-m", "clce_bench.cli", "plan", "--no-cost", "--json", "--experiment", experiment]
-    environment = {**os.environ, "PYTHONPATH": str(clone)}
-    plan = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
+    command = ["-m", "clce_bench.cli", "plan", "--no-cost", "--json", "--experiment", experiment]
+    plan = python(*command, cwd=folder, env={**os.environ, "PYTHONPATH": str(clone)})
     assert plan.returncode == 0, plan.stderr
     return {(job["rule"], job["key"]) for job in json.loads(plan.stdout)["jobs"]}
 

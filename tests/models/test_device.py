@@ -1,83 +1,77 @@
 """Each job has a device of its own, whatever happens to the others."""
 
 import os
-import select
 import signal
-import subprocess
-import sys
 import time
+from contextlib import contextmanager
 
 import pytest
 import torch
 
 from clce_bench.errors import UserError
 from clce_bench.models.device import acquired_device, acquired_for_processes, locked, pick_device
-
-HOLD = """
-import sys, time
-from pathlib import Path
-from clce_bench.models.device import locked
-with locked(["gpu0", "gpu1"], int(sys.argv[2]), Path(sys.argv[1])) as places:
-    print(*places, flush=True)
-    time.sleep(60)
-"""
+from tests.helpers.processes import forkserver
 
 
-def hold(folder, count=1):
-    command = [sys.executable, "-c", HOLD, str(folder), str(count)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+def take(folder, count, said, child):
+    """Takes so many of two GPUs, says which, perhaps has a child, and keeps them."""
+    said.send("asks")
+    with locked(["gpu0", "gpu1"], count, folder) as places:
+        said.send(places)
+        if child and (number := os.fork()):
+            said.send(number)
+        time.sleep(60)
+
+
+@contextmanager
+def taking(folder, count=1, child=False):
+    """Starts a process that takes GPUs; yields it and what hears it."""
+    heard, said = forkserver().Pipe(duplex=False)
+    process = forkserver().Process(target=take, args=(folder, count, said, child))
+    process.start()
+    try:
+        assert heard.recv() == "asks"
+        yield process, heard
+    finally:
+        process.kill()
+        process.join()
 
 
 def test_processes_get_different_devices_and_wait_for_a_free_one(tmp_path):
-    one, other = hold(tmp_path), hold(tmp_path)
-    third = None
-    try:
-        assert {one.stdout.readline(), other.stdout.readline()} == {"0\n", "1\n"}
-        third = hold(tmp_path)
-        assert select.select([third.stdout], [], [], 5) == ([], [], [])  # Longer than it takes to start: it waits.
-        assert third.poll() is None
-        one.send_signal(signal.SIGKILL)
-        one.wait()
-        assert third.stdout.readline() in ("0\n", "1\n")
-    finally:
-        for process in (one, other, third):
-            if process:
-                process.kill()
-                process.wait()
+    with taking(tmp_path) as (one, first), taking(tmp_path) as (_, second):
+        assert sorted(first.recv() + second.recv()) == [0, 1]
+        with taking(tmp_path) as (third, last):
+            assert not last.poll(2)
+            assert third.is_alive()
+            one.kill()
+            one.join()
+            assert last.recv() in ([0], [1])
 
 
 def test_a_lock_ends_with_its_process_even_while_a_child_of_it_lives(tmp_path):
-    code = HOLD.replace(
-        "time.sleep(60)", "import os; child = os.fork(); child and print(child, flush=True); time.sleep(60)"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path), "2"], stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "0 1\n"
-    child = int(process.stdout.readline())
-    process.kill()
-    process.wait()
-    try:
-        os.kill(child, 0)
-        with locked(["gpu0", "gpu1"], 2, tmp_path) as places:
-            assert places == [0, 1]
-    finally:
-        os.kill(child, signal.SIGKILL)
+    with taking(tmp_path, 2, child=True) as (process, heard):
+        assert heard.recv() == [0, 1]
+        child = heard.recv()
+        process.kill()
+        process.join()
+        try:
+            os.kill(child, 0)
+            with locked(["gpu0", "gpu1"], 2, tmp_path) as places:
+                assert places == [0, 1]
+        finally:
+            os.kill(child, signal.SIGKILL)
 
 
 def test_who_needs_several_takes_none_before_all_are_free(tmp_path):
-    one = hold(tmp_path)
-    try:
-        assert one.stdout.readline() == "0\n"
-        both = hold(tmp_path, 2)
-        time.sleep(5)
-        with locked(["gpu0", "gpu1"], 1, tmp_path) as places:  # The one that waits does not keep it.
-            assert places == [1]
-        one.kill()
-        one.wait()
-        assert both.stdout.readline() == "0 1\n"
-    finally:
-        one.kill()
-        both.kill()
-        both.wait()
+    with taking(tmp_path) as (one, first):
+        assert first.recv() == [0]
+        with taking(tmp_path, 2) as (_, both):
+            assert not both.poll(2)
+            with locked(["gpu0", "gpu1"], 1, tmp_path) as places:  # The one that waits does not keep it.
+                assert places == [1]
+            one.kill()
+            one.join()
+            assert both.recv() == [0, 1]
 
 
 def test_devices_that_this_machine_lacks_are_refused(monkeypatch):

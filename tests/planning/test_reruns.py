@@ -8,14 +8,14 @@ import json
 import os
 import random
 import shutil
-import subprocess
-import sys
 
 import pytest
 import yaml
 
+from clce_bench.cli import command_status
 from clce_bench.files import read_json, write_json
 from clce_bench.planning.stages import STAGE_ORDER
+from tests.helpers.interpreters import python
 from tests.helpers.miniature import ROOT, TAIL, both, copy_of, dry_run, edit, keys_of, planned, rewrite
 
 
@@ -145,20 +145,18 @@ def test_a_damaged_intermediate_file_is_made_again_and_nothing_else(folder):
     parent = features.parent
     assert dry_run(folder) == {("features", str(parent.relative_to(folder / "results/features")))}
     cell = next(path for path in (folder / "results/cells").rglob("cell.json") if str(parent.name) in path.read_text())
-    command = [sys.executable, "-m", "clce_bench.cli", "train", "--job", str(cell), "--output", "again"]
-    refused = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    refused = python("-m", "clce_bench.cli", "train", "--job", str(cell), "--output", "again", cwd=folder)
     assert refused.returncode == 2
     assert "features.npy: it is not what was written there" in refused.stderr
 
 
-def test_damaged_embeddings_are_not_evaluated(folder):
+def test_damaged_embeddings_are_not_evaluated(folder, monkeypatch, capsys):
     (key, *_) = sorted(keys_of(folder, dataset="digits"))
     cell = folder / "results" / "cells" / key
     rewrite(cell / "embeddings.npz", lambda content: content + b"0")
-    command = [sys.executable, "-m", "clce_bench.cli", "evaluate", "--job", str(cell / "metrics.json")]
-    refused = subprocess.run([*command, "--output", "again.json"], capture_output=True, text=True, cwd=folder)
-    assert refused.returncode == 2
-    assert "embeddings.npz: it is not what training wrote" in refused.stderr
+    monkeypatch.chdir(folder)
+    assert command_status(["evaluate", "--job", str(cell / "metrics.json"), "--output", "again.json"]) == 2
+    assert "embeddings.npz: it is not what training wrote" in capsys.readouterr().err
     (cell / "embeddings.npz").unlink()
     assert planned(folder) == set()
     (cell / "metrics.json").unlink()
@@ -202,8 +200,7 @@ def test_plan_and_snakemake_agree_after_random_edits(folder, clone, seed):
 def test_a_stage_that_is_killed_runs_again_and_alone(finished, tmp_path):
     folder = shutil.copytree(finished, tmp_path / "folder")
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "tests.helpers.killed_stages"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
+    done = python("-m", "tests.helpers.killed_stages", cwd=folder, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
     stages = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"node"')]
     assert [stage["node"][0] for stage in stages] == [verb for verb in STAGE_ORDER if verb != "tune"]

@@ -1,13 +1,12 @@
 import ast
 import shutil
-import subprocess
-import sys
 import time
 
 import pytest
 
 from clce_bench.records.environment import environment
 from clce_bench.records.fingerprints import fingerprint, is_local
+from tests.helpers.interpreters import python
 from tests.helpers.miniature import ROOT
 
 LOSSES = {name: f"clce_bench.losses.{name}:X" for name in ("clce", "tcl", "supcon")}
@@ -26,7 +25,7 @@ for loss in {losses!r}.values():
 
 def fingerprints(root, **more):
     code = CODE.format(root=str(root), losses={**LOSSES, **more})
-    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root)
+    printed = python("-c", code, cwd=root)
     assert printed.returncode == 0, printed.stderr
     return dict(line.split() for line in printed.stdout.splitlines())
 

@@ -94,7 +94,7 @@ def test_a_page_without_tables_beside_it_is_refused(tmp_path):
 
 
 def test_report_says_what_was_left_out_and_how_images_are_divided():
-    experiment, plan = make_up()
+    experiment, plan = make_up(figures=[])
     write_all(experiment, plan)
     job = plan.jobs["train"][cell_key(plan.cells[0])]
     for name, changes in (

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from clce_bench.files import read_json
+from tests.helpers.interpreters import python
 from tests.helpers.miniature import BROKEN, ROOT, jobs_of, planned, snakemake
 
 
@@ -138,5 +139,5 @@ def test_snakemakes_own_report_can_be_made(ran):
 
 def test_lint_finds_nothing():
     command = [str(Path(sys.executable).with_name("snakemake")), "--lint"]
-    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    found = python(*command, cwd=ROOT)
     assert "Congratulations, your workflow is in a good condition!" in found.stderr
