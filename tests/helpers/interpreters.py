@@ -10,7 +10,6 @@ import importlib
 import json
 import os
 import runpy
-import selectors
 import shutil
 import signal
 import socket
@@ -86,51 +85,49 @@ def python(*arguments, cwd=None, env=None, check=False, timeout=None):
 
 
 def _serve(folder):
-    """Answers requests; returns, with the arguments, in a forked interpreter only."""
-    with socket.socket(socket.AF_UNIX) as listener, selectors.DefaultSelector() as waiting:
+    """Answers requests until the test run is gone; returns, with what was asked for, in a forked interpreter only."""
+    with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(f"{folder}/socket")
         listener.listen(64)
-        waiting.register(listener, selectors.EVENT_READ)
+        listener.settimeout(5)
         print("listening", flush=True)
-        while True:
-            for key, _ in waiting.select():
-                if key.fileobj is not listener:
-                    _say_how_it_ended(waiting, key)
-                elif asked := _started(waiting, listener):
-                    return _prepared(folder, *asked)
+        owner = os.getppid()
+        while owner == os.getppid():
+            try:
+                connection, _ = listener.accept()
+            except TimeoutError:
+                continue
+            for name in PACKAGES:
+                importlib.import_module(name)
+            assert not {"clce_bench", "torch", "mlflow"} & set(sys.modules)
+            _, descriptors, _, _ = socket.recv_fds(connection, 1, 2)
+            with connection.makefile() as lines:
+                request = json.loads(lines.read())
+            gc.freeze()  # Else the first collection in a fork copies all that was imported.
+            signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # Nobody asks how those that wait have ended.
+            if os.fork() == 0:
+                listener.close()
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                _wait_for_fork(connection)
+                return _prepared(folder, request, descriptors)
+            connection.close()
+            for descriptor in descriptors:
+                os.close(descriptor)
+    sys.exit()
 
 
-def _started(waiting, listener):
-    """Forks an interpreter; there, returns what it is asked for and the descriptors of its output."""
-    connection, _ = listener.accept()
-    for name in PACKAGES:
-        importlib.import_module(name)
-    assert not {"clce_bench", "torch", "mlflow"} & set(sys.modules)
-    _, descriptors, _, _ = socket.recv_fds(connection, 1, 2)
-    with connection.makefile() as lines:
-        request = json.loads(lines.read())
-    gc.freeze()  # Else the first collection in a fork copies all that was imported.
-    if number := os.fork():
-        for descriptor in descriptors:
-            os.close(descriptor)
+def _wait_for_fork(connection):
+    """Forks again: returns in the fork, and tells who asked its number and how it ended."""
+    number = os.fork()
+    if not number:
+        connection.close()
+        return
+    with suppress(OSError):  # Who asked may be gone.
         connection.sendall(f"{number}\n".encode())
-        process = os.pidfd_open(number)
-        waiting.register(process, selectors.EVENT_READ, (number, connection))
-        return None
-    connection.close()
-    for key in waiting.get_map().values():
-        if key.data:
-            key.data[1].close()
-    return request, descriptors
-
-
-def _say_how_it_ended(waiting, key):
-    number, connection = key.data
-    waiting.unregister(key.fileobj)
-    os.close(key.fileobj)
     _, status = os.waitpid(number, 0)
-    with connection, suppress(OSError):  # Who asked may be gone.
+    with suppress(OSError):
         connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+    os._exit(0)
 
 
 def _prepared(folder, request, descriptors):
