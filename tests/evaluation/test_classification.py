@@ -33,13 +33,13 @@ def test_probe_is_scikit_learns_at_the_strength_that_cross_validation_prefers(cl
     features, labels = made_up_features(300, classes)
     groups = np.array([f"{row // 2}" for row in range(300)])
     probe = linear_probe(features, labels, groups)
-    likelihoods = {}
+    scores = {}
     for strength in INVERSE_STRENGTHS:
         model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, tol=1e-6, max_iter=5000))
         folds = GroupKFold(3, shuffle=True, random_state=0)
-        scores = cross_val_score(model, features, labels, groups=groups, cv=folds, scoring="neg_log_loss")
-        likelihoods[strength] = scores.mean()
-    best = max(likelihoods, key=likelihoods.get)
+        left_out = cross_val_score(model, features, labels, groups=groups, cv=folds, scoring="neg_brier_score")
+        scores[strength] = left_out.mean()
+    best = max(scores, key=scores.get)
     # Other folds may prefer a neighbour; not more.
     assert abs(INVERSE_STRENGTHS.index(probe.strength) - INVERSE_STRENGTHS.index(best)) <= 1
     assert INVERSE_STRENGTHS[0] < probe.strength < INVERSE_STRENGTHS[-1]
@@ -48,6 +48,16 @@ def test_probe_is_scikit_learns_at_the_strength_that_cross_validation_prefers(cl
     expected = reference.fit(features, labels).predict_proba(fresh)
     np.testing.assert_allclose(softmax(probe.scores(fresh), axis=1), expected, atol=0.02)
     assert (probe.predict(fresh) == reference.predict(fresh)).mean() > 0.98
+
+
+def test_a_few_images_with_features_far_out_do_not_choose_the_strength():
+    # Each of ten features is far out for one image: left out, it gets a logit that is nearly certain and mostly wrong.
+    features, labels = made_up_features(600, 5, signal=1.5)
+    noise = np.random.default_rng(0).normal(size=(600, 10)).astype("float32")
+    noise[np.arange(10), np.arange(10)] = 1000
+    groups = np.arange(600)
+    plain = linear_probe(features, labels, groups)
+    assert linear_probe(np.hstack([features, noise]), labels, groups).strength == plain.strength == INVERSE_STRENGTHS[4]
 
 
 def test_probe_never_judges_a_near_copy_of_what_it_was_fitted_to():
