@@ -150,7 +150,8 @@ def _name_steps(axes: Axes, positions: dict[float | str, float], axis: str, smal
     if small and max(map(len, names)) > 6:
         for label in axes.get_xticklabels():
             label.set(rotation=40, ha="right", rotation_mode="anchor")
-    room = 0.05 * (max(positions.values()) - min(positions.values()))
+    steps = np.diff(sorted(positions.values()))
+    room = 0.05 * steps.sum() + 0.2 * min(steps, default=0)  # For points side by side.
     axes.set_xlim(min(positions.values()) - room, max(positions.values()) + room)
     axes.tick_params(labelsize=8 if small else 9)
     axes.label_outer()
