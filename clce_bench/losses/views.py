@@ -67,10 +67,10 @@ class ViewLoss(nn.Module, ABC):
 
 def _views(rows: Tensor, labels: Tensor) -> Tensor:
     """Sorts rows by view, then by image: (views, images, dimensions)."""
-    counts = torch.unique(labels, return_counts=True)[1]
-    number = int(counts[0]) if len(counts) else 0
-    if not bool((counts == number).all()):
-        listing = f"images have {int(counts.min())} to {int(counts.max())} views"
+    counts = torch.unique(labels, return_counts=True)[1].tolist()
+    number = counts[0] if counts else 0
+    if set(counts) - {number}:
+        listing = f"images have {min(counts)} to {max(counts)} views"
         raise ValueError(f"labels: {listing}. Expected: the same number of each.")
     return rows[labels.argsort(stable=True)].view(len(counts), number, rows.shape[1]).transpose(0, 1)
 

@@ -100,7 +100,7 @@ def under_way(folder):
     return [cell for cell in found if not (cell / "cell.json").exists()]
 
 
-def wait(ready, process, folder, seconds=400):
+def wait(ready, process, folder, seconds=1500):
     deadline = time.monotonic() + seconds
     while not ready():
         text = (folder / "snakemake.log").read_text()[-3000:]
@@ -134,7 +134,7 @@ def stricken(cluster, tmp_path_factory):
                 cluster.call("scontrol", "update", f"jobid={job}", "StartTime=now")
         return process.poll() is not None
 
-    deadline = time.monotonic() + 400
+    deadline = time.monotonic() + 1500
     while not over() and time.monotonic() < deadline:
         time.sleep(0.5)
     assert process.poll() == 0, (folder / "snakemake.log").read_text()[-3000:]

@@ -133,7 +133,7 @@ def test_snakemakes_own_report_can_be_made(ran):
     assert done.returncode == 0, done.stderr
     page = (folder / "snakemake.html").read_text()
     assert '"figure": "lambda curve", "grid": "losses"' in page
-    assert "right: differences to cross-entropy (CE), paired over seeds" in page
+    assert "cross-entropy (CE), paired over seeds, with 95 % intervals" in page
     assert "ERROR" not in done.stderr
 
 
