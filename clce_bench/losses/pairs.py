@@ -1,11 +1,15 @@
 """Sums over an anchor's positives and negatives, from which every contrastive loss here is made."""
 
+import copy
 from abc import ABC, abstractmethod
 from numbers import Real
+from typing import Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from clce_bench.losses.positive_softplus import positive_softplus
 from clce_bench.losses.tiles import NEG_INF, PairKind, is_bounded, pair_logsumexp
 
 P, N = PairKind.POSITIVES, PairKind.NEGATIVES
@@ -28,6 +32,22 @@ class Pairs(ABC):
     @abstractmethod
     def mean_positive(self) -> Tensor:
         """Returns the mean similarity to the positives, (anchors,); 0 where there are none."""
+
+    @abstractmethod
+    def scaled(self, factor: Tensor) -> Self:
+        """Returns the same pairs with every similarity times a positive scalar, through which gradients flow."""
+
+    def mean_positive_softplus(self, offsets: Tensor, coefficient: float) -> Tensor:
+        """Returns the mean over the positives p of log(1 + exp(offset_i − coefficient · s_ip)), (anchors,).
+
+        Args:
+            offsets: (anchors,).
+            coefficient: > 0.
+        """
+        return self._positive_softplus(offsets, coefficient) / self.count(P).clamp(min=1)
+
+    @abstractmethod
+    def _positive_softplus(self, offsets: Tensor, coefficient: float) -> Tensor: ...
 
     def logsumexp(self, *terms: tuple[PairKind, float]) -> tuple[Tensor, ...]:
         """Returns log Σ_j exp(coefficient · s_ij) over the rows j of a kind, for each (kind, coefficient), (anchors,).
@@ -79,6 +99,15 @@ class TiledPairs(Pairs):
         anchors, sums = self._of_anchors(self.rows), class_sums[self._of_anchors(self._first)]
         return (anchors * (sums - anchors)).sum(dim=1) / self.count(P).clamp(min=1)
 
+    def scaled(self, factor: Tensor) -> Self:
+        """Returns the same pairs with every similarity times a positive scalar, through which gradients flow."""
+        result = copy.copy(self)
+        result.rows = self.rows * factor.sqrt()  # Of each of a pair's rows.
+        return result
+
+    def _positive_softplus(self, offsets: Tensor, coefficient: float) -> Tensor:
+        return positive_softplus(self.rows, offsets, self.labels, self.anchor_index, coefficient)
+
     def _logsumexp(self, terms: list[tuple[PairKind, float]]) -> tuple[Tensor, ...]:
         return tuple(pair_logsumexp(self.rows, self.labels, self.anchor_index, terms).unbind())
 
@@ -107,6 +136,16 @@ class DensePairs(Pairs):
     def mean_positive(self) -> Tensor:
         """Returns the mean similarity to the positives, (anchors,); 0 where there are none."""
         return self.similarity.masked_fill(self._left_out[P], 0).sum(dim=1) / self.count(P).clamp(min=1)
+
+    def scaled(self, factor: Tensor) -> Self:
+        """Returns the same pairs with every similarity times a positive scalar, through which gradients flow."""
+        result = copy.copy(self)
+        result.similarity = self.similarity * factor
+        return result
+
+    def _positive_softplus(self, offsets: Tensor, coefficient: float) -> Tensor:
+        values = F.softplus(offsets[:, None] - coefficient * self.similarity)
+        return values.masked_fill(self._left_out[P], 0).sum(dim=1)
 
     def _logsumexp(self, terms: list[tuple[PairKind, float]]) -> tuple[Tensor, ...]:
         left_out = torch.stack([self._left_out[kind] for kind, _ in terms])

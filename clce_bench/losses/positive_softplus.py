@@ -1,4 +1,4 @@
-"""The mean over an anchor's positives of a softplus of their similarity: a sum over pairs that is no log-sum-exp.
+"""The sum over an anchor's positives of a softplus of their similarity: a sum over pairs that is no log-sum-exp.
 
 Rows come sorted by label, so the positives of neighbouring anchors are neighbours: only blocks along the diagonal are
 computed, one at a time, and again in the backward pass.
@@ -11,28 +11,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from clce_bench.losses.pairs import DensePairs, P, Pairs, TiledPairs
 from clce_bench.losses.tiles import TILE, for_device
 
 
-def mean_positive_softplus(pairs: Pairs, offsets: Tensor, coefficient: float) -> Tensor:
-    """Computes (1/|P_i|) Σ_p log(1 + exp(offset_i − coefficient · s_ip)) over the positives p of each anchor i.
+def positive_softplus(
+    rows: Tensor, offsets: Tensor, labels: Tensor, anchor_index: Tensor | None, coefficient: float
+) -> Tensor:
+    """Computes Σ_p log(1 + exp(offset_i − coefficient · z_i·z_p)) over the positives p of each anchor i.
 
     Args:
-        pairs: similarities s.
+        rows: unit vectors z, (rows, dimensions), sorted by label.
         offsets: (anchors,).
+        labels: (rows,), integer, rising.
+        anchor_index: which rows are the anchors, (anchors,), rising; ``None`` for all.
         coefficient: > 0.
 
     Returns:
-        (anchors,); 0 where there is no positive.
+        (anchors,).
     """
-    if isinstance(pairs, DensePairs):
-        values = F.softplus(offsets[:, None] - coefficient * pairs.similarity)
-        sums = values.masked_fill(pairs._left_out[P], 0).sum(dim=1)
-    else:
-        assert isinstance(pairs, TiledPairs)
-        sums = _Softplus.apply(pairs.rows, offsets, pairs.labels, pairs.anchor_index, coefficient)
-    return sums / pairs.count(P).clamp(min=1)
+    result: Tensor = _Softplus.apply(rows, offsets, labels, anchor_index, coefficient)
+    return result
 
 
 # Both passes are operators of their own, so that torch.compile takes each as one step. Their signatures are schemas.

@@ -6,7 +6,6 @@ from torch import Tensor
 
 from clce_bench.components.hyperparameters import check_hyperparameters
 from clce_bench.losses.core import ContrastiveLoss, N, Options, Pairs
-from clce_bench.losses.positive_softplus import mean_positive_softplus
 
 
 class SINCERE(ContrastiveLoss):
@@ -31,4 +30,4 @@ class SINCERE(ContrastiveLoss):
     def per_anchor(self, pairs: Pairs) -> Tensor:
         """Returns the loss of each anchor, (anchors,)."""
         (negatives,) = pairs.logsumexp((N, 1 / self.temperature))
-        return mean_positive_softplus(pairs, negatives, 1 / self.temperature)
+        return pairs.mean_positive_softplus(negatives, 1 / self.temperature)

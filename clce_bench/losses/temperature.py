@@ -1,6 +1,5 @@
 """A temperature that is learnt with the network."""
 
-import copy
 import math
 from typing import Any, Literal
 
@@ -9,7 +8,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from clce_bench.components.hyperparameters import check_hyperparameters
-from clce_bench.losses.pairs import DensePairs, Pairs, TiledPairs
+from clce_bench.losses.pairs import Pairs
 
 
 class LearnedTemperature(nn.Module):
@@ -57,13 +56,7 @@ def at_temperature(pairs: Pairs, temperature: Temperature) -> tuple[Pairs, float
         return pairs, temperature
     theta: Tensor = _SharedGradient.apply(temperature.log.to(pairs.dtype))
     factor = (theta.detach() - theta).exp()
-    scaled = copy.copy(pairs)
-    if isinstance(scaled, DensePairs):
-        scaled.similarity = scaled.similarity * factor
-    else:
-        assert isinstance(scaled, TiledPairs)
-        scaled.rows = scaled.rows * factor.sqrt()  # Of each of a pair's rows.
-    return scaled, math.exp(float(theta.detach()))
+    return pairs.scaled(factor), math.exp(float(theta.detach()))
 
 
 class _SharedGradient(torch.autograd.Function):
