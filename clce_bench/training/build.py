@@ -11,8 +11,8 @@ from clce_bench.models.backbone import load_backbone, split_backbone
 from clce_bench.models.classifier import ContrastiveClassifier
 from clce_bench.seeds import seed_for
 from clce_bench.training import distributed
-from clce_bench.training.batches import ComputedInputs, Inputs, StoredInputs
 from clce_bench.training.contrastive_loss import contrastive_loss
+from clce_bench.training.inputs import ComputedInputs, Inputs, StoredInputs
 from clce_bench.training.step import TrainStep
 from clce_bench.training.task import Task
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from clce_bench.data.augmentation import CLEAN, SUPPORT_VIEWS
 from clce_bench.models.classifier import ContrastiveClassifier
-from clce_bench.training.batches import Inputs
+from clce_bench.training.inputs import Inputs
 from clce_bench.training.task import Task
 
 EVALUATION_BATCH = 256

@@ -30,7 +30,7 @@ from clce_bench.files import read_json
 from clce_bench.models.backbone import load_backbone, split_backbone
 from clce_bench.planning.plan import plan_of
 from clce_bench.report.page import write_report
-from clce_bench.training.batches import ComputedInputs
+from clce_bench.training.inputs import ComputedInputs
 from tests.helpers.made_up import make_up
 
 

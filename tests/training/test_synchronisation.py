@@ -10,8 +10,9 @@ from clce_bench.data.prepare import prepare_dataset
 from clce_bench.data.prepared import PreparedDataset
 from clce_bench.experiment.recipes import Runtime
 from clce_bench.losses import create_loss
-from clce_bench.training.batches import ComputedInputs, TrainBatches
+from clce_bench.training.batches import TrainBatches
 from clce_bench.training.checkpoint import Checkpoints
+from clce_bench.training.inputs import ComputedInputs
 from clce_bench.training.loop import fit
 from tests.training.test_step import LABELS, RECIPES, cell, inputs, train_step
 

@@ -21,7 +21,8 @@ from clce_bench.files import read_json
 from clce_bench.models.backbone import load_backbone, split_backbone
 from clce_bench.models.features import compute_features, run_trunk
 from clce_bench.planning.plan import plan_of
-from clce_bench.training.batches import ComputedInputs, StoredInputs, epoch_batches, with_shared_memory
+from clce_bench.training.batches import epoch_batches
+from clce_bench.training.inputs import ComputedInputs, StoredInputs, with_shared_memory
 from clce_bench.training.optimization import learning_rate
 from clce_bench.training.task import training_labels
 from clce_bench.training.train import train_cell
