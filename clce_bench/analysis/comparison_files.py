@@ -11,11 +11,11 @@ from clce_bench.analysis.difference_variance import variance_of_differences
 from clce_bench.analysis.published_numbers import add_published
 from clce_bench.analysis.result_tables import comparison_table, variance_table, verdict_table, write_table
 from clce_bench.analysis.rounds import judge_in_rounds
+from clce_bench.analysis.summary_labels import is_accuracy, metric_label
 from clce_bench.analysis.summary_rows import ORIGIN, figure_rows, grid_rows, hyperparameter_columns, metrics_of
 from clce_bench.analysis.verdicts import Verdict, write_verdicts
 from clce_bench.experiment.schema import Experiment
 from clce_bench.files import staged
-from clce_bench.labels import is_accuracy, metric_label
 
 
 def write_answers(experiment: Experiment, summary: pd.DataFrame, output: Path) -> None:

@@ -13,9 +13,10 @@ from clce_bench.analysis.paired_outcomes import contrast
 from clce_bench.analysis.power import visible_by
 from clce_bench.analysis.settings import baseline_of, distinct_label, settings_of, varying_columns
 from clce_bench.analysis.significance import holm
+from clce_bench.analysis.summary_labels import is_accuracy
 from clce_bench.analysis.summary_rows import AXES, DATA, hazards_in
 from clce_bench.components.loss_info import loss_order
-from clce_bench.labels import is_accuracy, supervised_loss
+from clce_bench.labels import supervised_loss
 
 _DIFFERENCE = ["difference", "difference_low", "difference_high", "pairs", "p", "p_holm", "effect_size"]
 _OTHER = ["units", "corrected_low", "corrected_high", "bootstrap_low", "bootstrap_high", "pooled_low", "pooled_high"]

@@ -8,8 +8,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from clce_bench.analysis.contrasts import Contrast
+from clce_bench.analysis.summary_labels import is_accuracy
 from clce_bench.analysis.unit_outcomes import Outcomes, ratio_values, unit_outcomes
-from clce_bench.labels import is_accuracy
 
 RUN = ["split_seed", "fold", "seed", "test_fold", "class_fold"]
 """What makes two cells of different settings a pair."""

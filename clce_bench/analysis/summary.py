@@ -14,6 +14,7 @@ from clce_bench.experiment.cells import Cell
 from clce_bench.experiment.schema import Experiment
 from clce_bench.files import staged
 from clce_bench.planning.cell_status import State, evaluation_of, states_of, training_of
+from clce_bench.planning.measure_jobs import measured_of
 from clce_bench.planning.plan import Plan, plan_of
 from clce_bench.planning.reruns import reruns_of
 
@@ -56,7 +57,10 @@ def summary_table(plan: Plan) -> pd.DataFrame:
         for cell in members:
             grids_of[cell.name].append(grid)
     states = states_of(reruns_of(plan))
-    rows = [{**_axes(cell, " ".join(grids_of[cell.name])), **_outcome(cell, states[cell.name])} for cell in plan.cells]
+    rows = [
+        {**_axes(cell, " ".join(grids_of[cell.name])), **_outcome(cell, states[cell.name], plan.measures_of(cell))}
+        for cell in plan.cells
+    ]
     return pd.DataFrame(rows).apply(_of_one_type)
 
 
@@ -78,7 +82,7 @@ def _axes(cell: Cell, grids: str) -> dict[str, Any]:
     }
 
 
-def _outcome(cell: Cell, state: State) -> dict[str, Any]:
+def _outcome(cell: Cell, state: State, measures: list[Path]) -> dict[str, Any]:
     outcome: dict[str, Any] = {"status": state.status, "reason": state.reason, **dict.fromkeys(ORIGIN)}
     if record := training_of(cell):
         outcome |= {
@@ -99,6 +103,8 @@ def _outcome(cell: Cell, state: State) -> dict[str, Any]:
             absent = [f"no {name}: {reason}" for name, reason in evaluation.get("absent", {}).items()]
             outcome["reason"] = "; ".join(filter(None, [outcome["reason"], *absent]))
             outcome |= {f"metric.{name}": value for name, value in evaluation["metrics"].items()}
+        for found in measured_of(cell, measures):
+            outcome |= {f"metric.{name}": value for name, value in found["metrics"].items()}
     return outcome
 
 

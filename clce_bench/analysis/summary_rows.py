@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from clce_bench.analysis.summary_labels import is_accuracy
 from clce_bench.experiment.figure_options import Figure
 from clce_bench.experiment.hazards import known_hazards
-from clce_bench.labels import is_accuracy, is_main
+from clce_bench.labels import is_main
 from clce_bench.planning.figure_cells import matches
 
 DATA = ["dataset", "images_per_class"]

@@ -8,8 +8,9 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from clce_bench.analysis.settings import settings_of
+from clce_bench.analysis.summary_labels import is_accuracy
 from clce_bench.analysis.summary_rows import DATA
-from clce_bench.labels import is_accuracy, loss_label
+from clce_bench.labels import loss_label
 
 PLACE = [*DATA, "backbone", "batch_size"]
 

@@ -44,8 +44,10 @@ def unit_outcomes(directory: str, metric: str) -> Outcomes | None:
     Returns:
         ``None`` if only the metric itself is known.
     """
-    path = Path(directory, "metrics.npz").absolute()
-    return _read(path, path.stat().st_mtime_ns, metric.removeprefix("metric.")) if path.exists() else None
+    folder, name = Path(directory).absolute(), metric.removeprefix("metric.")
+    paths = (folder / "metrics.npz", *sorted(folder.glob("measure-*.npz")))
+    found = (_read(path, path.stat().st_mtime_ns, name) for path in paths if path.exists())
+    return next((outcomes for outcomes in found if outcomes), None)
 
 
 @lru_cache(maxsize=512)

@@ -82,7 +82,7 @@ SECTIONS = {
     "Keep and share results": ("verify", "prune", "export", "import"),
     "Extend": ("schema",),
     "Stages, which a run calls": (
-        *("dataset", "splits", "episodes", "backbone", "features", "train", "evaluate"),
+        *("dataset", "splits", "episodes", "backbone", "features", "train", "evaluate", "measure"),
         *("tune", "summarize", "figures", "report", "track"),
     ),
 }

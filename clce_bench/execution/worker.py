@@ -31,7 +31,7 @@ from typing import NoReturn
 from clce_bench.machine import can_fork
 
 VARIABLE = "CLCE_BENCH_WARM"
-HEAVY_VERBS = {"features", "train", "evaluate"}
+HEAVY_VERBS = {"features", "train", "evaluate", "measure"}
 MODULES = (
     "numpy",
     "pandas",

@@ -1,6 +1,6 @@
 """What grids must be to one another: checked when the experiment is read, before anything runs."""
 
-from clce_bench.components.registry import load_dataset
+from clce_bench.components.registry import OF_CLASSIFIERS, load_dataset
 from clce_bench.errors import UserError, unknown
 from clce_bench.experiment.dataset_options import ROLES, DatasetOptions, Split
 from clce_bench.experiment.hazards import Hazard
@@ -28,11 +28,25 @@ def check_grids(experiment: Experiment) -> None:
             raise UserError(f"figures: {figure.name}: grid: the first grid of an audit must have no hazards.")
     for grid in experiment.grids:
         for dataset in grid.dataset:
+            _check_measures(grid, dataset)
             _check_split(grid, dataset, experiment.datasets.get(dataset, DatasetOptions()).split)
         if grid.tuning:
             _check_search(grid)
         elif grid.tuned_by:
             _check_tuned(grid, grids)
+
+
+def _check_measures(grid: Grid, dataset: str) -> None:
+    own = load_dataset(dataset)
+    for measure in grid.measures:
+        kind, _, other = measure.partition(":")
+        if kind in OF_CLASSIFIERS and own.task == "few-shot":
+            why = "all images of the classes that it trains on are for training"
+            raise UserError(f"grids: {grid.name}: measures: {measure} is not allowed on {dataset}: {why}.")
+        if other and load_dataset(other).images == own.images:
+            raise UserError(
+                f"grids: {grid.name}: measures: {measure} is not allowed on {dataset}: its images are these."
+            )
 
 
 def _check_split(grid: Grid, dataset: str, split: Split) -> None:

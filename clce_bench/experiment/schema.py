@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from clce_bench.components.hyperparameters import check_loss
-from clce_bench.components.registry import canonical_dataset, dataset_path
+from clce_bench.components.registry import canonical_dataset, dataset_path, measure_path
 from clce_bench.errors import UserError, unknown
 from clce_bench.experiment.backbone_options import Backbone, check_backbone
 from clce_bench.experiment.claims import Claim, expand_claims, parse_claim
@@ -66,6 +66,23 @@ def known_dataset(name: str) -> str:
         raise ValueError(str(error)) from None
 
 
+def known_measures(names: list[str]) -> list[str]:
+    """Returns measures in their canonical form, each once.
+
+    Raises:
+        ValueError: there is no such measure, or no such data set.
+    """
+    found: dict[str, None] = {}
+    for name in names:
+        try:
+            measure_path(name)
+        except UserError as error:
+            raise ValueError(str(error)) from None
+        kind, colon, dataset = name.partition(":")
+        found[f"{kind}:{known_dataset(dataset)}" if colon else kind] = None
+    return list(found)
+
+
 SeedList = Annotated[list[Seed], BeforeValidator(as_list), Field(min_length=1)]
 Seeds = Annotated[
     Annotated[SeedList, Tag("list")] | Annotated[SeedRounds, Tag("rounds")],
@@ -107,6 +124,8 @@ class Grid(StrictModel):
     """Recipe values for this grid; they win over those of the experiment, the data set and the loss."""
     hazards: Annotated[list[str], BeforeValidator(as_list), AfterValidator(known_hazards)] = []
     """Known mistakes that its cells make on purpose, all at once, to measure their effect: docs/audit.md."""
+    measures: Annotated[list[str], BeforeValidator(as_list), AfterValidator(known_measures)] = []
+    """What else is measured of its trained cells, beside what all cells are measured for: docs/measures.md."""
     tuning: Tuning | None = None
     """A search for the settings of each loss: docs/tuning.md."""
     tuned_by: str = ""

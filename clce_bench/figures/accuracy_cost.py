@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from clce_bench.analysis.summary_labels import metric_label
 from clce_bench.figures.shared_options import MetricFigure
 from clce_bench.figures.source import Drawing, Source
 from clce_bench.figures.style import data_names, keep_to_percent, legend_below, loss_style, panel_title
 from clce_bench.figures.training_curve import PANEL, by_epoch, curves
-from clce_bench.labels import metric_label
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from clce_bench.analysis.summary_labels import metric_label
 from clce_bench.experiment.cells import Cell
 from clce_bench.figures.shared_options import MetricFigure
 from clce_bench.figures.source import Drawing, Source
 from clce_bench.figures.style import data_names, loss_style, sentence_figure
-from clce_bench.labels import metric_label, setting_label
+from clce_bench.labels import setting_label
 
 if TYPE_CHECKING:
     import pandas as pd

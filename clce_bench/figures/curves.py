@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from clce_bench.analysis.summary_labels import metric_label
 from clce_bench.components.loss_info import NO_TRAINING, WITHOUT_CODE
 from clce_bench.experiment.cells import Cell
 from clce_bench.figures.shared_options import MetricFigure
 from clce_bench.figures.source import Drawing, Source
 from clce_bench.figures.style import data_names, keep_to_percent, legend_below, loss_style, share_scale, zero_line
-from clce_bench.labels import axis_label, loss_label, metric_label, value_label
+from clce_bench.labels import axis_label, loss_label, value_label
 from clce_bench.planning.figure_cells import varying_axes
 
 if TYPE_CHECKING:

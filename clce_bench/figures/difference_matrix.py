@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clce_bench.analysis.summary_labels import metric_label
 from clce_bench.experiment.cells import Cell
 from clce_bench.figures.shared_options import MetricFigure
 from clce_bench.figures.source import Drawing, Source
 from clce_bench.figures.style import data_names, panel_title, sentence_figure
-from clce_bench.labels import metric_label
 from clce_bench.planning.figure_cells import settings
 
 if TYPE_CHECKING:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from pydantic import Field
 
+from clce_bench.analysis.summary_labels import metric_label
 from clce_bench.experiment.cells import Cell
 from clce_bench.figures.shared_options import MetricFigure
 from clce_bench.figures.source import Drawing, Embedded, Source
 from clce_bench.figures.style import data_names, keep_to_percent, loss_style, sentence_figure
-from clce_bench.labels import metric_label, value_label
+from clce_bench.labels import value_label
 
 if TYPE_CHECKING:
     import pandas as pd

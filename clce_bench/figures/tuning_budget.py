@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from clce_bench.analysis.summary_labels import metric_label
 from clce_bench.experiment.cells import Cell
 from clce_bench.figures.shared_options import MetricFigure
 from clce_bench.figures.source import Drawing, Source
@@ -15,7 +16,6 @@ from clce_bench.figures.style import (
     panel_title,
     sentence_figure,
 )
-from clce_bench.labels import metric_label
 from clce_bench.planning.figure_cells import varying_axes
 
 if TYPE_CHECKING:

@@ -69,7 +69,7 @@ def _state(reruns: Reruns, cell: Cell, siblings: "Siblings") -> State:
     for node in [train] if diverged else own:
         changes = reruns.changes.get(node)
         if node in evaluations and (changes is None or [change[:2] for change in changes] == [("data", "cell")]):
-            return State("missing", "trained, not evaluated yet")
+            return State("missing", "trained, not evaluated yet" if node.verb == "evaluate" else "not measured yet")
         if changes:
             return State("stale", _listing(sentences(changes, reruns.plan.job(node), reruns.record(node))))
         if node in reruns.runs:

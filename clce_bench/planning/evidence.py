@@ -63,5 +63,5 @@ def _evidence(plan: Plan, node: Node, record: JobRecord, place: Path) -> Evidenc
 
 def cells_checksum(plan: Plan) -> str:
     """Returns a checksum of what all cells of an experiment say of themselves."""
-    paths = [Path(job.output) for verb in ("train", "evaluate") for job in plan.jobs[verb].values()]
+    paths = [Path(job.output) for verb in ("train", "evaluate", "measure") for job in plan.jobs[verb].values()]
     return digest({str(path): sha256_of(path) for path in paths if path.exists()}, length=64)

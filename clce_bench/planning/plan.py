@@ -21,6 +21,7 @@ from clce_bench.files import canonical_json, read_json, write_if_changed, write_
 from clce_bench.planning.cell_checks import check_cell
 from clce_bench.planning.experiment_jobs import choice_job, closing_jobs
 from clce_bench.planning.job import RESULTS, Job, Node
+from clce_bench.planning.measure_jobs import measure_jobs
 from clce_bench.planning.rounds_record import cells_so_far, read_asked, schedule_of
 from clce_bench.planning.stages import STAGE_ORDER, Subject, cell_key, jobs_of_cell
 from clce_bench.records.environment import now
@@ -62,7 +63,7 @@ class Plan:
     @property
     def targets(self) -> list[str]:
         """The files that a run is for."""
-        last = ("tune", "evaluate") if self.deciding else ("tune", "report", "track")
+        last = ("tune", "evaluate", "measure") if self.deciding else ("tune", "report", "track")
         return [job.output for verb in last for job in self.jobs[verb].values()]
 
     @cached_property
@@ -87,6 +88,14 @@ class Plan:
         return found
 
     @cached_property
+    def _measures(self) -> dict[str, list[str]]:
+        """By the key of a cell, those of its measures."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for key in self.jobs["measure"]:
+            found[key.rpartition("/")[0]].append(key)
+        return found
+
+    @cached_property
     def whole(self) -> "Plan":
         """The plan with the cells of all rounds of seeds that there may be: itself, without rounds."""
         return plan_of(self.experiment, whole=True) if schedule_of(self.experiment) else self
@@ -98,13 +107,18 @@ class Plan:
     def needs(self, node: Node) -> list[Node]:
         """Lists the jobs whose results a job reads."""
         if node.verb == "summarize":
-            return [Node(verb, key) for verb in ("tune", "evaluate") for key in self.jobs[verb]]
+            return [Node(verb, key) for verb in ("tune", "evaluate", "measure") for key in self.jobs[verb]]
         return [self.makers[path] for path in self.job(node).inputs.values() if path in self.makers]
 
     def nodes_of(self, cell: Cell) -> list[Node]:
-        """Lists a cell's own jobs: its training and, unless it is only a trial, its evaluation."""
+        """Lists a cell's own jobs: its training and, unless it is only a trial, its evaluation and further measures."""
         key = cell_key(cell)
-        return [Node(verb, key) for verb in ("train", "evaluate") if key in self.jobs[verb]]
+        own = [Node(verb, key) for verb in ("train", "evaluate") if key in self.jobs[verb]]
+        return own + [Node("measure", one) for one in self._measures.get(key, [])]
+
+    def measures_of(self, cell: Cell) -> list[Path]:
+        """Lists the files in which further measures of a cell are."""
+        return [Path(self.job(node).output) for node in self.nodes_of(cell) if node.verb == "measure"]
 
     def prepare(self) -> None:
         """Writes what the code consists of, for later questions, and the checked experiment, unless they are there."""
@@ -187,6 +201,8 @@ def plan_of(experiment: Experiment, whole: bool = False) -> Plan:
     grids = cells_so_far(experiment, grids, asked) if asked else grids
     rest = union({name: cells for name, cells in grids.items() if name not in trials})
     jobs = jobs | _jobs_of_cells(experiment, rest, sources)
+    measured = {name: cells for name, cells in grids.items() if name not in trials}
+    jobs |= measure_jobs(experiment, measured, jobs)
     if asked and asked.open:
         return Plan(experiment, grids, union(grids), _by_verb(jobs), deciding=True)
     datasets = tuple(sorted({dataset_path(sources[cell.dataset].images) for cell in rest}))

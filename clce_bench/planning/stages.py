@@ -229,7 +229,7 @@ CELL_STAGES: tuple[Stage, ...] = (
 )
 UPSTREAM_STAGES = ("dataset", "backbone", "splits", "episodes", "features")
 """Stages whose results are only wanted by others: they run when something that runs needs them."""
-STAGE_ORDER = (*UPSTREAM_STAGES, "train", "tune", "evaluate", "summarize", "figures", "report", "track")
+STAGE_ORDER = (*UPSTREAM_STAGES, "train", "tune", "evaluate", "measure", "summarize", "figures", "report", "track")
 
 
 def cell_key(cell: Cell) -> str:

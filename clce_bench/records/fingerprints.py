@@ -22,6 +22,7 @@ VERBS = {
     "train": "clce_bench.training.train",
     "tune": "clce_bench.analysis.tuning_choice",
     "evaluate": "clce_bench.evaluation.evaluate",
+    "measure": "clce_bench.measures.measure",
     "summarize": "clce_bench.analysis.summary",
     "figures": "clce_bench.figures.render",
     "report": "clce_bench.report.page",

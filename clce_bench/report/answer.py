@@ -8,11 +8,12 @@ import pandas as pd
 from markupsafe import Markup
 
 from clce_bench.analysis.settings import baseline_of
+from clce_bench.analysis.summary_labels import metric_label
 from clce_bench.analysis.summary_rows import AXES, grid_rows, hyperparameter_columns, matching
 from clce_bench.analysis.verdicts import Verdict
 from clce_bench.components.loss_info import NO_TRAINING, WITHOUT_CODE
 from clce_bench.experiment.schema import Experiment
-from clce_bench.labels import axis_label, data_label, loss_label, metric_label, setting_label, value_label
+from clce_bench.labels import axis_label, data_label, loss_label, setting_label, value_label
 from clce_bench.report.cells_behind import told_cells
 from clce_bench.report.forest import Scale, axis, forest, scale_of
 from clce_bench.report.headline import effect_text, headline_comparisons, interval, plus_minus

@@ -8,18 +8,11 @@ from typing import Any, NamedTuple
 import pandas as pd
 from markupsafe import Markup, escape
 
+from clce_bench.analysis.summary_labels import metric_label
 from clce_bench.analysis.summary_rows import AXES, DATA, figure_rows, hyperparameter_columns, matching
 from clce_bench.components.loss_info import LOSSES, loss_order
 from clce_bench.experiment.figure_options import Figure
-from clce_bench.labels import (
-    axis_label,
-    data_label,
-    loss_label,
-    metric_label,
-    setting_label,
-    supervised_loss,
-    value_label,
-)
+from clce_bench.labels import axis_label, data_label, loss_label, setting_label, supervised_loss, value_label
 from clce_bench.report.cells_behind import told_cells
 from clce_bench.report.forest import Scale, axis, line, round_scale, scale_of
 from clce_bench.report.headline import interval

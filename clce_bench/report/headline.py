@@ -9,13 +9,14 @@ import pandas as pd
 from rich.console import Console
 
 from clce_bench.analysis.comparisons import compare
+from clce_bench.analysis.summary_labels import metric_label
 from clce_bench.analysis.summary_rows import grid_rows, hyperparameter_columns, metrics_of
 from clce_bench.components.loss_info import NO_TRAINING
 from clce_bench.errors import UserError
 from clce_bench.experiment.cells import Cell
 from clce_bench.experiment.schema import Experiment
 from clce_bench.files import read_json, write_json
-from clce_bench.labels import data_label, is_main, loss_label, metric_label
+from clce_bench.labels import data_label, is_main, loss_label
 from clce_bench.planning.cell_status import evaluation_of, training_of
 from clce_bench.planning.plan import Plan, plan_of
 from clce_bench.records.environment import now

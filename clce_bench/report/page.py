@@ -13,6 +13,7 @@ from markupsafe import Markup
 from clce_bench import __version__
 from clce_bench.analysis.result_tables import with_minus
 from clce_bench.analysis.rounds import cells_of_rounds
+from clce_bench.analysis.summary_labels import metric_label
 from clce_bench.analysis.summary_rows import metrics_of
 from clce_bench.analysis.verdicts import read_verdicts
 from clce_bench.components.loss_info import loss_order
@@ -23,7 +24,7 @@ from clce_bench.data.pretraining_overlap import overlap_of
 from clce_bench.errors import UserError
 from clce_bench.experiment.schema import Experiment
 from clce_bench.files import read_json, write_text
-from clce_bench.labels import loss_label, metric_label
+from clce_bench.labels import loss_label
 from clce_bench.planning.plan import Plan, plan_of
 from clce_bench.records.environment import now
 from clce_bench.report.answer import FIRST, answer_of

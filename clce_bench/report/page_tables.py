@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from clce_bench.analysis.result_tables import comparison_table
+from clce_bench.analysis.summary_labels import is_accuracy, metric_label, of_measure
 from clce_bench.analysis.summary_rows import AXES, hyperparameter_columns, metrics_of
 from clce_bench.costs.throughput import Actual
 from clce_bench.experiment.figure_options import Figure
-from clce_bench.labels import data_label, is_accuracy, is_main, loss_label, metric_label
+from clce_bench.labels import data_label, is_main, loss_label
 
 ROWS = 200
 """How many rows of a table the page shows at most; the rest is in the files beside it."""
@@ -76,7 +77,11 @@ def tables_of(grid: str, comparisons: pd.DataFrame) -> list[Table]:
             text = [{str(key): value for key, value in row.items()} for row in comparison_table(own).to_dict("records")]
             file = f"tables/{grid}-{metric.removeprefix('metric.')}.csv"
             tables.append(Table(f"{grid}: {metric_label(metric)}", text[:ROWS], max(0, len(text) - ROWS), file))
-    others = [metric for metric in rows["metric"].unique() if not is_main(metric)]
+    if measured := [metric for metric in rows["metric"].unique() if of_measure(metric)]:
+        text = [row for metric in measured for row in _measured(rows, metric)]
+        title = f"{grid}: neighbours, retrieval, outliers"
+        tables.append(Table(title, text[:ROWS], max(0, len(text) - ROWS), "comparisons.csv"))
+    others = [metric for metric in rows["metric"].unique() if not is_main(metric) and not of_measure(metric)]
     if others:
         text = _others(rows, others)
         left_out = max(0, len(text) - ROWS)
@@ -89,6 +94,15 @@ def _columns(rows: pd.DataFrame, metric: str) -> list[str]:
     own = rows[rows["metric"] == metric]
     optional = hyperparameter_columns(rows)
     return [str(name) for name in rows if name not in optional or own[name].notna().any()]
+
+
+def _measured(rows: pd.DataFrame, metric: str) -> list[dict[str, Any]]:
+    own = rows.loc[rows["metric"] == metric, _columns(rows, metric)]
+    text = comparison_table(own).drop(columns=["published", "ours − published"])
+    text.insert(0, "metric", metric_label(metric))
+    # How many tests there are is part of a name, and the metrics need not have equally many.
+    text.columns = [str(name).partition(" (Holm")[0] for name in text]
+    return [{str(key): value for key, value in row.items()} for row in text.to_dict("records")]
 
 
 def _others(rows: pd.DataFrame, metrics: list[str]) -> list[dict[str, Any]]:

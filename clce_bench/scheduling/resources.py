@@ -205,6 +205,11 @@ class Estimates:
         trained = (cell.directory / "cell.json").exists()
         return needs if trained or not self.small else replace(needs, runtime=0)
 
+    def measure(self, key: str, attempt: int = 1) -> JobResources:
+        """Says what the ``measure`` job of this name asks for: as evaluation, but nothing was timed of its kind."""
+        needs = self.evaluation(key.rpartition("/")[0], attempt)
+        return replace(needs, runtime=math.ceil(UNKNOWN_SECONDS / 60) * 2 ** (attempt - 1))
+
     def features(self, key: str, attempt: int = 1) -> JobResources:
         """Says what the ``features`` job of this name asks for, see :func:`features_needs`."""
         cost = self._features.get(key)

@@ -1,7 +1,7 @@
 """A finished cell as an MLflow run: what its files say, and the model that they make."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,13 +17,22 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE as MLFLOW_NOTE
 from clce_bench.experiment.cells import Cell
 from clce_bench.files import digest, read_json, sha256_of
 from clce_bench.planning.cell_status import evaluation_of
+from clce_bench.planning.measure_jobs import measured_of
 from clce_bench.tracking.logged_model import can_classify, write_model
 
 COPIED = ("cell.json", "metrics.json", "metrics.npz", "history.csv")
 REFERENCED = ("model.safetensors", "embeddings.npz")
 
 
-def track_cell(client: MlflowClient, experiment_id: str, parent: str, cell: Cell, name: str, run: Run | None) -> str:
+def track_cell(
+    client: MlflowClient,
+    experiment_id: str,
+    parent: str,
+    cell: Cell,
+    name: str,
+    run: Run | None,
+    measures: Sequence[Path] = (),
+) -> str:
     """Brings the run of a cell up to date.
 
     Args:
@@ -33,12 +42,14 @@ def track_cell(client: MlflowClient, experiment_id: str, parent: str, cell: Cell
         cell: a finished one.
         name: of the run, for people.
         run: what there is of the cell, if anything.
+        measures: results of its further measures.
 
     Returns:
         The id of the cell's run: the one that there is if it says what the files say, else a new one.
     """
-    files = [cell.directory / name for name in (*COPIED, *REFERENCED) if (cell.directory / name).exists()]
-    content = digest({path.name: sha256_of(path) for path in files if path.name in COPIED}, length=32)
+    copied = [*(cell.directory / name for name in COPIED), *measures, *(path.with_suffix(".npz") for path in measures)]
+    copied = [path for path in copied if path.exists()]
+    content = digest({path.name: sha256_of(path) for path in copied}, length=32)
     record = read_json(cell.directory / "cell.json")
     classifies = can_classify(cell, record)
     if classifies:
@@ -62,17 +73,16 @@ def track_cell(client: MlflowClient, experiment_id: str, parent: str, cell: Cell
         "clce.device": record["environment"]["gpu"] or record["environment"]["cpu"],
         "mlflow.source.git.commit": record["environment"]["git_commit"] or "unknown",
     }
-    for path in files:
-        if path.name in REFERENCED:
+    for path in (cell.directory / name for name in REFERENCED):
+        if path.exists():
             reference = f"{path} sha256={record['outputs_sha256'].get(path.name)} bytes={path.stat().st_size}"
             tags[f"clce.artifact.{path.name}"] = reference
     run_id = client.create_run(experiment_id, start_time=start, tags=tags).info.run_id
     params = [Param(key, str(value)) for key, value in flat(cell.spec)]
-    client.log_batch(run_id, metrics=_metrics(cell, record), params=params)
+    client.log_batch(run_id, metrics=_metrics(cell, record, measures), params=params)
     client.log_inputs(run_id, [_dataset_input(record)])
-    for path in files:
-        if path.name in COPIED:
-            client.log_artifact(run_id, str(path))
+    for path in copied:
+        client.log_artifact(run_id, str(path))
     if classifies:
         with TemporaryDirectory(prefix="clce-model-") as folder:
             write_model(cell, record, Path(folder))
@@ -84,7 +94,7 @@ def track_cell(client: MlflowClient, experiment_id: str, parent: str, cell: Cell
     return str(run_id)
 
 
-def _metrics(cell: Cell, record: dict[str, Any]) -> list[Metric]:
+def _metrics(cell: Cell, record: dict[str, Any], measures: Sequence[Path]) -> list[Metric]:
     """Lists the history and the final metrics with the times at which they were measured."""
     metrics = []
     history = pd.read_csv(cell.directory / "history.csv")
@@ -96,10 +106,9 @@ def _metrics(cell: Cell, record: dict[str, Any]) -> list[Metric]:
     start = milliseconds(record["started"])
     known = {name: record[name] for name in ("seconds", "peak_memory_mib") if record[name] is not None}
     metrics += [Metric(name, value, start, 0) for name, value in known.items()]
-    evaluation = evaluation_of(cell)
-    if evaluation:
-        time = milliseconds(evaluation["started"])
-        metrics += [Metric(f"test_{name}", value, time, 0) for name, value in evaluation["metrics"].items()]
+    for found in filter(None, (evaluation_of(cell), *measured_of(cell, measures))):
+        time = milliseconds(found["started"])
+        metrics += [Metric(f"test_{name}", value, time, 0) for name, value in found["metrics"].items()]
     return metrics
 
 

@@ -20,6 +20,28 @@ rule evaluate:
         "clce-bench evaluate --job {params.job:q} --output {output.metrics:q} > {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
 
 
+rule measure:
+    input:
+        unpack(inputs_of("measure")),
+    output:
+        metrics="results/cells/{key}.json",
+        arrays="results/cells/{key}.npz",
+    log:
+        "results/logs/measure/{key}.log",
+    wildcard_constraints:
+        key=".+/measure-[^/]+",
+    conda:
+        "../envs/clce_bench.yaml"
+    resources:
+        mem_mb=needs("measure", "mem_mb"),
+        runtime=needs("measure", "runtime"),
+        cpus_per_task=needs("measure", "cpus_per_task"),
+    params:
+        job=job_of("measure"),
+    shell:
+        "clce-bench measure --job {params.job:q} --output {output.metrics:q} > {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
+
+
 rule tune:
     input:
         unpack(inputs_of("tune", OWN)),

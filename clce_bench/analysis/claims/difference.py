@@ -40,8 +40,8 @@ class Difference(ComparedClaim):
         from clce_bench.analysis.claim_judgement import PLACE, where
         from clce_bench.analysis.paired_outcomes import contrast
         from clce_bench.analysis.settings import distinct_label, settings_of
+        from clce_bench.analysis.summary_labels import metric_label
         from clce_bench.analysis.summary_rows import matching
-        from clce_bench.labels import metric_label
 
         first, second = sides
         if not self.metrics(first, second):

@@ -22,7 +22,7 @@ class Interior(AlongAxis):
         """Yields the best inner value minus either end."""
         from clce_bench.analysis.claim_judgement import where
         from clce_bench.analysis.paired_outcomes import RUN, contrast
-        from clce_bench.labels import metric_label
+        from clce_bench.analysis.summary_labels import metric_label
 
         (first,) = sides
         for place, members in self.places(first):

@@ -32,8 +32,8 @@ class Steadier(AlongAxis):
         """Yields the second's absolute change minus the first's, on the values that both have."""
         from clce_bench.analysis.claim_judgement import where
         from clce_bench.analysis.paired_outcomes import RUN, contrast
+        from clce_bench.analysis.summary_labels import metric_label
         from clce_bench.analysis.summary_rows import matching
-        from clce_bench.labels import metric_label
 
         first, second = sides
         for place, one in self.places(first):

@@ -1,0 +1,53 @@
+"""Names of what the summary has, for readers: all metrics, also those of measures that grids ask for, and data.
+
+They are not in ``labels.py``, which is code of training: a word more there would train every cell again.
+"""
+
+from clce_bench import labels
+
+_MEASURES = {
+    "knn_top1": "nearest-neighbour test top-1",
+    "recall_at_1": "recall at 1",
+    "map_at_r": "mean average precision at R",
+}
+_SCORES = {
+    "softmax": "maximum softmax",
+    "energy": "energy",
+    "mahalanobis": "Mahalanobis distance",
+    "neighbour": "nearest-neighbour distance",
+}
+
+
+def of_measure(metric: str) -> bool:
+    """Says whether a metric is of a measure that a grid asked for.
+
+    Args:
+        metric: its name, or the column of the summary.
+    """
+    name = metric.removeprefix("metric.")
+    return name in _MEASURES or name.startswith("auroc_")
+
+
+def is_accuracy(metric: str) -> bool:
+    """Says whether a metric is a share of right answers, or of pairs in the right order, shown in per cent.
+
+    Args:
+        metric: its name, or the column of the summary.
+    """
+    return of_measure(metric) or labels.is_accuracy(metric)
+
+
+def metric_label(metric: str, unit: str = "%") -> str:
+    """Returns a metric's name with its unit.
+
+    Args:
+        metric: a column of the summary, such as ``metric.top1``.
+        unit: of an accuracy: ``%``, or ``points`` for a difference; other metrics have none.
+    """
+    name = metric.removeprefix("metric.")
+    if not of_measure(name):
+        return labels.metric_label(metric, unit)
+    if name.startswith("auroc_"):
+        _, score, other = name.split("_", 2)
+        return f"AUROC, outliers {other}, {_SCORES[score]} ({unit})"
+    return f"{_MEASURES[name]} ({unit})"

@@ -1,0 +1,1 @@
+"""What features are good for beyond classifying: neighbours, retrieval, detection of outliers."""

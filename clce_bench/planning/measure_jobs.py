@@ -1,0 +1,67 @@
+"""Jobs of what grids ask for beyond the evaluation that all cells have: one per cell and measure."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from clce_bench.components.registry import load_dataset, measure_path
+from clce_bench.experiment.cells import Cell, dataset_directory
+from clce_bench.experiment.dataset_options import DatasetOptions
+from clce_bench.experiment.schema import Experiment
+from clce_bench.files import digest, read_stored
+from clce_bench.planning.job import RESULTS, Job, Node
+from clce_bench.planning.stages import PrepareDataset, Subject, cell_key
+from clce_bench.records.job_records import read_record, record_path
+from clce_bench.records.record_models import CellRecord
+
+DATASET = PrepareDataset()
+
+
+def measure_jobs(experiment: Experiment, grids: Mapping[str, list[Cell]], jobs: Mapping[Node, Job]) -> dict[Node, Job]:
+    """Lists the jobs of all measures, and those that prepare the data sets that only they read.
+
+    Args:
+        experiment: its grids name the measures.
+        grids: cells by grid, all of which are evaluated.
+        jobs: of these cells.
+    """
+    found: dict[Node, Job] = {}
+    for grid in (grid for grid in experiment.grids if grid.measures):
+        for cell in grids.get(grid.name, []):
+            for measure in grid.measures:
+                found |= _jobs(experiment, cell, measure, jobs)
+    return found
+
+
+def _jobs(experiment: Experiment, cell: Cell, measure: str, jobs: Mapping[Node, Job]) -> dict[Node, Job]:
+    kind, _, dataset = measure.partition(":")
+    key = cell_key(cell)
+    read = {**jobs[Node("evaluate", key)].inputs, "backbone": jobs[Node("train", key)].inputs["backbone"]}
+    read.pop("episodes", None)
+    upstream: dict[str, str] = {}
+    found: dict[Node, Job] = {}
+    if dataset:
+        other = Subject(cell, load_dataset(dataset), experiment.datasets.get(dataset, DatasetOptions()))
+        prepared = DATASET.job(other, {})
+        found[Node("dataset", DATASET.key(other))] = prepared
+        read["other"], upstream = prepared.output, {"dataset": prepared.code}
+    name = f"{key}/measure-{kind}{f'-{dataset_directory(dataset)}' if dataset else ''}"
+    output = str(RESULTS / "cells" / f"{name}.json")
+    job = Job("measure", {"measure": measure}, read, (measure_path(measure),), upstream, output)
+    return {**found, Node("measure", name): job}
+
+
+def measured_of(cell: Cell, paths: Iterable[Path]) -> Iterator[dict[str, Any]]:
+    """Reads what measures have found of a cell as it is trained now: ``metrics``, ``absent``, ``started``, ``seconds``.
+
+    Args:
+        cell: the cell.
+        paths: the results of its measures.
+    """
+    training = read_record(cell.directory / "cell.json")
+    if not isinstance(training, CellRecord):
+        return
+    for path in paths:
+        record, content = read_record(record_path(path)), read_stored(path)
+        if record and content and record.inputs_sha256.get("cell") == digest(training.outputs_sha256, length=64):
+            yield content
