@@ -31,7 +31,7 @@ PLATFORMS = {
     "macOS arm64": ("darwin", "Darwin", "arm64", ["macosx_14_0_arm64"]),
 }
 OLD_NAMES = {"x86_64": ("manylinux1", "manylinux2010", "manylinux2014"), "aarch64": ("manylinux2014",), "arm64": ()}
-FROM_SOURCE = {"baycomp", "connection-pool"}
+FROM_SOURCE = {"antlr4-python3-runtime", "baycomp", "connection-pool"}
 """Pure Python, published as source alone: it is built wherever it is installed."""
 
 

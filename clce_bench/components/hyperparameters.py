@@ -13,6 +13,9 @@ from clce_bench.components.loss_info import WITHOUT_CODE
 from clce_bench.components.registry import loss_path
 from clce_bench.errors import UserError, unknown
 
+EMBEDDING_SIZE = "embedding_size"
+"""The argument of a constructor by which a loss asks how wide embeddings are; training says it where no value is."""
+
 
 class Allowed(NamedTuple):
     """The values that a hyper-parameter may have.
@@ -38,6 +41,11 @@ def _number(value: Any) -> bool:
 _AT_LEAST_0 = Allowed(
     "a finite number of at least 0", lambda value: _number(value) and value >= 0, {"type": "number", "minimum": 0}
 )
+_COUNT = Allowed(
+    "a whole number of at least 1",
+    lambda value: isinstance(value, int) and _number(value) and value >= 1,
+    {"type": "integer", "minimum": 1},
+)
 ALLOWED = {
     "temperature": Allowed(
         "a finite number of at least 1e-6",
@@ -51,6 +59,14 @@ ALLOWED = {
     "invariance": _AT_LEAST_0,
     "variance": _AT_LEAST_0,
     "covariance": _AT_LEAST_0,
+    EMBEDDING_SIZE: _COUNT,
+    "predictor_size": _COUNT,
+    "queue_size": _COUNT,
+    "momentum": Allowed(
+        "a number from 0 to 1",
+        lambda value: _number(value) and 0 <= value <= 1,
+        {"type": "number", "minimum": 0, "maximum": 1},
+    ),
     "tau_plus": Allowed(
         "a number from 0 to below 1",
         lambda value: _number(value) and 0 <= value < 1,
@@ -61,6 +77,9 @@ ALLOWED = {
     ),
 }
 """By name of a hyper-parameter, what it may be in every loss."""
+
+MOMENTUM_EMBEDDINGS = "momentum_embeddings"
+"""The argument of ``forward`` by which a loss asks for what a momentum encoder makes of the same rows."""
 
 # How a loss is called, and what the base class of the losses here calls.
 _CALLED = {"forward": ("embeddings", "labels"), "per_anchor": ("pairs",)}
@@ -125,6 +144,12 @@ def is_self_supervised(path: str) -> bool:
     return False
 
 
+def has_momentum_encoder(path: str) -> bool:
+    """Says whether the loss at ``module:name`` compares with a momentum encoder: its ``forward`` says so."""
+    forward = methods_of(path).get("forward")
+    return forward is not None and MOMENTUM_EMBEDDINGS in [argument.arg for argument, _ in _positional(forward.args)]
+
+
 def _defaults(arguments: ast.arguments, path: str) -> dict[str, Any]:
     found = {}
     for argument, node in [*_positional(arguments), *_by_name(arguments)]:
@@ -154,12 +179,17 @@ def _check_calls(path: str) -> None:
     """Checks that a loss can be called as it will be.
 
     Raises:
-        UserError: one of its methods takes other arguments.
+        UserError: one of its methods takes other arguments, or it says not how a momentum encoder follows.
     """
-    methods = methods_of(path)
+    methods, momentum = methods_of(path), has_momentum_encoder(path)
+    if momentum and "momentum_at" not in methods:
+        raise UserError(
+            f"{path}: forward(…, {MOMENTUM_EMBEDDINGS}) needs a method momentum_at(self, progress) beside it."
+        )
     for name, given in _CALLED.items():
         if name not in methods:
             continue
+        given += (MOMENTUM_EMBEDDINGS,) if name == "forward" and momentum else ()
         arguments = methods[name].args
         positional = _positional(arguments)
         least = sum(default is None for _, default in positional)

@@ -39,6 +39,9 @@ LOSSES: dict[str, LossInfo] = {
     "dcl": LossInfo("clce_bench.losses.dcl:DCL", "DCL", "#332288", "h", "-."),
     "barlow-twins": LossInfo("clce_bench.losses.barlow_twins:BarlowTwins", "Barlow Twins", "#999933", "<", "--"),
     "vicreg": LossInfo("clce_bench.losses.vicreg:VICReg", "VICReg", "#117733", ">", ":"),
+    "simsiam": LossInfo("clce_bench.losses.simsiam:SimSiam", "SimSiam", "#AA4499", "d", "-."),
+    "byol": LossInfo("clce_bench.losses.byol:BYOL", "BYOL", "#88CCEE", "H", "--"),
+    "moco": LossInfo("clce_bench.losses.moco:MoCo", "MoCo v2", "#DDCC77", "8", ":"),
 }
 
 WITHOUT_CODE = tuple(name for name, info in LOSSES.items() if not info.path)

@@ -101,13 +101,13 @@ def cell_cost(cell: Cell, source: Dataset, profile: Profile, micro_batch: int | 
     projection = wide * (wide + recipe.projection_size) if cell.contrastive_weight > 0 else 0
     forward = profile.forward + 2 * (classifier + projection)
     # Micro-batches embed every row twice: once for the loss, once for the gradients.
-    step = forward * (1 + twice) + profile.backward + 4 * (classifier + projection)
+    step = forward * (1 + twice + cell.momentum_encoder) + profile.backward + 4 * (classifier + projection)
     per_epoch = train // cell.batch_size
     steps = recipe.step_count(per_epoch) if cell.trains else 0
     epochs = ceil(steps / max(per_epoch, 1))
     validation, images = train // (split.folds - 1), source.image_count or train
     trained = profile.trained + classifier + projection
-    copies = 2 + _STATE[recipe.optimizer] + bool(recipe.ema)
+    copies = 2 + _STATE[recipe.optimizer] + bool(recipe.ema) + cell.momentum_encoder
     features, logits = 2 * images * wide, 4 * images * classes * (cell.contrastive_weight < 1)
     return CellCost(
         flops=steps * rows * step + (epochs * validation + images) * forward,

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from clce_bench.components.hyperparameters import is_self_supervised
+from clce_bench.components.hyperparameters import has_momentum_encoder, is_self_supervised
 from clce_bench.components.loss_info import NO_TRAINING
 from clce_bench.components.registry import loss_path
 from clce_bench.experiment.backbone_options import Backbone
@@ -89,6 +89,11 @@ class Cell(StrictModel):
         return self.contrastive_weight > 0 and (
             self.loss.labels == "images" or is_self_supervised(loss_path(self.loss.name))
         )
+
+    @property
+    def momentum_encoder(self) -> bool:
+        """Whether its loss compares with a momentum encoder."""
+        return self.contrastive_weight > 0 and has_momentum_encoder(loss_path(self.loss.name))
 
     @cached_property
     def name(self) -> str:

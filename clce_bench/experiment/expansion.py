@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from clce_bench.components.hyperparameters import as_default, hyperparameters_of, is_self_supervised
+from clce_bench.components.hyperparameters import EMBEDDING_SIZE, as_default, hyperparameters_of, is_self_supervised
 from clce_bench.components.loss_info import NO_TRAINING, WITHOUT_CODE
 from clce_bench.components.registry import load_dataset, loss_path
 from clce_bench.errors import UserError
@@ -92,6 +92,8 @@ def _losses(experiment: Experiment, loss: Loss) -> Iterator[LossSpec]:
     defaults = hyperparameters_of(path)
     preset = experiment.losses.get(loss.name, Loss())
     given = {**defaults, **preset.hyperparameters, **loss.hyperparameters}
+    if given.get(EMBEDDING_SIZE) is ...:
+        del given[EMBEDDING_SIZE]  # Training says it.
     missing = [key for key, value in given.items() if value is ...]
     if missing:
         raise UserError(f"losses.{loss.name}: {missing[0]!r} has no default in the loss; give it a value here.")

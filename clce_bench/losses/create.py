@@ -15,7 +15,8 @@ def create_loss(name: str, **hyperparameters: Any) -> nn.Module:
 
     Args:
         name: ``supcon``, ``schane``, ``clce``, ``tcl``, ``sincere``, ``ntxent``, ``hcl``, ``dcl``, ``barlow-twins``,
-            ``vicreg``, or the import path of a loss of your own (``my_pkg.my_loss:MyLoss``).
+            ``vicreg``, ``simsiam``, ``byol``, ``moco``, or the import path of a loss of your own
+            (``my_pkg.my_loss:MyLoss``).
         hyperparameters: passed to the loss; with the losses here also ``gather`` (compare across the processes of
             ``torch.distributed``) and, with those of pairs, ``reduction`` (``mean`` or ``none``).
 

@@ -42,7 +42,12 @@ class FusedLoss(nn.Module):
         self.self_supervised = self_supervised or getattr(contrastive, "self_supervised", False)
 
     def forward(
-        self, logits: Tensor | None, embeddings: Tensor | None, labels: Tensor, images: Tensor | None = None
+        self,
+        logits: Tensor | None,
+        embeddings: Tensor | None,
+        labels: Tensor,
+        images: Tensor | None = None,
+        momentum_embeddings: Tensor | None = None,
     ) -> Tensor:
         """Computes the loss.
 
@@ -59,6 +64,7 @@ class FusedLoss(nn.Module):
                 which are not smoothed again.
             images: which image each row is a view of, (rows,), integer; read by self-supervised losses, which else
                 take the labels.
+            momentum_embeddings: of a momentum encoder, (rows, dimensions), for a contrastive loss that takes them.
 
         Returns:
             A scalar. Cross-entropy is the mean over this process's rows: where processes gather, give each the same
@@ -72,7 +78,8 @@ class FusedLoss(nn.Module):
         if embeddings is None:
             raise ValueError(f"embeddings: None is not allowed at λ = {self.weight:g}.")
         by_image = self.self_supervised and images is not None
-        contrastive: Tensor = self.contrastive(embeddings, images if by_image else labels)
+        compared = () if momentum_embeddings is None else (momentum_embeddings,)
+        contrastive: Tensor = self.contrastive(embeddings, images if by_image else labels, *compared)
         if self.weight == 1:
             return contrastive
         return (1 - self.weight) * self._cross_entropy(logits, labels) + self.weight * contrastive

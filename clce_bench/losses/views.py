@@ -56,13 +56,22 @@ class ViewLoss(nn.Module, ABC):
         Raises:
             ValueError: the shapes or types do not fit, or images have different numbers of views.
         """
-        _check(embeddings, labels)
         with torch.autocast(embeddings.device.type, enabled=False):
-            batch = Gathered(normalise_rows(embeddings) * math.sqrt(embeddings.shape[1]), labels.long(), self.gather)
-            views = _views(batch.rows, batch.labels)
-            if len(views) < 2 or views.shape[1] < 2:
-                return 0.0 * batch.rows.sum()
+            views = self.views_of(embeddings, labels)
+            if too_few(views):
+                return 0.0 * views.sum()
             return torch.stack([self.per_pair(one, other) for one, other in combinations(views, 2)]).mean()
+
+    def views_of(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Scales rows, and sorts them by view, then by image: (views, images, dimensions), of all processes."""
+        _check(embeddings, labels)
+        batch = Gathered(normalise_rows(embeddings) * math.sqrt(embeddings.shape[1]), labels.long(), self.gather)
+        return _views(batch.rows, batch.labels)
+
+
+def too_few(views: Tensor) -> bool:
+    """Whether there is nothing to compare: less than two views, or less than two images that have them."""
+    return len(views) < 2 or views.shape[1] < 2
 
 
 def _views(rows: Tensor, labels: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from functools import lru_cache
 from pathlib import Path
 from zipfile import is_zipfile
 
+from clce_bench.components.hyperparameters import EMBEDDING_SIZE
 from clce_bench.components.registry import check_packaged
 from clce_bench.data.dataset import Dataset
 from clce_bench.errors import UserError
@@ -69,8 +70,16 @@ def check_cell(cell: Cell, source: Dataset) -> None:
     if cell.recipe.views < 2 and cell.self_supervised:
         why = f"the positives of {cell.loss_name} are other views of an image"
         raise UserError(f"recipe.views: {cell.recipe.views} is not allowed: {why}. Allowed: at least 2.")
+    width, given = cell.recipe.projection_size, cell.loss.hyperparameters.get(EMBEDDING_SIZE)
+    if given not in (None, width):
+        allowed = f"Allowed: {width}, recipe.projection_size"
+        raise UserError(f"losses.{cell.loss.name}.{EMBEDDING_SIZE}: {given} is not allowed. {allowed}.")
     if "leaky-split" in cell.hazards and source.task == "few-shot":
         raise UserError(f"hazards: leaky-split is not allowed on {cell.dataset}: its parts have no class in common.")
+    if "per-process-negatives" in cell.hazards and cell.momentum_encoder:
+        raise UserError(
+            f"hazards: per-process-negatives is not allowed for {cell.loss_name}: it has a momentum encoder."
+        )
     if "per-process-negatives" in cell.hazards and cell.batch_size % PROCESSES:
         allowed = f"Allowed with per-process-negatives: multiples of {PROCESSES}"
         raise UserError(f"grids: batch_size: {cell.batch_size} is not allowed. {allowed}.")

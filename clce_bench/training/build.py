@@ -13,6 +13,7 @@ from clce_bench.seeds import seed_for
 from clce_bench.training import distributed
 from clce_bench.training.contrastive_loss import contrastive_loss
 from clce_bench.training.inputs import ComputedInputs, Inputs, StoredInputs
+from clce_bench.training.momentum_encoder import momentum_encoder
 from clce_bench.training.step import TrainStep
 from clce_bench.training.task import Task
 
@@ -49,7 +50,9 @@ def build(task: Task, runtime: Runtime, device: torch.device) -> tuple[Inputs, T
         model.to(memory_format=torch.channels_last)
     smoothing, weight = cell.recipe.label_smoothing, cell.contrastive_weight
     loss = FusedLoss(contrastive_loss(cell), weight, smoothing, cell.self_supervised).to(device)
-    return inputs, TrainStep(model, loss, cell, runtime, task.classes)
+    distributed.start_equal(loss)
+    steps = cell.recipe.step_count(len(task.rows["train"]) // cell.batch_size)
+    return inputs, TrainStep(model, loss, cell, runtime, task.classes, momentum_encoder(model, loss, steps))
 
 
 def _check(cell: Cell, runtime: Runtime) -> None:

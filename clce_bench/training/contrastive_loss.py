@@ -5,6 +5,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from clce_bench.components.hyperparameters import EMBEDDING_SIZE, has_momentum_encoder, hyperparameters_of
+from clce_bench.components.registry import loss_path
 from clce_bench.errors import UserError
 from clce_bench.experiment.cells import Cell
 from clce_bench.experiment.hazards import PROCESSES
@@ -23,6 +25,8 @@ def contrastive_loss(cell: Cell) -> nn.Module | None:
         return None
     name = cell.loss.name
     hyperparameters = dict(cell.loss.hyperparameters)
+    if EMBEDDING_SIZE in hyperparameters_of(loss_path(name)):
+        hyperparameters.setdefault(EMBEDDING_SIZE, cell.recipe.projection_size)
     if distributed.world_size() > 1 and "per-process-negatives" not in cell.hazards:
         hyperparameters["gather"] = True
     try:
@@ -48,7 +52,8 @@ def _try(name: str, loss: nn.Module, dimensions: int) -> None:
     """Calls a loss on four rows of two classes; what goes wrong inside is shown as it is."""
     with torch.random.fork_rng(devices=[]):
         embeddings = torch.randn(4, dimensions, requires_grad=True)
-        value = loss(embeddings, torch.tensor([0, 0, 1, 1]))
+        compared = (embeddings.detach(),) if has_momentum_encoder(name) else ()
+        value = loss(embeddings, torch.tensor([0, 0, 1, 1]), *compared)
     if isinstance(value, Tensor) and value.numel() == 1 and value.requires_grad:
         return
     found = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)

@@ -99,6 +99,21 @@ def all_reduce_mean(value: Tensor) -> Tensor:
     return value / world_size()
 
 
+def average_gradients(module: nn.Module) -> None:
+    """Averages the gradients of what no wrapper does it for."""
+    if world_size() > 1:
+        for parameter in module.parameters():
+            if parameter.grad is not None:
+                parameter.grad = all_reduce_mean(parameter.grad)
+
+
+def start_equal(module: nn.Module) -> None:
+    """Gives all processes the parameters and buffers of the first."""
+    if world_size() > 1:
+        for tensor in (*module.parameters(), *module.buffers()):
+            dist.broadcast(tensor.data, 0)
+
+
 def gather_objects(value: Any) -> list[Any]:
     """Collects a small value from each process, in the order of their ranks."""
     if world_size() == 1:

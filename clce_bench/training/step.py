@@ -1,5 +1,6 @@
 """One optimisation step, with everything that a recipe may ask of it."""
 
+import copy
 import logging
 import math
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from clce_bench.models.classifier import ContrastiveClassifier
 from clce_bench.seeds import seed_for
 from clce_bench.training import distributed
 from clce_bench.training.gradient_cache import cached_backward
+from clce_bench.training.momentum_encoder import MomentumEncoder
 from clce_bench.training.optimization import build_optimizer
 from clce_bench.training.random_state import RandomState
 
@@ -52,10 +54,17 @@ class TrainStep:
         cell: its recipe, and the axes of the randomness.
         runtime: micro-batches, compilation.
         classes: number of classes, for mixed labels.
+        momentum_encoder: what the loss compares with, if it asks for one.
     """
 
     def __init__(
-        self, model: ContrastiveClassifier, loss: FusedLoss, cell: Cell, runtime: Runtime, classes: int
+        self,
+        model: ContrastiveClassifier,
+        loss: FusedLoss,
+        cell: Cell,
+        runtime: Runtime,
+        classes: int,
+        momentum_encoder: MomentumEncoder | None = None,
     ) -> None:
         self.model, self.loss, self.cell, recipe = model, loss, cell, cell.recipe
         self.optimizer = build_optimizer(model, loss, cell)
@@ -63,6 +72,7 @@ class TrainStep:
         self.precision = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}[recipe.precision]
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "float16")
         self.ema = ModelEmaV3(model, decay=recipe.ema, use_warmup=True) if recipe.ema else None
+        self.momentum_encoder = momentum_encoder
         self.micro_batch = runtime.micro_batch if isinstance(runtime.micro_batch, int) else None
         self.shrinks = runtime.micro_batch == "auto"
         self.best: tuple[float, dict[str, Tensor]] | None = None
@@ -107,7 +117,8 @@ class TrainStep:
         def total(_features: Tensor, logits: Tensor | None, embeddings: Tensor | None) -> Tensor:
             nonlocal measured
             logits = None if logits is None else logits.float()
-            value: Tensor = self.loss(logits, embeddings, targets, batch.instance_ids)
+            compared = self.momentum_encoder and self.momentum_encoder.embed(inputs, self.micro_batch or len(inputs))
+            value: Tensor = self.loss(logits, embeddings, targets, batch.instance_ids, compared)
             # The one moment that a step waits for its device: what is not finite must be known before weights change.
             measured = distributed.all_reduce_mean(value.detach()).item()
             if not math.isfinite(measured):
@@ -116,6 +127,7 @@ class TrainStep:
             return scaled
 
         self._backward(inputs, total)
+        distributed.average_gradients(self.loss)
         self.scaler.unscale_(self.optimizer)
         if self.cell.recipe.clip_gradient:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.cell.recipe.clip_gradient)
@@ -123,10 +135,13 @@ class TrainStep:
         self.scaler.update()
         if self.ema:
             self.ema.update(self.model, step=number)
+        if self.momentum_encoder:
+            self.momentum_encoder.follow(self.model, number)
         return measured
 
     def _backward(self, inputs: Tensor, total: Any) -> None:
         state = RandomState(self.device)
+        remembered = copy.deepcopy(self.loss.state_dict()) if self.shrinks else {}
         while True:
             self.optimizer.zero_grad()
             try:
@@ -144,6 +159,7 @@ class TrainStep:
             self.micro_batch = (rows + 1) // 2
             log.info("out of memory at %d rows: going on with micro-batches of %d", rows, self.micro_batch)
             state.restore()
+            self.loss.load_state_dict(remembered)
 
     def _mix(self, number: int, batch: Batch) -> tuple[Tensor, Tensor]:
         assert self.mixup is not None
@@ -162,6 +178,7 @@ class TrainStep:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "ema": self.ema.state_dict() if self.ema else None,
+            "momentum_encoder": self.momentum_encoder.model.state_dict() if self.momentum_encoder else None,
             "best": self.best,
         }
 
@@ -174,3 +191,5 @@ class TrainStep:
         self.best = state["best"]
         if self.ema:
             self.ema.load_state_dict(state["ema"])
+        if self.momentum_encoder:
+            self.momentum_encoder.model.load_state_dict(state["momentum_encoder"])

@@ -27,7 +27,8 @@ def message(**changes):
         ({"grids": [GRID, {**GRID, "name": "b", "loss": "schanne"}]}, "config.yaml: grids[1].loss: 'schanne' is not a"),
         (
             {"grids": [{**GRID, "loss": ["ce", "tlc"]}]},
-            "Did you mean 'tcl'? Losses: barlow-twins, ce, clce, dcl, hcl, none, ntxent, schane, sincere, supcon, tcl, "
+            "Did you mean 'tcl'? Losses: barlow-twins, byol, ce, clce, dcl, hcl, moco, none, "
+            "ntxent, schane, simsiam, sincere, supcon, tcl, "
             "vicreg, or",
         ),
         ({"grids": [{**GRID, "lambda": [0, 1.5]}]}, "config.yaml: grids[0].lambda[1]: 1.5 is not allowed."),

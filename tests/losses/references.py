@@ -1,9 +1,12 @@
 """Each loss as a loop over pairs in plain Python floats, written from the papers' formulas."""
 
+import inspect
 import math
 
 import torch
 
+from clce_bench.components.hyperparameters import hyperparameters_of
+from clce_bench.components.registry import loss_path
 from clce_bench.losses import create_loss
 
 
@@ -179,6 +182,92 @@ def views_loop(embeddings, images, pair_loss):
     views = list(zip(*seen.values(), strict=True))
     values = [pair_loss(views[k], views[m]) for k in range(len(views)) for m in range(k + 1, len(views))]
     return sum(values) / len(values)
+
+
+def predicted(view, predictor):
+    """What a predictor makes of a list of rows: linear, batch normalisation, ReLU, linear."""
+    weights, (scales, shifts), (ends, biases) = (
+        predictor[0].weight.tolist(),
+        (predictor[1].weight.tolist(), predictor[1].bias.tolist()),
+        (predictor[3].weight.tolist(), predictor[3].bias.tolist()),
+    )
+    hidden = [[sum(w * x for w, x in zip(line, row, strict=True)) for line in weights] for row in view]
+    columns = [
+        [max(0.0, scale * value + shift) for value in column]
+        for column, scale, shift in zip(standardised(hidden), scales, shifts, strict=True)
+    ]
+    return [
+        [bias + sum(w * x for w, x in zip(line, row, strict=True)) for line, bias in zip(ends, biases, strict=True)]
+        for row in zip(*columns, strict=True)
+    ]
+
+
+def cosine(one, other):
+    dot = sum(a * b for a, b in zip(one, other, strict=True))
+    return dot / math.sqrt(sum(a * a for a in one) * sum(b * b for b in other))
+
+
+def predicts(start, factor):
+    """``start`` minus ``factor`` times the cosine of what is predicted and what is to be predicted."""
+
+    def of(loss):
+        def value(one, target):
+            pairs = zip(predicted(one, loss.predictor), target, strict=True)
+            return sum(start - factor * cosine(ahead, there) for ahead, there in pairs) / len(one)
+
+        return value
+
+    return of
+
+
+def moco(loss):
+    queue, tau = loss.queue.tolist(), loss.temperature
+
+    def value(one, target):
+        total = 0.0
+        for query, key in zip(one, target, strict=True):
+            own = math.exp(cosine(query, key) / tau)
+            length = math.sqrt(sum(value**2 for value in query))
+            dots = [sum(a * b for a, b in zip(query, old, strict=True)) for old in queue]
+            total -= math.log(own / (own + sum(math.exp(dot / length / tau) for dot in dots)))
+        return total / len(one)
+
+    return value
+
+
+# The same of losses of a view and its target, another view: hyper-parameters, and by the loss, which has a predictor or
+# a queue, what a view costs beside its target.
+TARGET_CASES = {
+    "simsiam": ({"predictor_size": 6}, predicts(0, 1)),
+    "byol": ({"predictor_size": 6}, predicts(2, 2)),
+    "moco": ({"queue_size": 14, "temperature": 0.3}, moco),
+}
+
+
+def targets_loop(embeddings, momentum_embeddings, images, pair_loss):
+    """Mean of ``pair_loss`` over all ordered pairs of views, of rows scaled to length √dimensions."""
+    seen = {}
+    for rows in (embeddings, momentum_embeddings):
+        for image, row in zip(images, rows.double().tolist(), strict=True):
+            length = math.sqrt(sum(value**2 for value in row) / len(row))
+            seen.setdefault(image, []).append([value / length for value in row])
+    both = list(zip(*seen.values(), strict=True))
+    views, targets = both[: len(both) // 2], both[len(both) // 2 :]
+    pairs = [(k, m) for k in range(len(views)) for m in range(len(views)) if k != m]
+    return sum(pair_loss(views[k], targets[m]) for k, m in pairs) / len(pairs)
+
+
+def create(name, dimensions=5, **hyperparameters):
+    """A loss by name, in float64, for embeddings of a width."""
+    if "embedding_size" in hyperparameters_of(loss_path(name)):
+        hyperparameters = {"embedding_size": dimensions, **hyperparameters}
+    return create_loss(name, **hyperparameters).double()
+
+
+def called(loss, embeddings, labels):
+    """Its value, with the embeddings themselves for those of a momentum encoder."""
+    momentum = "momentum_embeddings" in inspect.signature(loss.forward).parameters
+    return loss(embeddings, labels, *((embeddings.detach(),) if momentum else ()))
 
 
 def make(case, **hyperparameters):

@@ -14,7 +14,16 @@ from clce_bench.errors import UserError
 from clce_bench.losses import ContrastiveLoss, create_loss
 from clce_bench.losses.views import ViewLoss
 from tests.helpers.miniature import ROOT
-from tests.losses.references import CASES, VIEW_CASES, loop, make, random_embeddings
+from tests.losses.references import (
+    CASES,
+    TARGET_CASES,
+    VIEW_CASES,
+    called,
+    create,
+    loop,
+    make,
+    random_embeddings,
+)
 
 NAMES = [name for name, info in LOSSES.items() if info.path]
 OF_PAIRS = [name for name in NAMES if issubclass(load(loss_path(name)), ContrastiveLoss)]
@@ -35,7 +44,7 @@ def numerical_gradient(function, embeddings, step=1e-5):
 
 def test_every_registered_loss_has_a_loop_to_be_tested_against():
     assert {case.split()[0] for case in CASES} == set(OF_PAIRS)
-    assert set(VIEW_CASES) == set(OF_VIEWS)
+    assert {*VIEW_CASES, *TARGET_CASES} == set(OF_VIEWS)
     assert sorted(OF_PAIRS + OF_VIEWS) == sorted(NAMES)
 
 
@@ -87,7 +96,11 @@ def test_it_is_found_documented_and_shown_as_nothing_else(name):
 def test_what_is_read_from_its_source_is_what_it_is(name):
     kind = load(loss_path(name))
     parameters = inspect.signature(kind).parameters.values()
-    named = {one.name: one.default for one in parameters if one.kind is not inspect.Parameter.VAR_KEYWORD}
+    named = {
+        one.name: ... if one.default is one.empty else one.default
+        for one in parameters
+        if one.kind is not inspect.Parameter.VAR_KEYWORD
+    }
     assert hyperparameters_of(loss_path(name)) == named
     assert is_self_supervised(loss_path(name)) is kind.self_supervised
 
@@ -97,21 +110,21 @@ def test_what_is_read_from_its_source_is_what_it_is(name):
 def test_each_hyperparameter_refuses_what_is_out_of_its_range_by_name(name, value):
     for key in hyperparameters_of(loss_path(name)):
         with pytest.raises(ValueError, match=rf"^{key}: .* is not allowed\. Allowed: "):
-            create_loss(name, **{key: value})
+            create(name, **{key: value})
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_options_and_inputs_that_do_not_fit_are_refused(name):
     with pytest.raises(TypeError, match="margin: no such option"):
-        create_loss(name, margin=0.1)
+        create(name, margin=0.1)
     with pytest.raises(ValueError, match=r"do not fit. Expected: floats \(N, D\) and labels \(N,\)"):
-        create_loss(name)(torch.zeros(3, 2), torch.arange(4))
+        called(create(name), torch.zeros(3, 5), torch.arange(4))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_without_a_positive_it_is_zero_with_a_zero_gradient(name):
     embeddings = random_embeddings(4, 34).requires_grad_()
-    value = create_loss(name)(embeddings, torch.arange(4))
+    value = called(create(name), embeddings, torch.arange(4))
     value.backward()
     assert value == 0
     assert not embeddings.grad.any()

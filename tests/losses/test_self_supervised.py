@@ -159,3 +159,33 @@ def test_claims_on_labelled_cells_leave_the_others_alone(summarized):
     cells = verdicts.loc["tcl-self-supervised", "cells"]
     assert {name.split("_")[0] for name in cells} == {"tcl.images", "ntxent"}
     assert not [name for name in verdicts.loc["tcl-at-least-supcon", "cells"] if "images" in name]
+
+
+def test_what_a_loss_asks_for_is_checked_before_anything_runs(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "asking_loss.py").write_text(
+        "from torch import nn\n"
+        "class Sized(nn.Module):\n"
+        "    def __init__(self, embedding_size): pass\n"
+        "    def forward(self, embeddings, labels): pass\n"
+        "class Following(nn.Module):\n"
+        "    def forward(self, embeddings, labels, momentum_embeddings): pass\n"
+    )
+    (given,) = cells({"name": "moco", "queue_size": 64})
+    assert given.spec["loss"] == {"name": "moco", "queue_size": 64, "temperature": 0.2, "momentum": 0.999}
+    assert given.momentum_encoder
+    assert not cells("ntxent")[0].momentum_encoder
+    for loss, message in (
+        (
+            {"name": "asking_loss:Sized", "embedding_size": 64},
+            "embedding_size: 64 is not allowed. Allowed: 128, recipe",
+        ),
+        ("asking_loss:Following", "needs a method momentum_at"),
+        ({"name": "moco", "queue_size": 0.5}, "queue_size: 0.5 is not allowed. Allowed: a whole number of at least 1"),
+    ):
+        with pytest.raises(UserError, match=message):
+            plan_of(parse(loss))
+    assert cells("asking_loss:Sized")[0].loss.hyperparameters == {}
+    grid = {"name": "main", "dataset": "digits", "loss": "byol", "lambda": 1.0, "hazards": "per-process-negatives"}
+    with pytest.raises(UserError, match="per-process-negatives is not allowed for byol"):
+        plan_of(parse_experiment({"name": "test", "grids": [grid]}, "test.yaml"))

@@ -8,10 +8,13 @@ import torch.distributed as dist
 from torch import nn
 
 from clce_bench.losses import core, create_loss
+from clce_bench.training import distributed
 from clce_bench.training.gradient_cache import cached_backward
 from tests.helpers.processes import in_processes
+from tests.losses.references import TARGET_CASES, VIEW_CASES, called, create
 
 NAMES = ["supcon", "schane", "clce", "tcl", "ntxent", "hcl", "sincere", "dcl"]
+OF_VIEWS = [*VIEW_CASES, *TARGET_CASES]
 SIZES = {2: [7, 5], 4: [7, 0, 1, 4]}
 
 
@@ -68,6 +71,46 @@ def test_gathered_gradients_equal_those_of_one_process(tmp_path, processes, micr
         torch.testing.assert_close(got_each, each.detach())
         for result, parameter in zip(got_gradients, model.parameters(), strict=True):
             torch.testing.assert_close(result, parameter.grad)
+
+
+IMAGES = [0, 1, 2, 3, 4, 5]
+
+
+def views_of(images):
+    """Rows of two views of some images: all in their first view, then all in their second."""
+    whole = torch.randn(2, len(IMAGES), 6, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    return whole[:, images].reshape(-1, 6), torch.tensor(images).repeat(2)
+
+
+def step_with(name, images, wrap):
+    """Gradients of one step with a loss of views, and what the loss remembers."""
+    torch.manual_seed(1)
+    loss = create(name, 4, gather=True, **TARGET_CASES.get(name, ({},))[0])
+    if distributed.rank():  # What a process begins with is to be that of the first one.
+        torch.manual_seed(2)
+        loss = create(name, 4, gather=True, **TARGET_CASES.get(name, ({},))[0])
+    distributed.start_equal(loss)
+    model, (inputs, labels) = wrap(encoder()), views_of(images)
+    value = cached_backward(model, inputs, lambda rows: called(loss, rows, labels), 3)
+    distributed.average_gradients(loss)
+    gradients = [parameter.grad for parameter in (*model.parameters(), *loss.parameters())]
+    return distributed.all_reduce_mean(value), gradients, list(loss.buffers())
+
+
+def view_worker(rank, shares, folder):
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=len(shares))
+    found = {name: step_with(name, shares[rank], nn.parallel.DistributedDataParallel) for name in OF_VIEWS}
+    if rank == 1:  # Not the one whose parameters the others begin with.
+        torch.save(found, f"{folder}/results.pt")
+    dist.destroy_process_group()
+
+
+def test_losses_of_views_with_what_they_learn_and_remember_equal_those_of_one_process(tmp_path):
+    in_processes(view_worker, 2, [[0, 3, 4, 5], [2, 1]], str(tmp_path))
+    results = torch.load(tmp_path / "results.pt")
+    for name in OF_VIEWS:
+        torch.testing.assert_close(results[name], step_with(name, IMAGES, lambda model: model))
 
 
 def unequal(rank, sizes, folder):

@@ -24,7 +24,7 @@ from tests.helpers.processes import forkserver
 ALWAYS = Runtime(checkpoint_seconds=0)
 
 
-def small_cell(**recipe):
+def small_cell(loss="clce", **recipe):
     values = {"epochs": 2, "learning_rate": 0.002, "reference_batch_size": 16, **recipe}
     experiment = {
         "name": "test",
@@ -32,7 +32,7 @@ def small_cell(**recipe):
         "datasets": {
             "tiny": {"size": 32, "augmentation": {"crop_scale": 0.8, "rotation": 10}, "split": {"images_per_class": 8}}
         },
-        "grids": [{"name": "main", "dataset": "tiny", "loss": "clce", "batch_size": 16, "seed": 0}],
+        "grids": [{"name": "main", "dataset": "tiny", "loss": loss, "batch_size": 16, "seed": 0}],
         "recipe": values,
     }
     return union(cells_of(parse_experiment(experiment, "test.yaml")))[0]
@@ -114,6 +114,28 @@ def test_a_signal_saves_and_stops(job, uninterrupted, tmp_path, monkeypatch, num
     assert signal.getsignal(number) == before
     train_cell(job, tmp_path)
     assert_same_bits(tmp_path, uninterrupted)
+
+
+def test_a_momentum_encoder_and_a_queue_go_on_too(tmp_path, backbone, monkeypatch):
+    cell = small_cell({"name": "moco", "queue_size": 48, "momentum": 0.9}, epochs=1)
+    job, take = job_of(cell, tmp_path / "prepared", backbone), TrainStep.__call__
+    torch.set_num_threads(1)
+    train_cell(job, tmp_path / "whole")
+
+    def signalled(self, step, batch):
+        if step == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return take(self, step, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainStep, "__call__", signalled)
+        with pytest.raises(Interrupted, match="stopped after step 2"):
+            train_cell(job, tmp_path / "two")
+    train_cell(job, tmp_path / "two")
+    whole = tmp_path / "whole"
+    assert_same_bits(
+        tmp_path / "two", (load_file(whole / "model.safetensors"), np.load(whole / "embeddings.npz")["features"])
+    )
 
 
 def test_a_checkpoint_of_another_job_is_not_used(job, uninterrupted, tmp_path, monkeypatch, caplog):
