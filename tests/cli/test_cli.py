@@ -3,13 +3,15 @@ import json
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from clce_bench.analysis.summary import write_summary
-from clce_bench.cli import SECTIONS, cli, command_status
+from clce_bench.cli import command_status, commands
+from clce_bench.cli.commands import SECTIONS, cli
 from clce_bench.errors import Interrupted
 from tests.helpers.made_up import change_record, make_up
 from tests.helpers.miniature import ROOT
@@ -168,7 +170,10 @@ def test_the_last_lines_of_a_log_hold_the_cause_however_long_a_message_is(monkey
 
 
 def test_help_lists_every_verb_once_in_a_section_and_cuts_no_sentence(capsys):
-    assert sorted(name for names in SECTIONS.values() for name in names) == sorted(cli.commands)
+    modules = [import_module(f"clce_bench.cli.{path.stem}") for path in Path(commands.__file__).parent.glob("*.py")]
+    defined = [command.name for module in modules for command in getattr(module, "COMMANDS", ())]
+    listed = [name for names in SECTIONS.values() for name in names]
+    assert sorted(listed) == sorted(defined) == [cli.get_command(None, name).name for name in sorted(listed)]
     assert command_status(["--help"]) == 0
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= 80

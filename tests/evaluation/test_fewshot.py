@@ -108,3 +108,18 @@ def test_features_as_they_are_give_what_scikit_learn_gives(way, shot, views, sig
     expected = loop(lambda: LogisticRegression(tol=1e-8, max_iter=9000), features, episodes, support, normalise=False)
     found = logistic_regression(features, episodes, support, normalise=False).mean(axis=1)
     assert np.abs(found - expected).max() <= 1 / episodes.query[0].size + 1e-9
+
+
+@pytest.mark.parametrize("size", [40, 640])
+def test_logits_of_large_features_with_a_mean_of_their_own_are_scikit_learns(size):
+    rng, labels, features, support = made_up(5, size=size, views=5, signal=0.4)
+    features, support = 1.5 * features + 2, 1.5 * support + 2  # Norms of 16 and 64, as backbones have them.
+    own = draw(rng, labels, 1, 5, 5).support[0].ravel()
+    samples, truth = support[:, own].reshape(-1, size), np.tile(np.repeat(np.arange(5), 5), 5)
+    coefficients, intercepts = fewshot.fit(samples[None], np.eye(5, dtype="float32")[truth], 1.0)
+    found = samples @ (samples.T @ coefficients[0]) + intercepts[0]
+    model = LogisticRegression(tol=1e-8, max_iter=9000).fit(samples.astype(float), truth)
+    expected = model.decision_function(samples.astype(float))
+    centred = (expected - expected.mean(axis=1, keepdims=True)).astype("float32")
+    assert np.abs(centred).max() > 3
+    np.testing.assert_allclose(found - found.mean(axis=1, keepdims=True), centred, atol=0.03)

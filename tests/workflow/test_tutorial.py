@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from clce_bench.cli import cli, command_status
+from clce_bench.cli import command_status
+from clce_bench.cli.commands import cli
 from clce_bench.losses import create_loss
 from tests.helpers.miniature import ROOT
 from tests.helpers.tutorial import commands, write_files
@@ -49,7 +50,7 @@ def test_the_commands_of_the_tutorial_exist():
     for command in commands():
         program, *words = shlex.split(command)
         if program.endswith("clce-bench"):
-            cli.commands[words[0]].make_context(words[0], words[1:])
+            cli.get_command(None, words[0]).make_context(words[0], words[1:])
             verbs += 1
         elif program == "make":
             dry = subprocess.run(["make", "-n", *words], cwd=ROOT, capture_output=True, text=True)
