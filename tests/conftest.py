@@ -10,7 +10,9 @@ from hypothesis import settings
 
 from clce_bench.components.registry import DATASETS
 from tests.helpers.interpreters import served
+from tests.helpers.memory import keep_folders_in_memory
 from tests.helpers.miniature import make_finished
+from tests.helpers.order import dealt
 
 torch.set_num_threads(1)
 # How long an example takes says more of the machine's other work than of the code.
@@ -21,16 +23,16 @@ DATASETS.update({"tiny": "tests.helpers.tiny:TINY", "tiny-fs": "tests.helpers.ti
 
 
 def pytest_configure(config):
-    """The process that all test processes come from lends them interpreters."""
+    """The process that all test processes come from lends them interpreters, and says where their folders lie."""
     if not hasattr(config, "workerinput"):
+        keep_folders_in_memory()
         lending = served()
         lending.__enter__()
         config.add_cleanup(lambda: lending.__exit__(None, None, None))
 
 
 def pytest_collection_modifyitems(items):
-    """What mostly waits, for a cluster, comes first: other tests run meanwhile."""
-    items.sort(key=lambda item: item.path.name != "test_slurm.py")
+    items[:] = dealt(items)
 
 
 @pytest.fixture(autouse=True)
