@@ -13,6 +13,7 @@ from clce_bench.analysis.summary import write_summary
 from clce_bench.cli import command_status, commands
 from clce_bench.cli.commands import SECTIONS, cli
 from clce_bench.errors import Interrupted
+from tests.helpers.interpreters import python
 from tests.helpers.made_up import change_record, make_up
 from tests.helpers.miniature import ROOT
 
@@ -32,7 +33,7 @@ def test_light_verbs_import_neither_torch_nor_mlflow(arguments):
         f"status = command_status({arguments!r});"
         "print(status, sorted({'torch', 'mlflow', 'timm'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = python("-c", code)
     assert done.stdout.splitlines()[-1] == "0 []", done.stderr
 
 
@@ -53,8 +54,7 @@ def test_later_light_verbs_import_neither_torch_nor_mlflow():
         "write_report(experiment, plan.folder / 'report.html')\n"
         "print(sorted({'torch', 'mlflow', 'timm'} & set(sys.modules)))"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    done = python("-c", code, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert done.stdout.splitlines()[-1:] == ["[]"], done.stderr
 
 

@@ -3,7 +3,6 @@
 import json
 import shutil
 import subprocess
-import sys
 from functools import partial
 
 import pytest
@@ -38,6 +37,7 @@ from clce_bench.planning.plan import plan_of
 from clce_bench.planning.reruns import reruns_of
 from clce_bench.report.page_tables import cost_table
 from tests.helpers import shrunk
+from tests.helpers.interpreters import python
 from tests.helpers.made_up import change_record, make_up
 from tests.helpers.miniature import ROOT
 
@@ -359,9 +359,7 @@ def test_torch_is_imported_for_counting_only(tmp_path):
         "name: t\nbackbone: {name: resnet18, weights: random}\ngrids: [{name: g, dataset: digits, loss: ce}]\n"
     )
     found = [
-        subprocess.run(
-            [sys.executable, "-c", code, *options], capture_output=True, text=True, cwd=tmp_path, check=True
-        ).stdout.splitlines()[-1]
+        python("-c", code, *options, cwd=tmp_path, check=True).stdout.splitlines()[-1]
         for options in (["--no-cost"], [], [])
     ]
     assert found == ["0 False", "0 True", "0 False"]

@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 import threading
 import urllib.parse
@@ -20,6 +19,7 @@ from clce_bench.data.decode import decode
 from clce_bench.data.prepare import prepare_dataset
 from clce_bench.data.prepared import PreparedDataset
 from clce_bench.errors import UserError
+from tests.helpers.interpreters import python
 from tests.helpers.originals import colour, jpeg
 
 NAMES = ["cat", "dog"]
@@ -215,9 +215,7 @@ def test_a_set_of_the_hub_is_read_at_one_commit_and_from_the_cache_without_a_net
     code = READING.replace("COMMIT", COMMIT).replace("OTHER", OTHER)
     with hub(files) as (address, asked):
         places = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "home"), "PYTHONPATH": os.pathsep.join(sys.path)}
-        done = subprocess.run(
-            [sys.executable, "-c", code], env=os.environ | places, capture_output=True, text=True, cwd=tmp_path
-        )
+        done = python("-c", code, env=os.environ | places, cwd=tmp_path)
     expected = str([("train", "cat"), ("train", "dog")] * 2 + [("test", "cat"), ("test", "dog")])
     first, second, third, refused = done.stdout.splitlines()
     assert first == second == third == expected, done.stderr

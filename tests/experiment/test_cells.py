@@ -1,7 +1,5 @@
 import json
 import random
-import subprocess
-import sys
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +12,7 @@ from clce_bench.experiment.loading import parse_experiment
 from clce_bench.models.profiling import Profile
 from clce_bench.planning.plan import plan_of
 from clce_bench.seeds import seed_for
+from tests.helpers.interpreters import python
 
 PROFILE = Profile(1000, 100, 64, 1e6, 1e5, 2e5, 1000, 1000)
 
@@ -88,7 +87,7 @@ def test_names_and_seeds_are_the_same_in_another_process():
         "e = parse_experiment({'name': 'test', 'grids': [{'name': 'grid0', 'dataset': 'digits', 'loss': 'tcl'}]}, '');"
         "print(union(cells_of(e))[0].name, seed_for('batches', dataset='digits', seed=3))"
     )
-    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    printed = python("-c", code, check=True).stdout.split()
     assert printed == [*names({"loss": "tcl"}), str(seed_for("batches", seed=3, dataset="digits"))]
 
 

@@ -139,15 +139,15 @@ def test_cells_alone_are_enough_and_one_more_seed_costs_one_seed(finished, tmp_p
     assert counts == {**before, "train": 1, "evaluate": 1, "summarize": 1, "report": 1, "track": 1}
 
 
-def test_a_damaged_intermediate_file_is_made_again_and_nothing_else(folder):
+def test_a_damaged_intermediate_file_is_made_again_and_nothing_else(folder, monkeypatch, capsys):
     features = next((folder / "results/features").rglob("features.npy"))
     rewrite(features, lambda content: content[:-1] + bytes([content[-1] ^ 1]))
     parent = features.parent
     assert dry_run(folder) == {("features", str(parent.relative_to(folder / "results/features")))}
     cell = next(path for path in (folder / "results/cells").rglob("cell.json") if str(parent.name) in path.read_text())
-    refused = python("-m", "clce_bench.cli", "train", "--job", str(cell), "--output", "again", cwd=folder)
-    assert refused.returncode == 2
-    assert "features.npy: it is not what was written there" in refused.stderr
+    monkeypatch.chdir(folder)
+    assert command_status(["train", "--job", str(cell), "--output", "again"]) == 2
+    assert "features.npy: it is not what was written there" in capsys.readouterr().err
 
 
 def test_damaged_embeddings_are_not_evaluated(folder, monkeypatch, capsys):

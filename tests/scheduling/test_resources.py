@@ -6,7 +6,6 @@ import subprocess
 import sys
 import tomllib
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import yaml
@@ -32,6 +31,7 @@ from clce_bench.scheduling.resources import (
     given_to_this_job,
     training_needs,
 )
+from tests.helpers.interpreters import python
 from tests.helpers.made_up import change_record, make_up
 from tests.helpers.miniature import ROOT
 
@@ -185,8 +185,7 @@ def test_cells_of_which_nothing_is_known_are_not_taken_for_small():
 
 @pytest.fixture(scope="module")
 def options():
-    command = [str(Path(sys.executable).with_name("snakemake")), "--help"]
-    return set(re.findall(r"--([a-z][a-z-]+)", subprocess.run(command, capture_output=True, text=True).stdout))
+    return set(re.findall(r"--([a-z][a-z-]+)", python("-m", "snakemake", "--help").stdout))
 
 
 @pytest.mark.parametrize("name", sorted(path.parent.name for path in (ROOT / "profiles").glob("*/profile.yaml")))
@@ -202,9 +201,9 @@ def test_profiles_say_what_snakemake_understands(name, options):
 def test_without_gpus_a_large_cell_asks_for_cores_and_is_evaluated_by_a_job_of_its_own(tmp_path):
     experiment = {"name": "x", "figures": [], "grids": [{"name": "a", "dataset": "digits", "loss": "ce"}]}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(experiment))
-    command = [str(Path(sys.executable).with_name("snakemake")), "--snakefile", str(ROOT / "Snakefile"), "--dry-run"]
+    command = ["-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--dry-run"]
     command += ["--profile", str(ROOT / "profiles" / "slurm-nogpu"), "--directory", str(tmp_path)]
-    shown = subprocess.run(command, capture_output=True, text=True).stdout
+    shown = python(*command).stdout
     groups = dict(re.findall(r"Group job (\w+) .*?\n(.*?)\n\[", shown, re.DOTALL))
     assert set(groups) == {"cells", "evaluations"}
     assert "rule train:" in groups["cells"]
@@ -270,8 +269,8 @@ def test_in_a_container_jobs_run_the_code_of_the_project(tmp_path, monkeypatch):
         (tmp_path / name).write_text(APPTAINER)
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    command = [str(Path(sys.executable).with_name("snakemake")), "--snakefile", str(ROOT / "Snakefile"), "--cores", "1"]
-    done = subprocess.run([*command, "--sdm", "apptainer", "--until", "splits"], capture_output=True, text=True)
+    command = ["-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "1"]
+    done = python(*command, "--sdm", "apptainer", "--until", "splits")
     assert done.returncode == 0, done.stderr[-3000:]
     assert (tmp_path / "calls").read_text().split() == ["inside", "inside"]
     assert len(list(tmp_path.glob("results/splits/*/splits.json"))) == 1

@@ -2,8 +2,6 @@ import multiprocessing
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from clce_bench.tracking import mlflow_store
 from clce_bench.tracking.mlflow_store import store_uri, track_experiment
 from clce_bench.tracking.run_names import run_names
 from clce_bench.tracking.store_check import check_store
+from tests.helpers.interpreters import python
 from tests.helpers.made_up import EXPERIMENT, change_record, make_up
 
 
@@ -149,7 +148,7 @@ def test_a_lost_store_is_restored_and_what_the_run_left_about_it_too(tracked, mo
     # In a new place and process, as MLflow keeps the connection to a deleted file open.
     shutil.copytree("results", "elsewhere/results", ignore=shutil.ignore_patterns("mlflow"))
     monkeypatch.chdir("elsewhere")
-    done = subprocess.run([sys.executable, "-m", "clce_bench.cli", *asked], capture_output=True, text=True)
+    done = python("-m", "clce_bench.cli", *asked)
     assert "4 runs written, 0 up to date" in done.stderr
     assert snapshot(experiment) == before
     assert [verify([record]), read_json(usual)["written"]] == [[], 4]

@@ -1,17 +1,17 @@
 """Several processes train one cell as one process does."""
 
 import json
-import os
 import socket
-import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 
+import psutil
 import pytest
 from safetensors.torch import load_file
 
+from clce_bench.cli import command_status
 from clce_bench.errors import UserError
 from clce_bench.experiment.recipes import Runtime
 from clce_bench.files import read_json
@@ -34,25 +34,22 @@ def job(tmp_path_factory, backbone):
     return job_of(cell, tmp_path_factory.mktemp("digits"), backbone)
 
 
-def test_two_processes_train_as_one_does(job, tmp_path):
+def test_two_processes_train_as_one_does(job, tmp_path, monkeypatch):
     train_cell(job, tmp_path / "one")
     runtime = {"processes": 2, "micro_batch": 5, "checkpoint_seconds": 0}
     command = ["train", "--job", json.dumps(job), "--output", str(tmp_path / "two"), "--runtime", json.dumps(runtime)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "clce_bench.cli", *command],
-        env=environment,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
-    heard = set()
-    while process.poll() is None:
-        heard |= listeners(process.pid)
-        time.sleep(1)
-    assert process.returncode == 0, process.stderr.read().decode()
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setattr(sys, "argv", ["clce-bench", *command])
+    heard, own = set(), psutil.Process()
+    with ThreadPoolExecutor(1) as aside:
+        running = aside.submit(command_status, command)
+        while not running.done():
+            heard |= listeners(own.children(recursive=True))
+            time.sleep(0.5)
+    assert running.result() == 0
     assert heard <= {"127.0.0.1"}
     with socket.create_server(("127.0.0.1", 0)):
-        assert "127.0.0.1" in listeners(os.getsid(0))  # Had they listened, it would have been heard.
+        assert "127.0.0.1" in listeners([own])  # Had they listened, it would have been heard.
     assert read_json(tmp_path / "two" / "cell.json")["runtime"]["processes"] == 2
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
     for name, value in one.items():
@@ -60,23 +57,13 @@ def test_two_processes_train_as_one_does(job, tmp_path):
         assert (two[name] - value).double().norm() <= 1e-4 * value.double().norm() + 1e-6, name
 
 
-def listeners(session):
-    """Finds the addresses on which processes of a session listen."""
-    sockets = set()
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if int((folder / "stat").read_text().rpartition(")")[2].split()[3]) == session:
-                for link in list((folder / "fd").iterdir()):
-                    with suppress(FileNotFoundError):  # Closed meanwhile.
-                        sockets.add(str(link.readlink()).strip("socket:[]"))
+def listeners(processes):
+    """Finds the addresses on which processes listen."""
     found = set()
-    for version, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
-        for line in Path("/proc/net", version).read_text().splitlines()[1:]:
-            _, local, _, state, *rest = line.split()
-            if state == "0A" and rest[5] in sockets:
-                words = bytes.fromhex(local.partition(":")[0])
-                address = b"".join(words[n : n + 4][::-1] for n in range(0, len(words), 4))
-                found.add(socket.inet_ntop(family, address))
+    for process in processes:
+        with suppress(psutil.Error):  # Ended meanwhile.
+            places = process.net_connections("inet")
+            found |= {place.laddr.ip for place in places if place.status == psutil.CONN_LISTEN}
     return found
 
 

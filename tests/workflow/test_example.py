@@ -2,11 +2,10 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
+from tests.helpers.interpreters import python
 from tests.helpers.miniature import ROOT
 
 EXAMPLE = Path("examples/my_experiment")
@@ -14,9 +13,8 @@ EXAMPLE = Path("examples/my_experiment")
 
 def cells(folder):
     """What ``make reproduce`` would do by the example's file: names of cells, jobs by rule."""
-    command = [sys.executable, "-m", "clce_bench.cli", "plan", "--no-cost", "--json"]
-    command += ["--experiment", str(EXAMPLE / "experiment.yaml")]
-    plan = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    command = ["-m", "clce_bench.cli", "plan", "--no-cost", "--json", "--experiment", str(EXAMPLE / "experiment.yaml")]
+    plan = python(*command, cwd=folder)
     assert plan.returncode == 0, plan.stderr
     jobs = json.loads(plan.stdout)["jobs"]
     return {job["key"] for job in jobs if job["rule"] == "train"}, Counter(job["rule"] for job in jobs)
@@ -27,7 +25,7 @@ def test_the_readme_compares_a_new_loss_with_all_others_and_another_margin_is_tw
     make_images, reproduce = (ROOT / EXAMPLE / "README.md").read_text().split("```")[1].strip().splitlines()
     assert reproduce == f"make reproduce EXPERIMENT={EXAMPLE}/experiment.yaml"
     assert make_images == f".venv/bin/python {EXAMPLE}/make_images.py"
-    subprocess.run([sys.executable, f"{EXAMPLE}/make_images.py"], cwd=tmp_path, check=True)
+    python(f"{EXAMPLE}/make_images.py", cwd=tmp_path, check=True)
     before, jobs = cells(tmp_path)
     assert (jobs["train"], jobs["evaluate"]) == (16, 16)  # Eight losses, two seeds.
 

@@ -9,6 +9,7 @@ import pytest
 
 from clce_bench.cli import command_status
 from clce_bench.planning.plan import load_plan
+from tests.helpers.interpreters import python
 from tests.helpers.miniature import ROOT
 from tests.helpers.working import working
 
@@ -28,16 +29,9 @@ main(sys.argv[1:])
 PLAIN = 'rule all:\n    output: "made"\n    shell: "touch made"\n'
 
 
-def start(snakefile, *arguments):
-    command = [sys.executable, "-c", TELLTALE, "--snakefile", str(snakefile), "--cores", "1", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
-
-
 def run(snakefile, *arguments):
-    process = start(snakefile, *arguments)
-    out, err = process.communicate()
-    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+    command = ["-c", TELLTALE, "--snakefile", str(snakefile), "--cores", "1", *arguments]
+    return python(*command, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
 
 def test_snakemake_by_itself_limits_the_rate_of_jobs(tmp_path):
@@ -65,7 +59,9 @@ def test_a_job_that_a_killed_run_left_is_waited_for_and_what_it_made_counts():
     record.rename("set aside")
     Path(".snakemake").mkdir()
     with working("dataset", made) as left:
-        again = start(ROOT / "Snakefile", "--until", "dataset")
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--until", "dataset"]
+        environment, pipe = {**os.environ, "PYTHONPATH": str(ROOT)}, subprocess.PIPE
+        again = subprocess.Popen([*command, "--cores", "1"], stdout=pipe, stderr=pipe, text=True, env=environment)
         lines = iter(again.stderr.readline, "")
         said = next(line for line in lines if "still works on it" in line)
         assert f"dataset {made}: process {left.pid} on " in said

@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from clce_bench.execution.shell_paths import check_shell_names
 from clce_bench.experiment.loading import parse_experiment
 from clce_bench.models.weights import prepare_backbone
 from clce_bench.training.checkpoint import Checkpoints
+from tests.helpers.interpreters import python
 from tests.helpers.miniature import ROOT
 
 HOSTILE = "-x '$(touch ran1)' \"`touch ran2`\"; touch ran3 & | touch ran4 > ran5 \n touch ran6 {key} {{x}} %s üñ\\"
@@ -48,8 +48,8 @@ def test_a_folder_with_a_hostile_name_goes_through_the_shell_as_a_name(tmp_path)
     experiment["grids"] = [{**GRID, "dataset": name, "batch_size": 2}]
     file = tmp_path / "$(touch ran10); touch ran11 .yaml"
     file.write_text(yaml.safe_dump(experiment))
-    command = [str(Path(sys.executable).with_name("snakemake")), "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"]
-    done = subprocess.run([*command, "--configfile", str(file), "--until", "splits"], capture_output=True, text=True)
+    command = ["-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"]
+    done = python(*command, "--configfile", str(file), "--until", "splits")
     assert done.returncode == 0, done.stderr[-3000:]
     assert len(list(tmp_path.glob("results/splits/*/splits.json"))) == 1
     assert not ran(tmp_path.joinpath("results"))
@@ -84,9 +84,8 @@ def test_paths_that_would_run_as_commands_on_a_cluster_are_refused(path):
 def test_a_cluster_is_asked_for_nothing_from_a_place_with_a_hostile_name(tmp_path):
     file = tmp_path / "$(touch ran) .yaml"
     file.write_text(yaml.safe_dump({"name": "hostile", "figures": [], "grids": [GRID]}))
-    command = [str(Path(sys.executable).with_name("snakemake")), "--snakefile", str(ROOT / "Snakefile"), "--jobs", "1"]
-    command += ["--executor", "slurm-jobstep", "--configfile", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    command = ["-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--jobs", "1"]
+    done = python(*command, "--executor", "slurm-jobstep", "--configfile", str(file))
     assert done.returncode == 2, done.stderr[-3000:]
     assert "error: the experiment file: " in done.stderr
     assert not ran(tmp_path)
