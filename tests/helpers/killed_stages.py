@@ -30,7 +30,7 @@ def arguments(job):
     if job.verb in ("summarize", "report", "track"):
         target = output.parent if job.verb == "summarize" else output
         return [job.verb, "--experiment", str(EXPERIMENT), "--output", str(target)]
-    target = output if job.verb in ("evaluate", "figures") else output.parent
+    target = output if job.verb in ("evaluate", "measure", "figures") else output.parent
     return [job.verb, "--job", job.param, "--output", str(target)]
 
 

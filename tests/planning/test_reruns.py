@@ -199,6 +199,9 @@ def test_plan_and_snakemake_agree_after_random_edits(folder, clone, seed):
 
 def test_a_stage_that_is_killed_runs_again_and_alone(finished, tmp_path):
     folder = shutil.copytree(finished, tmp_path / "folder")
+    experiment = yaml.safe_load((folder / "miniature.yaml").read_text())
+    experiment["grids"].append({**experiment["grids"][1], "name": "measured", "loss": "ce", "measures": ["neighbours"]})
+    (folder / "miniature.yaml").write_text(yaml.safe_dump(experiment))
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}", "OMP_NUM_THREADS": "1"}
     done = python("-m", "tests.helpers.killed_stages", cwd=folder, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
