@@ -81,6 +81,29 @@ def _profile_key(backbone: Backbone, size: int) -> str:
     return digest([backbone.name, backbone.small_stem, backbone.freeze, size, COUNT])
 
 
+SUPPORT_VIEWS = 5
+"""Augmented views of a support image, at most."""
+
+
+def episodes_flops(plan: Plan, cell: Cell) -> float:
+    """Estimates the operations of a cell's few-shot classifiers; none where it has no episodes.
+
+    Nearly all of them are logistic regression's, whose matrices have a row per support view. Measured: 25 rows take as
+    long as 20 million operations of a linear probe, 125 rows as 160 million.
+
+    Args:
+        plan: the experiment.
+        cell: one of its cells.
+    """
+    path = plan.jobs["evaluate"][cell_key(cell)].inputs.get("episodes")
+    if not path:
+        return 0.0
+    drawn = plan.jobs["episodes"][str(Path(path).parent.relative_to(RESULTS / "episodes"))].spec["episodes"]
+    views = min(SUPPORT_VIEWS, max(cell.backbone.cached_views, 1))
+    rows = [drawn["way"] * shot * views for shot in drawn["shots"]]
+    return float(drawn["count"] * sum(20e6 + 72 * each**3 for each in rows))
+
+
 def cell_cost(cell: Cell, source: Dataset, profile: Profile, micro_batch: int | str | None = None) -> CellCost:
     """Estimates the cost of a cell.
 

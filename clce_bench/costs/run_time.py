@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 
-from clce_bench.costs.cell_cost import CellCost, features_costs
+from clce_bench.costs.cell_cost import CellCost, episodes_flops, features_costs
 from clce_bench.costs.speeds import device_here, speeds, workload
 from clce_bench.machine import cpu_name
 from clce_bench.planning.plan import cell_key
@@ -12,8 +12,9 @@ STARTING = 15.0
 """Seconds until all cores have work: the workflow is read twice, torch imported, a data set prepared."""
 TOGETHER = {"train": 1.0, "evaluate": 1.0, "measure": 1.0, "features": 1.0, "episodes": 1.0, "figures": 3.0}
 """Seconds that a job takes beside what was measured, for starting, reading and writing; each core runs one."""
-ALONE = {"tune": 3.0, "summarize": 12.0, "report": 4.0, "track": 8.0}
-"""Seconds of jobs beside which nothing else runs."""
+ALONE = {"tune": 3.0, "summarize": 12.0, "report": 8.0, "track": 17.0}
+"""Seconds of jobs beside which nothing else runs, and of each cell in them."""
+PER_CELL = {"summarize": 0.09, "track": 0.13}
 
 
 def run_seconds(reruns: Reruns, costs: dict[str, CellCost], cores: int) -> float | None:
@@ -38,8 +39,9 @@ def run_seconds(reruns: Reruns, costs: dict[str, CellCost], cores: int) -> float
     trunks = features_costs(reruns.plan)
     features = [trunks[key].views * views[workload(trunks[key].cell)] for key in jobs["features"]]
     trained = sum(costs[cells[key].name].flops / training[workload(cells[key])] for key in jobs["train"])
-    evaluated = sum(costs[cells[key].name].probe / probe for key in jobs["evaluate"])
+    probes = [costs[cells[key].name].probe + episodes_flops(reruns.plan, cells[key]) for key in jobs["evaluate"]]
+    evaluated = sum(probes) / probe
     beside = sum(seconds * len(jobs[verb]) for verb, seconds in TOGETHER.items())
-    alone = sum(seconds * len(jobs[verb]) for verb, seconds in ALONE.items())
+    alone = sum((seconds + PER_CELL.get(verb, 0) * len(cells)) * len(jobs[verb]) for verb, seconds in ALONE.items())
     looking = max([sum(features) / cores, *features])  # Of one data set nothing trains until all views are there.
     return STARTING + looking + trained / (cores if device == cpu_name() else 1) + (evaluated + beside) / cores + alone

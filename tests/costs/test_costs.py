@@ -18,10 +18,11 @@ from clce_bench.costs.cell_cost import (
     Profile,
     cell_cost,
     costs_of,
+    episodes_flops,
     features_costs,
     profile_of,
 )
-from clce_bench.costs.run_time import ALONE, STARTING, TOGETHER, run_seconds
+from clce_bench.costs.run_time import ALONE, PER_CELL, STARTING, TOGETHER, run_seconds
 from clce_bench.costs.speeds import FILE, measure_here, speeds, unmeasured, workload
 from clce_bench.costs.throughput import devices, estimated_against_actual, hours
 from clce_bench.errors import UserError
@@ -157,6 +158,19 @@ def test_the_probe_takes_part_of_a_large_training_set():
     assert cell_cost(large, source, each).evaluation > cell_cost(large, source, each).disk
 
 
+def test_episodes_of_more_support_rows_cost_more_and_other_cells_have_none():
+    values = {
+        "name": "t",
+        "backbone": {"freeze": "blocks", "cached_views": 3},
+        "datasets": {"openmoji-fs": {"episodes": {"count": 100, "way": 5, "shots": [1, 4]}}},
+        "grids": [{"name": "g", "dataset": ["digits", "openmoji-fs"], "loss": "ce"}],
+    }
+    plan = plan_of(parse_experiment(values, ""))
+    digits, few_shot = (episodes_flops(plan, cell) for cell in plan.cells)
+    assert digits == 0
+    assert few_shot == 100 * (2 * 20e6 + 72 * ((5 * 3) ** 3 + (5 * 4 * 3) ** 3))
+
+
 def test_hours_are_operations_over_speed():
     grid = {"name": "g", "dataset": "digits", "loss": ["ce", "clce"], "recipe": {"precision": ["bfloat16", "float32"]}}
     backbone = SHRUNK.model_dump()
@@ -211,7 +225,7 @@ def test_the_time_of_a_run_is_that_of_its_jobs():
     (trunk,) = features_costs(plan).values()
     views = 0.01 * trunk.views
     beside = 4 * (TOGETHER["train"] + TOGETHER["evaluate"]) + TOGETHER["features"]
-    alone = STARTING + ALONE["summarize"] + ALONE["report"] + ALONE["track"]
+    alone = STARTING + sum(ALONE[verb] + PER_CELL.get(verb, 0) * 4 for verb in ("summarize", "report", "track"))
     assert run_seconds(reruns, costs, 1) == pytest.approx(alone + beside + views + flops + probes)
     # A second core halves all but the views of the only data set, for which training waits, and what runs alone.
     assert run_seconds(reruns, costs, 2) == pytest.approx(alone + views + (beside + flops + probes) / 2)
