@@ -6,15 +6,18 @@ from itertools import islice
 LONG = (
     "test_slurm.py",
     "test_reruns.py",
-    "test_workflow.py",
+    "test_processes.py",
     "test_tracking_server.py",
     "test_status_commands.py",
-    "test_processes.py",
+    "test_workflow.py",
     "test_logged_model.py",
     "test_internals.py",
     "test_machine.py",
 )
-"""Files whose tests run clusters, servers and whole workflows; the first mostly waits."""
+"""Files whose tests run clusters, servers and whole workflows.
+
+The first mostly waits. The second makes the run that others copy, for which the third does not wait.
+"""
 
 
 def dealt(items):

@@ -17,12 +17,28 @@ from clce_bench.planning.plan import cell_key
 from clce_bench.report.code_and_machines import mixtures
 from clce_bench.report.headline import close_run, cost_of_last_run, headline_rows, interval, print_headline
 from clce_bench.report.page import write_report
-from tests.helpers.made_up import change_record, make_up, write_all
+from tests.helpers.made_up import EXPERIMENT, change_record, make_up, write_all
 
 
-def test_report_shows_headline_figures_tables_and_cells(capsys):
-    experiment, plan = make_up()
-    page = write_all(experiment, plan)
+@pytest.fixture(scope="module")
+def all_written(tmp_path_factory):
+    """Everything that follows evaluation, made once: for tests that only read it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("written"))
+        experiment, plan = make_up()
+        return Path.cwd(), experiment, plan, write_all(experiment, plan)
+
+
+@pytest.fixture
+def written(all_written, monkeypatch):
+    """The experiment, its plan and the page, from the folder that they are in."""
+    folder, *made = all_written
+    monkeypatch.chdir(folder)
+    return made
+
+
+def test_report_shows_headline_figures_tables_and_cells(written, capsys):
+    experiment, plan, page = written
     for row in headline_rows(experiment, pd.read_parquet(plan.folder / "summary.parquet")):
         assert all(f"<td>{value}</td>" in page for value in row.values())
     assert page.count("data:image/svg+xml;base64,") == 4
@@ -41,7 +57,7 @@ def test_report_shows_headline_figures_tables_and_cells(capsys):
 
 
 def test_report_warns_of_gaps():
-    experiment, plan = make_up(figures=[])
+    experiment, plan = make_up(grids=EXPERIMENT["grids"][:1], figures=[])
     change_record(plan.grids["main"][0], status="diverged", reason="the loss was nan in epoch 1, step 2")
     page = write_all(experiment, plan)
     assert "Not all cells are done" in page
@@ -94,7 +110,7 @@ def test_a_page_without_tables_beside_it_is_refused(tmp_path):
 
 
 def test_report_says_what_was_left_out_and_how_images_are_divided():
-    experiment, plan = make_up(figures=[])
+    experiment, plan = make_up(grids=EXPERIMENT["grids"][:1], figures=[])
     write_all(experiment, plan)
     job = plan.jobs["train"][cell_key(plan.cells[0])]
     for name, changes in (
@@ -109,14 +125,12 @@ def test_report_says_what_was_left_out_and_how_images_are_divided():
     assert "Images: 1346 for training, of which each of 5 folds of 269 to 270 can validate, 451 test" in page
 
 
-def test_figures_are_images_with_the_same_bytes_each_time(tmp_path):
-    experiment, plan = make_up()
-    write_summary(experiment, plan.folder)
-    for figure in plan.jobs["figures"].values():
-        for name in ("one", "two"):
-            render({"spec": figure.spec, "inputs": figure.inputs}, tmp_path / f"{name}.svg")
-        assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
-        assert matplotlib.image.imread(tmp_path / "one.png").std() > 0.01
+def test_figures_are_images_with_the_same_bytes_each_time(written, tmp_path):
+    _, plan, _ = written
+    for name, figure in plan.jobs["figures"].items():
+        render({"spec": figure.spec, "inputs": figure.inputs}, tmp_path / "again.svg")
+        assert (tmp_path / "again.svg").read_bytes() == (plan.folder / "figures" / f"{name}.svg").read_bytes()
+        assert matplotlib.image.imread(tmp_path / "again.png").std() > 0.01
 
 
 def test_a_figure_without_results_says_so(tmp_path):
@@ -129,9 +143,8 @@ def test_a_figure_without_results_says_so(tmp_path):
         assert (tmp_path / "x.png").stat().st_size > 1000
 
 
-def test_differences_have_a_row_per_setting_even_where_a_metric_lacks_it():
-    experiment, plan = make_up()
-    write_summary(experiment, plan.folder)
+def test_differences_have_a_row_per_setting_even_where_a_metric_lacks_it(written):
+    _, plan, _ = written
     rows = grid_rows(pd.read_parquet(plan.folder / "summary.parquet"), "lambda")
     use_style()
     figure = Differences(kind="differences", grid="lambda").draw(Source(rows, pd.DataFrame())).canvas
