@@ -15,7 +15,7 @@ ENOUGH = 6 * 2**30
 def keep_folders_in_memory():
     """Makes new temporary folders of this process and of those that it starts, unless told where they are to lie."""
     if "TMPDIR" not in os.environ and os.access(SHARED, os.W_OK) and _suits(SHARED):
-        own = SHARED / f"clce-bench-tests-{os.getuid()}"
+        own = SHARED / f"clce-{os.getuid()}"  # A socket's path has at most 107 bytes, and Slurm's lie deep.
         own.mkdir(mode=0o700, exist_ok=True)
         os.environ["TMPDIR"] = tempfile.tempdir = str(own)
 
