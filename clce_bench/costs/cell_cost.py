@@ -1,7 +1,8 @@
 """What cells cost before they are trained: operations, memory, disk."""
 
 from dataclasses import asdict, dataclass
-from math import ceil
+from itertools import pairwise
+from math import ceil, prod
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,8 @@ from clce_bench.planning.plan import RESULTS, Plan, cell_key
 FOLDER = RESULTS / "costs"
 """Counts and measurements, which can be deleted and made again."""
 
-_STATE = {"adamw": 2, "sgd": 1, "lars": 1}
+_STATE = {"sgd": 1, "momentum": 1, "lars": 1, "lion": 1, "muon": 1}
+"""Numbers that an optimiser keeps per weight; two for the others."""
 PROBE_PASSES, PROBE_IMAGES = 190, 200_000
 """What the linear probe takes: passes over all features that it fits (on drawings and digits cross-validation stopped
 after three to seven strengths, and took 160 to 230 with the last fit), images at most."""
@@ -121,7 +123,8 @@ def cell_cost(cell: Cell, source: Dataset, profile: Profile, micro_batch: int | 
     twice = at_once < rows or micro_batch == "auto"
     wide, classes = profile.features, source.class_count
     classifier = wide * classes if cell.contrastive_weight < 1 else 0
-    projection = wide * (wide + recipe.projection_size) if cell.contrastive_weight > 0 else 0
+    layers = pairwise([*recipe.projection.widths(wide), recipe.projection_size])
+    projection = sum(map(prod, layers)) if cell.contrastive_weight > 0 else 0
     forward = profile.forward + 2 * (classifier + projection)
     # Micro-batches embed every row twice: once for the loss, once for the gradients.
     step = forward * (1 + twice + cell.momentum_encoder) + profile.backward + 4 * (classifier + projection)
@@ -130,7 +133,7 @@ def cell_cost(cell: Cell, source: Dataset, profile: Profile, micro_batch: int | 
     epochs = ceil(steps / max(per_epoch, 1))
     validation, images = train // (split.folds - 1), source.image_count or train
     trained = profile.trained + classifier + projection
-    copies = 2 + _STATE[recipe.optimizer] + bool(recipe.ema) + cell.momentum_encoder
+    copies = 2 + _STATE.get(recipe.optimizer, 2) + bool(recipe.ema) + cell.momentum_encoder
     features, logits = 2 * images * wide, 4 * images * classes * (cell.contrastive_weight < 1)
     return CellCost(
         flops=steps * rows * step + (epochs * validation + images) * forward,

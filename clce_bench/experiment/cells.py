@@ -68,7 +68,9 @@ class Cell(StrictModel):
         """Everything that defines the result, without what this cell does not use."""
         unused: dict[str, Any] = {name: own.unused for name, own in self if isinstance(own, StrictModel)}
         if self.contrastive_weight == 0:
-            unused["recipe"] |= {"projection_size"}
+            unused["recipe"] |= {"projection_size", "head"}
+        if self.contrastive_weight == 1:
+            unused["recipe"] |= {"classifier"}
         if not self.trains:
             unused["recipe"] = set(Recipe.model_fields)
         return self.model_dump(by_alias=True, exclude={**unused, **dict.fromkeys(self.unused, True)})

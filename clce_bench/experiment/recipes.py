@@ -5,8 +5,9 @@ from importlib.resources import files
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
+from clce_bench.components.optimizers import arguments_of, known_optimizer, optimizers
 from clce_bench.errors import unknown
 from clce_bench.experiment.strict_model import Probability, StrictModel, as_list
 
@@ -75,6 +76,30 @@ class Sampler(StrictModel):
     """Images per class."""
 
 
+class Head(StrictModel):
+    """The projection head: linear layers, with normalisation and activation after all but the last."""
+
+    layers: Annotated[int, Field(ge=1, le=8)] = 2
+    """Linear layers."""
+    width: Annotated[int, Field(ge=2)] | None = None
+    """Width of the hidden ones; that of the features when not given."""
+    norm: Literal["none", "batch", "layer"] = "none"
+    """Normalisation after each hidden layer; batch normalisation takes the statistics of the batch."""
+    activation: Literal["relu", "gelu", "silu"] = "relu"
+    """After each hidden layer."""
+
+    def widths(self, features: int) -> list[int]:
+        """Lists how wide each layer's input is."""
+        return [features, *[self.width or features] * (self.layers - 1)]
+
+
+class _OptimizerNames:
+    """Lets editors complete the names of optimisers."""
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        return {**handler(schema), "enum": sorted(optimizers())}
+
+
 class Recipe(StrictModel):
     """How a cell is trained."""
 
@@ -84,8 +109,11 @@ class Recipe(StrictModel):
     """Steps, whatever the batch size; instead of ``epochs``."""
     sampler: Sampler | None = None
     """Batches by class; without it batches are drawn at random. ``batch_size`` is classes × images."""
-    optimizer: Literal["adamw", "sgd", "lars"] = "adamw"
-    """AdamW, SGD with momentum, or LARS."""
+    optimizer: Annotated[str, AfterValidator(known_optimizer), _OptimizerNames()] = "adamw"
+    """timm's name of an optimiser, such as ``adamw``, ``sgd``, ``lars``, ``lamb``, ``muon`` or ``adopt``; ``sgd`` has
+    plain momentum."""
+    optimizer_options: dict[str, Any] = {}
+    """Arguments of the optimiser beyond rate, weight decay and momentum, such as ``{betas: [0.9, 0.95]}``."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     """The peak of the learning rate, at ``reference_batch_size``."""
     reference_batch_size: Annotated[int, Field(ge=1)] = 64
@@ -99,7 +127,7 @@ class Recipe(StrictModel):
     minimum_learning_rate: Annotated[float, Field(ge=0)] = 0.0
     """The learning rate at the last step."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    """Momentum of sgd and lars."""
+    """Momentum of optimisers that have one, such as sgd and lars."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
     """Weight decay of matrices and filters; biases, norms and what the backbone exempts do not decay."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -124,14 +152,33 @@ class Recipe(StrictModel):
     """Instead of the data set's own."""
     projection_size: Annotated[int, Field(ge=2)] = 128
     """Width of the embeddings that the contrastive loss compares."""
+    head: Head | None = None
+    """The projection head from features to embeddings; two layers with a ReLU between them when not given."""
+    classifier: Literal["linear", "cosine"] = "linear"
+    """A linear classifier, or a learnt scale times cosines to a vector per class."""
     batch_norm: Literal["frozen", "batch"] = "frozen"
     """Whether batch normalisation keeps the pre-trained statistics or uses those of the batch."""
 
     @property
     def unused(self) -> set[str]:
-        """What has done its part once a cell is made, the ``momentum`` that adamw does not have, what is not given."""
-        absent = [name for name in ("epochs", "steps", "sampler") if getattr(self, name) is None]
-        return {"augmentation", *(["momentum"] if self.optimizer == "adamw" else []), *absent}
+        """What has done its part once a cell is made, what its optimiser does not have, what is not given."""
+        absent = [name for name in ("epochs", "steps", "sampler", "head") if getattr(self, name) is None]
+        usual = {
+            "momentum": "momentum" not in arguments_of(self.optimizer),
+            "optimizer_options": not self.optimizer_options,
+            "classifier": self.classifier == "linear",
+        }
+        return {"augmentation", *absent, *(name for name, unused in usual.items() if unused)}
+
+    @property
+    def projection(self) -> Head:
+        """The projection head, given or not."""
+        return self.head or Head()
+
+    @field_validator("head")
+    @classmethod
+    def _usual_head(cls, head: Head | None) -> Head | None:
+        return None if head == Head() else head
 
     @model_validator(mode="before")
     @classmethod

@@ -9,9 +9,11 @@ from pydantic import Field
 
 from clce_bench.analysis.summary_labels import metric_label
 from clce_bench.experiment.cells import Cell
+from clce_bench.experiment.recipes import Recipe
 from clce_bench.figures.shared_options import MetricFigure
 from clce_bench.figures.source import Drawing, Embedded, Source
 from clce_bench.figures.style import data_names, keep_to_percent, loss_style, sentence_figure
+from clce_bench.files import read_json
 from clce_bench.labels import value_label
 
 if TYPE_CHECKING:
@@ -92,16 +94,23 @@ def _settings(cell: Embedded) -> str:
 
 
 def project(cell: Embedded) -> NDArray[np.float32]:
-    """Applies a cell's projection head (linear, ReLU, linear) to its features.
+    """Applies a cell's projection head to its features.
 
     Returns:
         What the contrastive loss sees, (images, projection_size).
     """
-    from safetensors.numpy import load_file
+    import torch
+    from safetensors.torch import load_file
 
+    from clce_bench.models.heads import projection_head
+
+    recipe = Recipe.model_validate(read_json(cell.path.with_name("cell.json"))["job"]["spec"]["recipe"])
+    head = projection_head(recipe.projection, cell.features.shape[1], recipe.projection_size).eval()
     weights = load_file(cell.path.with_name("model.safetensors"))
-    hidden = cell.features @ weights["projection.0.weight"].T + weights["projection.0.bias"]
-    embeddings: NDArray[np.float32] = hidden.clip(0) @ weights["projection.2.weight"].T + weights["projection.2.bias"]
+    own = {name.removeprefix("projection."): value for name, value in weights.items() if name.startswith("projection.")}
+    head.load_state_dict(own)
+    with torch.no_grad():
+        embeddings: NDArray[np.float32] = head(torch.from_numpy(cell.features)).numpy()
     return embeddings
 
 

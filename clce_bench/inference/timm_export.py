@@ -12,6 +12,7 @@ from clce_bench.files import read_json, staged, write_text
 from clce_bench.inference.model_card import model_card
 from clce_bench.inference.trained_cell import TrainedCell
 from clce_bench.models.backbone import load_backbone
+from clce_bench.models.heads import CosineClassifier
 
 OTHERWISE = "Use it by clce_bench.load_cell, or clce-bench predict"
 
@@ -69,6 +70,8 @@ def _model(trained: TrainedCell) -> tuple[Any, str]:
     foreign = model.load_state_dict(tail, strict=False).unexpected_keys
     if foreign:
         raise UserError(f"{trained.directory}: timm's model has no {', '.join(foreign[:5])}. {OTHERWISE}.")
+    if isinstance(head.classifier, CosineClassifier):
+        raise UserError(f"{trained.directory}: timm's models have no cosine classifier. {OTHERWISE}.")
     if head.classifier is not None:
         weight, bias, source = head.classifier.weight.cpu(), head.classifier.bias.cpu(), "classifier"
     else:

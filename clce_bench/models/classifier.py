@@ -9,6 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from clce_bench.experiment.recipes import Recipe
 from clce_bench.models.backbone import standardise
+from clce_bench.models.heads import CosineClassifier, projection_head
 from clce_bench.seeds import seed_for
 
 # timm's TensorFlow ports keep a momentum of 0.01, with which running statistics never catch up in a short fine-tuning.
@@ -34,8 +35,8 @@ class Outputs(NamedTuple):
 class ContrastiveClassifier(nn.Module):
     """Features with a linear classifier and a projection head on top.
 
-    The head is d → d → ReLU → ``projection_size``, its rows scaled to length 1, which losses of libraries may
-    count on (those here would scale them themselves); the classifier starts at a
+    The head is d → d → ReLU → ``projection_size`` unless the recipe says otherwise, its rows scaled to length 1, which
+    losses of libraries may count on (those here would scale them themselves); a linear classifier starts at a
     thousandth of its usual scale, as in BEiT-3's fine-tuning. Cells that differ only in their loss start equal.
 
     Args:
@@ -71,21 +72,22 @@ class ContrastiveClassifier(nn.Module):
         with torch.random.fork_rng(devices=[]):
             if contrastive_weight < 1:
                 torch.manual_seed(seed_for("classifier", seed=seed))
-                self.classifier = nn.Linear(features, classes)
-                with torch.no_grad():
-                    self.classifier.weight.mul_(CLASSIFIER_SCALE)
-                    self.classifier.bias.mul_(CLASSIFIER_SCALE)
+                if recipe.classifier == "cosine":
+                    self.classifier = CosineClassifier(features, classes)
+                else:
+                    self.classifier = nn.Linear(features, classes)
+                    with torch.no_grad():
+                        self.classifier.weight.mul_(CLASSIFIER_SCALE)
+                        self.classifier.bias.mul_(CLASSIFIER_SCALE)
             if contrastive_weight > 0:
                 torch.manual_seed(seed_for("projection", seed=seed))
-                self.projection = nn.Sequential(
-                    nn.Linear(features, features), nn.ReLU(), nn.Linear(features, recipe.projection_size)
-                )
+                self.projection = projection_head(recipe.projection, features, recipe.projection_size)
 
     def train(self, mode: bool = True) -> "ContrastiveClassifier":
-        """Sets training mode; batch normalisation stays in evaluation mode when its statistics are frozen."""
+        """Sets training mode; the backbone's batch normalisation stays in evaluation mode when it is frozen."""
         super().train(mode)
         if self.batch_norm == "frozen":
-            for module in self.modules():
+            for module in self.tail.modules():
                 if isinstance(module, _BatchNorm):
                     module.eval()
         return self

@@ -5,6 +5,7 @@ from pathlib import Path
 from zipfile import is_zipfile
 
 from clce_bench.components.hyperparameters import EMBEDDING_SIZE
+from clce_bench.components.optimizers import check_options
 from clce_bench.components.registry import check_packaged
 from clce_bench.data.dataset import Dataset
 from clce_bench.errors import UserError
@@ -49,6 +50,7 @@ def check_cell(cell: Cell, source: Dataset) -> None:
     if sampler and cell.batch_size != sampler.classes * sampler.images:
         allowed = f"{sampler.classes * sampler.images}, {sampler.classes} classes × {sampler.images} images"
         raise UserError(f"grids: batch_size: {cell.batch_size} is not allowed. Allowed: {allowed} of recipe.sampler.")
+    check_options(cell.recipe.optimizer, cell.recipe.optimizer_options)
     check_packaged(cell.backbone.name, cell.backbone.weights)
     file = weights_file(cell.backbone.weights)
     if file and not _is_file(file):

@@ -63,7 +63,13 @@ def _check(cell: Cell, runtime: Runtime) -> None:
         raise UserError(f"runtime.processes: {world_size} cannot stand for {PROCESSES}, as per-process-negatives asks.")
     if world_size > 1 and runtime.micro_batch == "auto":
         raise UserError("runtime.micro_batch: 'auto' is not allowed with several processes. Allowed: a number.")
-    if cell.recipe.batch_norm == "batch" and (runtime.micro_batch is not None or world_size > 1):
+    parts = runtime.micro_batch is not None or world_size > 1
+    if cell.contrastive_weight > 0 and cell.recipe.projection.norm == "batch" and parts:
+        raise UserError(
+            "recipe.head.norm: 'batch' is not allowed with runtime.micro_batch or several processes: the statistics"
+            " would be those of a part of the batch. Allowed: 'none', 'layer'."
+        )
+    if cell.recipe.batch_norm == "batch" and parts:
         raise UserError(
             "recipe.batch_norm: 'batch' is not allowed with runtime.micro_batch or several processes: the statistics"
             " would be those of a part of the batch. Allowed: 'frozen'."

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from timm.optim import Lars, param_groups_layer_decay, param_groups_weight_decay
+from timm.optim import create_optimizer_v2, param_groups_layer_decay, param_groups_weight_decay
 from torch import nn
 
 from clce_bench.experiment.cells import Cell
@@ -29,11 +29,13 @@ def build_optimizer(model: ContrastiveClassifier, loss: nn.Module, cell: Cell) -
             whole = create_model(cell.backbone.name, cell.backbone.small_stem)
         scales = layer_scales(whole, recipe.layer_decay)
     groups: Any = parameter_groups(model, loss, recipe, scales)
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum)
-    if recipe.optimizer == "lars":
-        return Lars(groups, lr=recipe.learning_rate, momentum=recipe.momentum)
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
+    options: dict[str, Any] = {"lr": recipe.learning_rate, **recipe.optimizer_options}
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(groups, **{"fused": True, **options})
+    if recipe.optimizer == "sgd":  # timm's has Nesterov's momentum.
+        return torch.optim.SGD(groups, momentum=recipe.momentum, **options)
+    made: torch.optim.Optimizer = create_optimizer_v2(groups, recipe.optimizer, momentum=recipe.momentum, **options)
+    return made
 
 
 def layer_scales(backbone: nn.Module, layer_decay: float) -> dict[str, float]:
