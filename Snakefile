@@ -30,6 +30,7 @@ localrules:
     all,
     dataset,
     splits,
+    labels,
     episodes,
     backbone,
     tune,

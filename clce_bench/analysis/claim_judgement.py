@@ -17,10 +17,10 @@ from clce_bench.analysis.claims.compared import ComparedClaim
 from clce_bench.analysis.contrasts import Contrast
 from clce_bench.analysis.decisions import REPRODUCED, decide
 from clce_bench.analysis.power import seeds_needed, smallest_visible, spread_of
+from clce_bench.analysis.summary_labels import data_label
 from clce_bench.analysis.summary_rows import DATA, hazards_in
 from clce_bench.analysis.verdicts import Finding, Outcome, Verdict
 from clce_bench.experiment.claims import Claim, Selector
-from clce_bench.labels import data_label
 
 __all__ = [
     "PLACE",
@@ -172,7 +172,7 @@ def select(rows: pd.DataFrame, selector: Selector) -> pd.DataFrame:
 def where(setting: dict[str, Any]) -> str:
     """Names the data set and the batch size of a comparison."""
     batch = [f"batch {setting['batch_size']}"] if "batch_size" in setting else []
-    return ", ".join([data_label(setting["dataset"], setting["images_per_class"]), *batch])
+    return ", ".join([data_label(setting["dataset"], setting["images_per_class"], setting["label_noise"]), *batch])
 
 
 def _known(value: float) -> float | None:

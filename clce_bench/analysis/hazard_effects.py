@@ -11,9 +11,10 @@ from clce_bench.analysis.paired_outcomes import contrast
 from clce_bench.analysis.result_tables import with_interval
 from clce_bench.analysis.settings import baseline_of, settings_of, varying_columns
 from clce_bench.analysis.significance import holm
+from clce_bench.analysis.summary_labels import data_label
 from clce_bench.analysis.summary_rows import DATA, grid_rows, hazards_in
 from clce_bench.components.loss_info import loss_order
-from clce_bench.labels import axis_label, data_label, setting_label, value_label
+from clce_bench.labels import axis_label, setting_label, value_label
 
 PLACE = [*DATA, "backbone", "batch_size"]
 _SETTING = [*PLACE, "loss", "lambda"]
@@ -117,7 +118,7 @@ def audit_text(table: pd.DataFrame) -> pd.DataFrame:
             {
                 "grid": row["grid"],
                 "hazards": row["hazards"] or "none",
-                "data set": data_label(row["dataset"], row["images_per_class"]),
+                "data set": data_label(row["dataset"], row["images_per_class"], row["label_noise"]),
                 "loss": row["setting"],
                 "CE [95 %]": _interval(row, "ce", signed=False),
                 "change of CE [95 %]": _interval(row, "ce_change"),

@@ -10,8 +10,9 @@ from clce_bench.analysis.intervals import Interval
 from clce_bench.analysis.paired_outcomes import contrast
 from clce_bench.analysis.result_tables import with_interval
 from clce_bench.analysis.significance import holm
+from clce_bench.analysis.summary_labels import data_label
 from clce_bench.analysis.summary_rows import DATA, grid_rows, matching
-from clce_bench.labels import axis_label, data_label, loss_label, value_label
+from clce_bench.labels import axis_label, loss_label, value_label
 
 PLACE = [*DATA, "backbone", "batch_size"]
 SIDES = ("before", "after")
@@ -70,7 +71,10 @@ def ranks_text(table: pd.DataFrame) -> pd.DataFrame:
     """
     entries = []
     for row in table.to_dict("records"):
-        entry = {"data set": data_label(row["dataset"], row["images_per_class"]), "loss": loss_label(row["loss"])}
+        entry = {
+            "data set": data_label(row["dataset"], row["images_per_class"], row["label_noise"]),
+            "loss": loss_label(row["loss"]),
+        }
         for side in SIDES:
             entry[f"rank {side}"] = f"{row[f'{side}_rank']:g}"
             entry[f"{side} [95 %]"] = with_interval(row[side], row[f"{side}_low"], row[f"{side}_high"])

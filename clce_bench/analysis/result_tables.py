@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from clce_bench.analysis.summary_rows import hyperparameter_columns
+from clce_bench.analysis.summary_labels import data_label
+from clce_bench.analysis.summary_rows import DATA, hyperparameter_columns
 from clce_bench.analysis.verdicts import Verdict
-from clce_bench.labels import data_label, loss_label
+from clce_bench.labels import loss_label
 
 
 def comparison_table(table: pd.DataFrame) -> pd.DataFrame:
@@ -23,7 +24,7 @@ def comparison_table(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for record in table.to_dict("records"):
         row = {
-            "data set": data_label(record["dataset"], record["images_per_class"]),
+            "data set": data_label(record["dataset"], record["images_per_class"], record["label_noise"]),
             "backbone": record["backbone"],
             "overlap": record["overlap"],
             "batch": f"{record['batch_size']}",
@@ -54,12 +55,12 @@ def variance_table(table: pd.DataFrame) -> pd.DataFrame:
         table: from :func:`clce_bench.analysis.difference_variance.variance_of_differences`, with ``grid`` and
             ``metric``.
     """
-    keys = ["grid", "metric", "dataset", "images_per_class", "backbone", "batch_size", "setting"]
+    keys = ["grid", "metric", *DATA, "backbone", "batch_size", "setting"]
     rows = []
     for values, members in table.groupby(keys, dropna=False, sort=False):
         shares = members.set_index("component")["share"]
         row: dict[str, Any] = dict(zip(keys, values, strict=True))
-        row["dataset"] = data_label(row["dataset"], row.pop("images_per_class"))
+        row["dataset"] = data_label(row["dataset"], row.pop("images_per_class"), row.pop("label_noise"))
         row["metric"] = row["metric"].removeprefix("metric.")
         error = math.sqrt(members["variance"].sum())
         row |= {"standard error": number(error)}

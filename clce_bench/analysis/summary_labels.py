@@ -37,6 +37,18 @@ def is_accuracy(metric: str) -> bool:
     return of_measure(metric) or labels.is_accuracy(metric)
 
 
+def data_label(dataset: str, images_per_class: float, label_noise: float = 0.0) -> str:
+    """Returns what a setting trains on: the data set, how many images of each class if not all, how many wrong labels.
+
+    Args:
+        dataset: its name; of a folder of the user's own, the last part of its path.
+        images_per_class: NaN for all.
+        label_noise: share of the labels that are wrong.
+    """
+    wrong = f", {100 * label_noise:g} % wrong labels" if label_noise else ""
+    return labels.data_label(dataset, images_per_class) + wrong
+
+
 def metric_label(metric: str, unit: str = "%") -> str:
     """Returns a metric's name with its unit.
 

@@ -25,7 +25,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     "Keep and share results": dict.fromkeys(("verify", "prune", "export", "import"), "result_commands"),
     "Extend": {"schema": "schema_command"},
     "Stages, which a run calls": {
-        **dict.fromkeys(("dataset", "splits", "episodes", "backbone"), "stage_commands"),
+        **dict.fromkeys(("dataset", "splits", "labels", "episodes", "backbone"), "stage_commands"),
         **dict.fromkeys(("features", "train", "evaluate", "measure"), "stage_commands"),
         "tune": "experiment_commands",
         "summarize": "experiment_commands",

@@ -93,6 +93,20 @@ def splits(job: dict[str, Any], output: Path) -> None:
 
 @click.command()
 @job_options
+def labels(job: dict[str, Any], output: Path) -> None:
+    """Make some labels of a training part wrong.
+
+    Example: snakemake -n -p shows the command of each job, ready to copy.
+    """
+    from clce_bench.data.label_noise import spoil_labels
+
+    paths = {name: Path(path) for name, path in job["inputs"].items()}
+    with _alone("labels", job, output / "dataset.json"):
+        spoil_labels(job["spec"], paths, output)
+
+
+@click.command()
+@job_options
 def episodes(job: dict[str, Any], output: Path) -> None:
     """Draw few-shot episodes from the novel classes.
 
@@ -220,4 +234,4 @@ def figures(job: dict[str, Any], output: Path) -> None:
         render(job, output)
 
 
-COMMANDS = (dataset, splits, episodes, backbone, features, train, evaluate, measure, figures)
+COMMANDS = (dataset, splits, labels, episodes, backbone, features, train, evaluate, measure, figures)

@@ -10,7 +10,7 @@ from clce_bench.planning.reruns import Reruns
 
 STARTING = 15.0
 """Seconds until all cores have work: the workflow is read twice, torch imported, a data set prepared."""
-TOGETHER = {"train": 1.0, "evaluate": 1.0, "measure": 1.0, "features": 1.0, "episodes": 1.0, "figures": 3.0}
+TOGETHER = dict.fromkeys(("train", "evaluate", "measure", "features", "labels", "episodes"), 1.0) | {"figures": 3.0}
 """Seconds that a job takes beside what was measured, for starting, reading and writing; each core runs one."""
 ALONE = {"tune": 3.0, "summarize": 12.0, "report": 8.0, "track": 17.0}
 """Seconds of jobs beside which nothing else runs, and of each cell in them."""

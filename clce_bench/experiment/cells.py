@@ -55,13 +55,15 @@ class Cell(StrictModel):
     batch_size: int
     seed: int
     recipe: Recipe
+    label_noise: float = 0.0
+    """Share of each class's training images whose label is wrong."""
     hazards: list[Hazard] = []
     """Rules that this cell breaks on purpose, see :mod:`clce_bench.experiment.hazards`."""
 
     @property
     def unused(self) -> set[str]:
         """What most cells do not have."""
-        return {name for name in ("support", "hazards") if not getattr(self, name)}
+        return {name for name in ("support", "label_noise", "hazards") if not getattr(self, name)}
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -106,7 +108,8 @@ class Cell(StrictModel):
             f"_{'test' if self.split.test_folds else 'class'}{self.split.testing}" if self.split.cross_fitting else ""
         )
         broken = f"_hazards-{'+'.join(self.hazards)}" if self.hazards else ""
-        axes = f"bs{self.batch_size}_lam{self.contrastive_weight:g}{few}{part}{broken}_s{self.seed}"
+        noise = f"_noise{self.label_noise:g}" if self.label_noise else ""
+        axes = f"bs{self.batch_size}_lam{self.contrastive_weight:g}{few}{noise}{part}{broken}_s{self.seed}"
         return f"{loss}_{axes}-{digest(self.spec)}"
 
     @cached_property
@@ -131,6 +134,7 @@ class Cell(StrictModel):
             "class_folds": self.split.class_folds or 1,
             "split_seed": self.split.seed,
             "images_per_class": float(self.split.images_per_class or "nan"),
+            "label_noise": self.label_noise,
             **{f"loss.{key}": value for key, value in self.loss.hyperparameters.items()},
             **{f"recipe.{key}": _scalar(value) for key, value in self.spec["recipe"].items()},
             "recipe.augmentation": self.augmentation.label,

@@ -12,7 +12,7 @@ from clce_bench.components.registry import CLAIMS, load
 from clce_bench.errors import unknown
 from clce_bench.experiment.strict_model import Name, StrictModel, Values, as_list
 
-CLAIM_AXES = ("dataset", "images_per_class", "backbone", "batch_size", "loss", "lambda")
+CLAIM_AXES = ("dataset", "images_per_class", "label_noise", "backbone", "batch_size", "loss", "lambda")
 Selector = dict[str, Annotated[Values, BeforeValidator(as_list)]]
 """Cells by axis: each of the values given."""
 

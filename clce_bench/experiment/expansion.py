@@ -54,6 +54,7 @@ class _Point(NamedTuple):
     split: dict[str, int]
     """Values to lay over the data set's own."""
     recipe: Recipe
+    label_noise: float
 
 
 def expand(experiment: Experiment, grid: Grid) -> Iterator[Cell]:
@@ -63,17 +64,18 @@ def expand(experiment: Experiment, grid: Grid) -> Iterator[Cell]:
 
 
 def _points(experiment: Experiment, grid: Grid) -> Iterator[_Point]:
-    axes = {name: getattr(grid, name) for name in ("fold", "test_fold", "class_fold", "images_per_class")}
-    axes["seed"] = grid.split_seed
-    splits = list(_alternatives({key: values for key, values in axes.items() if values}))
+    parts = {name: getattr(grid, name) for name in ("fold", "test_fold", "class_fold", "images_per_class")}
+    parts["seed"] = grid.split_seed
+    splits = list(_alternatives({key: values for key, values in parts.items() if values}))
     backbones = list(_backbones(experiment, grid))
     for dataset, asked, weight in product(grid.dataset, grid.loss, grid.contrastive_weight):
         loss = Loss(name="ce") if weight == 0 and asked.name != NO_TRAINING else asked
         losses, recipes = _losses(experiment, loss), _recipes(experiment, grid, dataset, loss)
         for own, recipe in product(losses, recipes):
-            for backbone, size, seed, split in product(backbones, grid.batch_size, grid.seeds, splits):
+            axes = product(backbones, grid.batch_size, grid.seeds, splits, grid.label_noise)
+            for backbone, size, seed, split, noise in axes:
                 own_weight = 0.0 if own.name in WITHOUT_CODE else weight
-                yield _Point(dataset, backbone, own, own_weight, size, seed, split, recipe)
+                yield _Point(dataset, backbone, own, own_weight, size, seed, split, recipe, noise)
 
 
 def _backbones(experiment: Experiment, grid: Grid) -> Iterator[Backbone]:

@@ -7,7 +7,16 @@ from clce_bench.experiment.hazards import Hazard
 from clce_bench.experiment.schema import Experiment, Grid
 from clce_bench.experiment.seed_rounds import SeedRounds
 
-SINGLE = ("dataset", "contrastive_weight", "batch_size", "backbone", "split_seed", "images_per_class", *ROLES[1:])
+SINGLE = (
+    "dataset",
+    "contrastive_weight",
+    "batch_size",
+    "backbone",
+    "split_seed",
+    "images_per_class",
+    "label_noise",
+    *ROLES[1:],
+)
 """Axes of which a grid that searches has one value."""
 
 
@@ -27,6 +36,7 @@ def check_grids(experiment: Experiment) -> None:
         if figure.compares_hazards and grids[figure.grid[0]].hazards:
             raise UserError(f"figures: {figure.name}: grid: the first grid of an audit must have no hazards.")
     for grid in experiment.grids:
+        _check_noise(grid)
         for dataset in grid.dataset:
             _check_measures(grid, dataset)
             _check_split(grid, dataset, experiment.datasets.get(dataset, DatasetOptions()).split)
@@ -47,6 +57,12 @@ def _check_measures(grid: Grid, dataset: str) -> None:
             raise UserError(
                 f"grids: {grid.name}: measures: {measure} is not allowed on {dataset}: its images are these."
             )
+
+
+def _check_noise(grid: Grid) -> None:
+    if any(grid.label_noise) and Hazard.LEAKY_SPLIT in grid.hazards:
+        why = "some training images are test images too, whose labels must be right"
+        raise UserError(f"grids: {grid.name}: label_noise: not allowed with the hazard leaky-split: {why}.")
 
 
 def _check_split(grid: Grid, dataset: str, split: Split) -> None:

@@ -120,6 +120,10 @@ class Grid(StrictModel):
     """Seeds of repeated random splits. The data set's ``split.seed`` when not given."""
     images_per_class: Annotated[list[Annotated[int, Field(ge=1)]], BeforeValidator(as_list)] = []
     """Training images per class. The data set's ``split.images_per_class`` when not given."""
+    label_noise: Annotated[list[Annotated[float, Field(ge=0, lt=1)]], BeforeValidator(as_list), Field(min_length=1)] = [
+        0.0
+    ]
+    """Shares of each class's training images whose label is wrong; at one seed the same for all losses."""
     recipe: RecipeValues = {}
     """Recipe values for this grid; they win over those of the experiment, the data set and the loss."""
     hazards: Annotated[list[str], BeforeValidator(as_list), AfterValidator(known_hazards)] = []

@@ -1,11 +1,11 @@
 """Difference of each loss to cross-entropy: the answer at a glance."""
 
-from clce_bench.analysis.summary_labels import metric_label
+from clce_bench.analysis.summary_labels import data_label, metric_label
 from clce_bench.experiment.cells import Cell
 from clce_bench.figures.shared_options import MetricFigure
 from clce_bench.figures.source import Drawing, Source
 from clce_bench.figures.style import data_names, loss_style, sentence_figure
-from clce_bench.labels import axis_label, data_label, setting_label, value_label
+from clce_bench.labels import axis_label, setting_label, value_label
 
 
 class Differences(MetricFigure):

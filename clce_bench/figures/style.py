@@ -8,9 +8,10 @@ from itertools import cycle
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
+from clce_bench.analysis.summary_labels import data_label
 from clce_bench.components.loss_info import LOSSES, LossInfo, loss_order
 from clce_bench.figures.source import Drawing
-from clce_bench.labels import data_label, loss_label, supervised_loss
+from clce_bench.labels import loss_label, supervised_loss
 
 if TYPE_CHECKING:
     import pandas as pd

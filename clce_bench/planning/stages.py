@@ -163,7 +163,39 @@ class ComputeFeatures(Stage):
         return f"{SPLITS.key(subject)}/{subject.cell.backbone.name}-{digest(self.spec(subject))}"
 
 
-class Train(Stage):
+class SpoilLabels(Stage):
+    """The data set as a cell's training part sees it where some of its labels are wrong."""
+
+    name, output, reads = "labels", "labels/{key}/dataset.json", ("dataset", "splits")
+
+    def is_needed(self, subject: Subject) -> bool:
+        """Says whether any label is wrong."""
+        return subject.cell.label_noise > 0
+
+    def spec(self, subject: Subject) -> dict[str, Any]:
+        """Says how many labels are wrong, and by which seed; nothing of the loss."""
+        split, own = subject.cell.split, {"label_noise": subject.cell.label_noise, "seed": subject.cell.seed}
+        return {"dataset": subject.cell.dataset, "fold": split.fold, "test_fold": split.testing, **own}
+
+    def key(self, subject: Subject) -> str:
+        """Names the split, and the rest by a hash."""
+        return f"{SPLITS.key(subject)}/noise{subject.cell.label_noise:g}-{digest(self.spec(subject))}"
+
+
+class CellStage(Stage):
+    """A stage of one cell, which sees the labels that the cell has."""
+
+    def inputs(self, subject: Subject, made: Mapping[str, Job]) -> dict[str, str]:
+        """Names the files; of the data set, that with the cell's labels."""
+        own = {"dataset": made["labels"].output} if "labels" in made else {}
+        return super().inputs(subject, made) | own
+
+    def key(self, subject: Subject) -> str:
+        """Names the cell."""
+        return cell_key(subject.cell)
+
+
+class Train(CellStage):
     """The cell itself."""
 
     name, output, reads = "train", "cells/{key}/cell.json", ("dataset", "splits", "backbone", "features")
@@ -171,10 +203,6 @@ class Train(Stage):
     def spec(self, subject: Subject) -> dict[str, Any]:
         """Returns the cell's specification."""
         return subject.spec
-
-    def key(self, subject: Subject) -> str:
-        """Names the cell."""
-        return cell_key(subject.cell)
 
     def components(self, subject: Subject) -> tuple[str, ...]:
         """Returns the contrastive loss, if it has a say."""
@@ -199,7 +227,7 @@ class DrawEpisodes(Stage):
         return _hashed(subject, self.spec(subject))
 
 
-class Evaluate(Stage):
+class Evaluate(CellStage):
     """A trained cell, measured on the test part."""
 
     name, output, reads = "evaluate", "cells/{key}/metrics.json", ("dataset", "splits", "episodes")
@@ -207,10 +235,6 @@ class Evaluate(Stage):
     def spec(self, subject: Subject) -> dict[str, Any]:
         """Says nothing: the cell's record says all."""
         return {}
-
-    def key(self, subject: Subject) -> str:
-        """Names the cell."""
-        return cell_key(subject.cell)
 
     def inputs(self, subject: Subject, made: Mapping[str, Job]) -> dict[str, str]:
         """Names the cell; its code is no code of this job's, for what it wrote is an input like any other."""
@@ -223,11 +247,12 @@ CELL_STAGES: tuple[Stage, ...] = (
     SPLITS,
     GetBackbone(),
     ComputeFeatures(),
+    SpoilLabels(),
     Train(),
     DrawEpisodes(),
     Evaluate(),
 )
-UPSTREAM_STAGES = ("dataset", "backbone", "splits", "episodes", "features")
+UPSTREAM_STAGES = ("dataset", "backbone", "splits", "labels", "episodes", "features")
 """Stages whose results are only wanted by others: they run when something that runs needs them."""
 STAGE_ORDER = (*UPSTREAM_STAGES, "train", "tune", "evaluate", "measure", "summarize", "figures", "report", "track")
 

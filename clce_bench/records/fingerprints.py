@@ -16,6 +16,7 @@ from clce_bench.files import digest
 VERBS = {
     "dataset": "clce_bench.data.prepare",
     "splits": "clce_bench.data.splits",
+    "labels": "clce_bench.data.label_noise",
     "episodes": "clce_bench.data.episodes",
     "backbone": "clce_bench.models.weights",
     "features": "clce_bench.models.features",

@@ -8,12 +8,12 @@ import pandas as pd
 from markupsafe import Markup
 
 from clce_bench.analysis.settings import baseline_of
-from clce_bench.analysis.summary_labels import metric_label
+from clce_bench.analysis.summary_labels import data_label, metric_label
 from clce_bench.analysis.summary_rows import AXES, grid_rows, hyperparameter_columns, matching
 from clce_bench.analysis.verdicts import Verdict
 from clce_bench.components.loss_info import NO_TRAINING, WITHOUT_CODE
 from clce_bench.experiment.schema import Experiment
-from clce_bench.labels import axis_label, data_label, loss_label, setting_label, value_label
+from clce_bench.labels import axis_label, loss_label, setting_label, value_label
 from clce_bench.report.cells_behind import told_cells
 from clce_bench.report.forest import Scale, axis, forest, scale_of
 from clce_bench.report.headline import effect_text, headline_comparisons, interval, plus_minus
@@ -142,7 +142,7 @@ def _largest(rows: Sequence[tuple[str, Row]]) -> str:
     metric, row = max(known, key=lambda pair: abs(pair[1]["difference"]))
     clear = sum(one["difference_low"] * one["difference_high"] > 0 for _, one in known)
     told = interval(*(row[name] for name in ("difference", "difference_low", "difference_high")), signed=True)
-    data = data_label(str(row["dataset"]), row["images_per_class"])
+    data = data_label(str(row["dataset"]), row["images_per_class"], row["label_noise"])
     measured = metric_label(metric).removesuffix(" (%)")
     several = f"{clear} of {len(known)} intervals exclude" if clear != 1 else f"1 of {len(known)} intervals excludes"
     return (
@@ -179,7 +179,7 @@ def _cells(grid: pd.DataFrame, metric: str, row: Row) -> list[str]:
 def _effect(setting: str, metric: str, row: Row, cells: list[str], scale: Scale, margin: float | None) -> Effect:
     value = {name: row[name] for name in ("difference", "difference_low", "difference_high")}
     difference = interval(*value.values(), signed=True)
-    data = data_label(str(row["dataset"]), row["images_per_class"])
+    data = data_label(str(row["dataset"]), row["images_per_class"], row["label_noise"])
     seeds, units = int(row["n"]), int(row["units"])
     behind = f"{seeds} seed{'s' * (seeds != 1)}, {units:,} test {_units(metric)}"
     label = f"{setting} minus CE, {data}: {difference} {metric_label(metric, 'points')}; {behind}; {told_cells(cells)}"

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import pandas as pd
 from markupsafe import Markup, escape
 
-from clce_bench.analysis.summary_labels import metric_label
+from clce_bench.analysis.summary_labels import data_label, metric_label
 from clce_bench.analysis.summary_rows import AXES, DATA, figure_rows, hyperparameter_columns, matching
 from clce_bench.components.loss_info import LOSSES, loss_order
 from clce_bench.experiment.figure_options import Figure
-from clce_bench.labels import axis_label, data_label, loss_label, setting_label, supervised_loss, value_label
+from clce_bench.labels import axis_label, loss_label, setting_label, supervised_loss, value_label
 from clce_bench.report.cells_behind import told_cells
 from clce_bench.report.forest import Scale, axis, line, round_scale, scale_of
 from clce_bench.report.headline import interval
@@ -102,7 +102,7 @@ def _told(group: pd.DataFrame, whole: pd.DataFrame, shared: list[str]) -> list[s
     first = group.iloc[0]
     others = [name for name in shared if name not in DATA and whole[name].nunique() > 1]
     return [
-        data_label(str(first["dataset"]), first["images_per_class"]),
+        data_label(str(first["dataset"]), first["images_per_class"], first["label_noise"]),
         *(f"{axis_label(name)} {value_label(first[name])}" for name in others),
     ]
 

@@ -9,14 +9,14 @@ import pandas as pd
 from rich.console import Console
 
 from clce_bench.analysis.comparisons import compare
-from clce_bench.analysis.summary_labels import metric_label
+from clce_bench.analysis.summary_labels import data_label, metric_label
 from clce_bench.analysis.summary_rows import grid_rows, hyperparameter_columns, metrics_of
 from clce_bench.components.loss_info import NO_TRAINING
 from clce_bench.errors import UserError
 from clce_bench.experiment.cells import Cell
 from clce_bench.experiment.schema import Experiment
 from clce_bench.files import read_json, write_json
-from clce_bench.labels import data_label, is_main, loss_label
+from clce_bench.labels import is_main, loss_label
 from clce_bench.planning.cell_status import evaluation_of, training_of
 from clce_bench.planning.plan import Plan, plan_of
 from clce_bench.records.environment import now
@@ -124,7 +124,7 @@ def table_rows(table: pd.DataFrame, metric: str) -> list[dict[str, str]]:
     rows = []
     for record in table.to_dict("records"):
         row = {"loss": loss_label(record["loss"])}
-        row["data set"] = data_label(record["dataset"], record["images_per_class"])
+        row["data set"] = data_label(record["dataset"], record["images_per_class"], record["label_noise"])
         row |= {title: f"{record[name]:g}" for name, title in fixed.items()}
         row |= {"hazards": record["hazards"]} if (table["hazards"] != "").any() else {}
         row |= {name.partition(".")[2]: "–" if pd.isna(record[name]) else str(record[name]) for name in varying}

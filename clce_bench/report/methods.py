@@ -8,9 +8,10 @@ import pandas as pd
 import yaml
 
 from clce_bench import __version__
+from clce_bench.analysis.summary_labels import data_label
 from clce_bench.data.dataset import Dataset
 from clce_bench.experiment.schema import Experiment
-from clce_bench.labels import data_label, loss_label, supervised_loss
+from clce_bench.labels import loss_label, supervised_loss
 from clce_bench.planning.plan import Plan
 
 

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from clce_bench.analysis.result_tables import comparison_table
-from clce_bench.analysis.summary_labels import is_accuracy, metric_label, of_measure
+from clce_bench.analysis.summary_labels import data_label, is_accuracy, metric_label, of_measure
 from clce_bench.analysis.summary_rows import AXES, hyperparameter_columns, metrics_of
 from clce_bench.costs.throughput import Actual
 from clce_bench.experiment.figure_options import Figure
-from clce_bench.labels import data_label, is_main, loss_label
+from clce_bench.labels import is_main, loss_label
 
 ROWS = 200
 """How many rows of a table the page shows at most; the rest is in the files beside it."""
@@ -110,7 +110,10 @@ def _others(rows: pd.DataFrame, metrics: list[str]) -> list[dict[str, Any]]:
     table = []
     for _, members in rows[rows["metric"].isin(metrics)].groupby([*AXES, *varying], dropna=False):
         first = members.iloc[0]
-        row = {"loss": loss_label(first["loss"]), "data set": data_label(first["dataset"], first["images_per_class"])}
+        row = {
+            "loss": loss_label(first["loss"]),
+            "data set": data_label(first["dataset"], first["images_per_class"], first["label_noise"]),
+        }
         row |= {"batch": f"{first['batch_size']:g}", "λ": f"{first['lambda']:g}"}
         row |= {"hazards": first["hazards"]} if (rows["hazards"] != "").any() else {}
         row |= {name.partition(".")[2]: "" if pd.isna(first[name]) else str(first[name]) for name in varying}
@@ -137,7 +140,7 @@ def cell_table(summary: pd.DataFrame, folder: Path, runs: Path) -> Table:
     for record in ordered.head(ROWS).to_dict("records"):
         row: dict[str, Any] = {
             "cell": Link(record["cell"], os.path.relpath(record["directory"], folder)),
-            "data set": data_label(record["dataset"], record["images_per_class"]),
+            "data set": data_label(record["dataset"], record["images_per_class"], record["label_noise"]),
             "loss": loss_label(record["loss"]),
             "status": record["status"],
             "reason": record["reason"],

@@ -2,10 +2,11 @@
 
 import pandas as pd
 
+from clce_bench.analysis.summary_labels import data_label
 from clce_bench.analysis.summary_rows import AXES, grid_rows
 from clce_bench.experiment.hazards import HAZARDS
 from clce_bench.experiment.schema import Grid
-from clce_bench.labels import data_label, setting_label
+from clce_bench.labels import setting_label
 from clce_bench.report.code_and_machines import mixtures
 
 FEW_SEEDS = 5
@@ -45,7 +46,7 @@ def _holes(summary: pd.DataFrame, grids: list[str]) -> str:
             if done < len(members):
                 axes = members.iloc[0]
                 where = f"{setting_label(axes['loss'], axes['lambda'])}, batch {axes['batch_size']}"
-                name = data_label(axes["dataset"], axes["images_per_class"])
+                name = data_label(axes["dataset"], axes["images_per_class"], axes["label_noise"])
                 holes.append(f"{grid}: {where}, {name}: {done} of {len(members)}")
     shown = "; ".join(holes[:EXAMPLES]) + (f"; and {len(holes) - EXAMPLES} more" if len(holes) > EXAMPLES else "")
     return f"Not all cells are done: {states}. The numbers leave out cells without a result. Holes: {shown}."

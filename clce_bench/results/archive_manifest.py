@@ -21,6 +21,7 @@ from clce_bench.results.stored_records import WEIGHTS
 DESCRIPTIONS = {
     "data": "dataset.json",
     "splits": "splits.json",
+    "labels": "dataset.json",
     "episodes": "episodes.json",
     "backbones": "backbone.json",
     "features": "features.json",

@@ -11,13 +11,19 @@ from clce_bench.execution.run_lock import refuse_if_held
 from clce_bench.files import read_json
 from clce_bench.planning.plan import RESULTS, Plan, load_plan
 from clce_bench.records.job_records import code_file, read_record, record_path
-from clce_bench.results.stored_records import folders_of
+from clce_bench.results.stored_records import FOLDERS, folders_of
 
-_PRUNED = ("cells", "features", "splits", "episodes", "data", "backbones", "code", "logs", "experiments", "imports")
+_PRUNED = (*FOLDERS, "code", "logs", "experiments", "imports")
 """Folders of ``results/`` whose content is the benchmark's own; what is beside them is left alone."""
 _STAGES = {"cells": "cell", "features": "set of features", "splits": "split", "episodes": "set of episodes"}
-_STAGES |= {"data": "data set", "backbones": "backbone", "code": "state of the code", "logs": "log"}
-_STAGES |= {"experiments": "experiment", "imports": "import"}
+_STAGES |= {
+    "labels": "set of labels",
+    "data": "data set",
+    "backbones": "backbone",
+    "code": "state of the code",
+    "logs": "log",
+}
+_STAGES |= {"logs": "log", "experiments": "experiment", "imports": "import"}
 
 
 @dataclass(frozen=True)

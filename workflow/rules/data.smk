@@ -38,6 +38,24 @@ rule splits:
         "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
 
 
+rule labels:
+    input:
+        unpack(inputs_of("labels")),
+    output:
+        description="results/labels/{key}/dataset.json",
+        table="results/labels/{key}/items.parquet",
+    log:
+        "results/logs/labels/{key}.log",
+    priority: BEFORE_CELLS
+    conda:
+        "../envs/clce_bench.yaml"
+    params:
+        job=job_of("labels"),
+    shell:
+        'clce-bench labels --job {params.job:q} --output "$(dirname {output.description:q})" '
+        "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
+
+
 rule episodes:
     input:
         unpack(inputs_of("episodes")),
