@@ -25,7 +25,6 @@ def cell_count(experiment: Experiment, grid: Grid) -> int:
     """Multiplies the lengths of a grid's lists: its cells, those that turn out to be equal counted each."""
     weights = [weight > 0 for weight in grid.contrastive_weight]
     axes = (grid.batch_size, grid.seeds, grid.backbone, grid.fold, grid.split_seed, grid.images_per_class)
-    axes += (grid.label_noise,)
     trials = grid.tuning.trials if grid.tuning else 1
     each = sum(
         _recipes(experiment, grid, dataset, loss) * (_losses(experiment, loss) if fused else 1)
@@ -33,7 +32,7 @@ def cell_count(experiment: Experiment, grid: Grid) -> int:
         for loss in grid.loss
         for fused in weights
     )
-    return trials * each * prod(max(len(axis), 1) for axis in axes)
+    return trials * each * len(grid.label_noise) * prod(max(len(axis), 1) for axis in axes)
 
 
 def _losses(experiment: Experiment, loss: Loss) -> int:

@@ -48,7 +48,8 @@ class Curve(MetricFigure):
         other = "cross-entropy (CE)" if reference == "ce" else loss_label(reference)
         found = [along(rows, metric, axis, reference).assign(metric=metric) for metric in metrics]
         data = pd.concat(found, ignore_index=True)
-        tables = [table for _, table in data.dropna(subset="mean").groupby([*DATA, "metric"], dropna=False, sort=False)]
+        shared = [*(name for name in DATA if name != axis), "metric"]
+        tables = [table for _, table in data.dropna(subset="mean").groupby(shared, dropna=False, sort=False)]
         steps = sorted(rows[axis].dropna().unique().tolist(), key=_in_order)
         positions, logarithmic = _positions(steps)
         losses = [name for name in data["loss"].unique() if name not in (reference, NO_TRAINING)] or [reference]

@@ -266,6 +266,7 @@ def test_settings_are_the_groups_that_pandas_makes():
     values = {
         **{axis: ["a", "b"] for axis in ("dataset", "backbone", "loss")},
         "images_per_class": [np.nan, 5.0],
+        "label_noise": [0.0],
         "batch_size": [16, 64],
         "lambda": [0.0, 0.9],
         "hazards": ["", "same-crop"],

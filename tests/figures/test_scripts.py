@@ -71,7 +71,7 @@ def test_every_class_of_a_map_has_its_name_at_its_centre():
     features = rng.normal(size=(len(classes), 8)).astype(np.float32)
 
     class Made:
-        rows = pd.DataFrame({"dataset": ["digits"], "images_per_class": [np.nan]})
+        rows = pd.DataFrame({"dataset": ["digits"], "images_per_class": [np.nan], "label_noise": [0.0]})
 
         def embedded(self):
             row = {"loss": "ce", "lambda": 0.0, "cell": "x", "seed": 0, "batch_size": 64}

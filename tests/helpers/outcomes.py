@@ -30,6 +30,7 @@ def make_cells(folder, effects, seeds=3, units=80, splits=(0,), noise=0.1, **axe
                 row = {
                     "dataset": "digits",
                     "images_per_class": np.nan,
+                    "label_noise": 0.0,
                     "backbone": "resnet18",
                     "overlap": "no",
                     "hazards": "",

@@ -337,6 +337,7 @@ def test_methods_and_references_name_what_was_run(page):
 
 def test_five_thousand_cells_leave_the_page_small():
     cell = {"status": "done", "directory": "results/cells/x", "dataset": "digits", "images_per_class": float("nan")}
+    cell["label_noise"] = 0.0
     cell |= {"loss": "ce", "reason": "", "metric.top1": 0.5, "train_seconds": 1.0}
     summary = pd.DataFrame([{**cell, "cell": f"cell{n}"} for n in range(5000)])
     summary.loc[4321, "status"] = "failed"
