@@ -267,7 +267,7 @@ def test_estimates_are_set_against_what_cells_took():
     assert cost_table(estimated_against_actual(plan)).rows[0]["hours expected"] == "not measured"
 
 
-@pytest.mark.parametrize(("name", "count"), [("clce", 444), ("tcl", 237)])
+@pytest.mark.parametrize(("name", "count"), [("clce", 444), ("tcl", 273)])
 def test_the_papers_experiments_can_be_planned_without_data(name, count, capsys):
     path = ROOT / "experiments" / f"{name}.yaml"
     assert command_status(["plan", "--experiment", str(path)]) == 0
