@@ -10,6 +10,7 @@ import pandas as pd
 
 from clce_bench.analysis.summary_rows import figure_rows, hazards_in
 from clce_bench.experiment.figure_options import Figure, figure_of
+from clce_bench.figures.narrow import make_narrow
 from clce_bench.figures.scripts import make_readable
 from clce_bench.figures.shared_options import MetricFigure
 from clce_bench.figures.source import Drawing, Source
@@ -20,8 +21,8 @@ from clce_bench.files import staged
 def render(job: dict[str, Any], output: Path) -> None:
     """Draws one figure.
 
-    Beside the .svg go the .png, the .pdf, a .csv of what is drawn, a .txt with the caption (for Snakemake's report as
-    .rst too) and a .cells.txt with the directories of the cells behind it.
+    Beside the .svg go the .png, the .pdf, a .narrow.svg for phones, a .csv of what is drawn, a .txt with the caption (for
+    Snakemake's report as .rst too) and a .cells.txt with the directories of the cells behind it.
 
     Args:
         job: ``spec``, the figure's options, and ``inputs``: ``summary`` (``history.parquet`` is beside it) and, for
@@ -45,6 +46,8 @@ def render(job: dict[str, Any], output: Path) -> None:
         (folder / f"{stem}.txt").write_text(drawing.caption + "\n", encoding="utf-8")
         (folder / f"{stem}.rst").write_text(_as_rst(drawing.caption) + "\n", encoding="utf-8")
         (folder / f"{stem}.cells.txt").write_text("".join(f"{path}\n" for path in rows["directory"]))
+        make_narrow(drawing.canvas)
+        drawing.canvas.savefig(folder / f"{stem}.narrow.svg", metadata={"Date": None})
     plt.close(drawing.canvas)
 
 

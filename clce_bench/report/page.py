@@ -116,16 +116,23 @@ def _figures(experiment: Experiment, folder: Path) -> list[dict[str, Any]]:
         if not svg.exists():
             continue
         image, kind = (svg, "svg+xml") if svg.stat().st_size <= LARGEST_SVG else (png, "png")
-        encoded = base64.b64encode(image.read_bytes()).decode()
+        narrow = stem.with_suffix(".narrow.svg")
+        shown = image == svg and narrow.exists()
         figures.append(
             {
                 "name": figure.name,
-                "source": f"data:image/{kind};base64,{encoded}",
+                "source": _address(image, kind),
+                "narrow": _address(narrow, "svg+xml") if shown else "",
                 "caption": stem.with_suffix(".txt").read_text(encoding="utf-8").strip(),
                 "files": [f"figures/{figure.name}.{ending}" for ending in ("csv", "pdf", "svg", "png", "cells.txt")],
             }
         )
     return figures
+
+
+def _address(image: Path, kind: str) -> str:
+    """Makes the address of an image that is in the page itself."""
+    return f"data:image/{kind};base64,{base64.b64encode(image.read_bytes()).decode()}"
 
 
 def _files(folder: Path) -> list[Path]:

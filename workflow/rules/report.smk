@@ -10,6 +10,7 @@ rule figures:
                 PLAN.jobs["figures"][wildcards.key].spec
             ),
         ),
+        narrow=f"{FOLDER}/figures/{{key}}.narrow.svg",
         png=f"{FOLDER}/figures/{{key}}.png",
         pdf=f"{FOLDER}/figures/{{key}}.pdf",
         data=f"{FOLDER}/figures/{{key}}.csv",
