@@ -21,8 +21,8 @@ from clce_bench.files import staged
 def render(job: dict[str, Any], output: Path) -> None:
     """Draws one figure.
 
-    Beside the .svg go the .png, the .pdf, a .narrow.svg for phones, a .csv of what is drawn, a .txt with the caption (for
-    Snakemake's report as .rst too) and a .cells.txt with the directories of the cells behind it.
+    Beside the .svg go the .png, the .pdf, a .narrow.svg for phones, a .csv of what is drawn, a .txt with the caption
+    (for Snakemake's report as .rst too) and a .cells.txt with the directories of the cells behind it.
 
     Args:
         job: ``spec``, the figure's options, and ``inputs``: ``summary`` (``history.parquet`` is beside it) and, for
