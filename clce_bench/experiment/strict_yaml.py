@@ -53,19 +53,21 @@ def _flow_depth(text: str) -> int:
     return max(accumulate((char in "[{") - (char in "]}") for char in text), default=0)
 
 
-def _check(node: yaml.Node, sizes: dict[int, int]) -> int:
+def _check(node: yaml.Node, sizes: dict[int, int], depth: int = 0) -> int:
     """Checks a node and what is below it, each once; returns how many values it expands to."""
     if id(node) in sizes:
         if not sizes[id(node)]:
             raise UserError(f"{_line(node)}: an alias leads into itself.")
         return sizes[id(node)]
+    if depth > DEEPEST:
+        raise UserError("not an experiment: it is nested too deeply.")
     sizes[id(node)] = 0  # Until what is below it is counted.
     size = 1
     if isinstance(node, yaml.MappingNode):
         _check_keys(node)
-        size += sum(_check(key, sizes) + _check(value, sizes) for key, value in node.value)
+        size += sum(_check(each, sizes, depth + 1) for pair in node.value for each in pair)
     elif isinstance(node, yaml.SequenceNode):
-        size += sum(_check(value, sizes) for value in node.value)
+        size += sum(_check(value, sizes, depth + 1) for value in node.value)
     elif isinstance(node, yaml.ScalarNode) and node.style is None and node.tag in _SURPRISING:
         pattern, instead = _SURPRISING[node.tag]
         if pattern.fullmatch(node.value):

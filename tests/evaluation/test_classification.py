@@ -206,6 +206,7 @@ def test_a_sweep_of_the_baseline_gives_no_difference():
             "split_seed": 0,
             "test_to_train": 0.4,
             "images_per_class": np.nan,
+            "label_noise": 0.0,
             "batch_size": 8,
             "loss": ["ce", "ce", "tcl"],
             "lambda": [0, 0, 0.9],

@@ -57,8 +57,12 @@ def embed(plan):
         features = centres[items["label"]] + rng.normal(size=(len(items), 8)) * (1.5 - cell.contrastive_weight)
         path = cell.directory / "embeddings.npz"
         np.savez(path, rows=np.arange(len(items)), features=features.astype(np.float16))
-        head = {f"projection.{layer}.weight": np.eye(8, dtype=np.float32) for layer in (0, 2)}
-        head |= {f"projection.{layer}.bias": np.ones(8, dtype=np.float32) for layer in (0, 2)}
+        head = {
+            f"projection.{layer}.{name}": values
+            for layer, size in ((0, 8), (2, cell.recipe.projection_size))
+            for name, values in (("weight", np.eye(size, 8)), ("bias", np.arange(size) < 8))
+        }
+        head = {name: values.astype(np.float32) for name, values in head.items()}
         save_file(head, cell.directory / "model.safetensors")
     return items
 

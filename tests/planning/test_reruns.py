@@ -206,9 +206,7 @@ def test_a_stage_that_is_killed_runs_again_and_alone(finished, tmp_path):
     done = python("-m", "tests.helpers.killed_stages", cwd=folder, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
     stages = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"node"')]
-    assert [stage["node"][0] for stage in stages] == [
-        verb for verb in STAGE_ORDER if verb not in ("tune", "labels", "measure")
-    ]
+    assert [stage["node"][0] for stage in stages] == [verb for verb in STAGE_ORDER if verb not in ("tune", "labels")]
     for stage in stages:
         assert stage["node"] in stage["before"]
         assert stage["killed"]

@@ -41,7 +41,7 @@ def test_report_shows_headline_figures_tables_and_cells(written, capsys):
     experiment, plan, page = written
     for row in headline_rows(experiment, pd.read_parquet(plan.folder / "summary.parquet")):
         assert all(f"<td>{value}</td>" in page for value in row.values())
-    assert page.count("data:image/svg+xml;base64,") == 4
+    assert page.count("data:image/svg+xml;base64,") == 2 * 4  # Each is there for phones too.
     assert all(cell.name in page for cell in plan.cells)
     # Self-contained: nothing is fetched, and links lead to files beside the page.
     assert not re.search(r'src="(?!data:)', page)
