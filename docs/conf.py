@@ -8,8 +8,11 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 from generate import write_reference  # noqa: E402  (beside this file, which is no package)
 
-import clce_bench.cli  # noqa: E402, F401  (before autodoc, whose way of importing pydantic's models do not bear)
 from clce_bench import __version__  # noqa: E402
+from clce_bench.cli.commands import MODULES, cli  # noqa: E402
+
+for verb in MODULES:  # Imported before autodoc does it, whose way of importing pydantic's models do not bear.
+    cli.get_command(None, verb)
 
 project = "clce_bench"
 author = copyright = "the authors of clce_bench"

@@ -45,7 +45,7 @@ class SectionedGroup(click.Group):
         """Lists all verbs, imported or not."""
         return sorted(MODULES)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context | None, cmd_name: str) -> click.Command | None:
         """Imports the module of a verb."""
         if cmd_name in MODULES and cmd_name not in self.commands:
             for command in import_module(f"clce_bench.cli.{MODULES[cmd_name]}").COMMANDS:
