@@ -292,6 +292,18 @@ def test_it_fits_every_width(page, width, opened):
         assert box is None or box["x"] + box["width"] <= width
 
 
+@pytest.mark.parametrize(("width", "narrow"), [(390, True), (1400, False)])
+def test_phones_get_figures_that_were_drawn_for_them_and_fit(page, width, narrow):
+    page.set_viewport_size({"width": width, "height": 900})
+    page.wait_for_function("[...document.querySelectorAll('figure > button img')].every((image) => image.complete)")
+    image = page.locator("figure > button img").first
+    box, shown = image.bounding_box(), image.evaluate("image => [image.currentSrc === image.src, image.naturalWidth]")
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= width
+    assert shown[0] is not narrow
+    assert (shown[1] < 420) is narrow
+
+
 def test_contents_stay_in_sight(page):
     page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
     assert page.locator("nav").bounding_box()["y"] == 0
