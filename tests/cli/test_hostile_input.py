@@ -322,12 +322,12 @@ def changed(node, path, value):
 @given(st.sampled_from(list(places(VALID))), VALUES)
 def test_whatever_stands_in_a_file_there_is_no_traceback(capsys, path, value):
     Path("config.yaml").write_text(yaml.safe_dump(changed(VALID, path, value)))
-    start = time.monotonic()
+    start = time.process_time()
     status = command_status(["plan", "--no-cost"])
     printed = capsys.readouterr().err
     assert status in (0, 2), printed
     assert (status == 2) == printed.startswith("error: config.yaml")
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
 
 
 @settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
