@@ -14,7 +14,7 @@ from clce_bench.analysis.power import visible_by
 from clce_bench.analysis.settings import baseline_of, distinct_label, settings_of, varying_columns
 from clce_bench.analysis.significance import holm
 from clce_bench.analysis.summary_labels import is_accuracy
-from clce_bench.analysis.summary_rows import AXES, DATA, hazards_in
+from clce_bench.analysis.summary_rows import AXES, PLACE, hazards_in
 from clce_bench.components.loss_info import loss_order
 from clce_bench.labels import supervised_loss
 
@@ -102,7 +102,7 @@ def compare(rows: pd.DataFrame, metric: str, reference: str = "ce") -> pd.DataFr
     frame["p_holm"] = holm(frame["p"])
     return (
         frame.assign(order=frame["loss"].map(supervised_loss).map(loss_order))
-        .sort_values([*DATA, "backbone", "batch_size", "order", "loss", "lambda", *varying])
+        .sort_values([*PLACE, "order", "loss", "lambda", *varying])
         .drop(columns="order")
     )
 
@@ -118,7 +118,7 @@ def compare_pairs(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
         One row per pair: what they share, ``first`` and ``second`` (labels), ``first_loss``, ``second_loss``, and the
         difference as in :func:`compare`, first minus second.
     """
-    shared = [*DATA, "backbone", "batch_size"]
+    shared = PLACE
     table = []
     for place, members in rows.groupby(shared, dropna=False):
         ordered = sorted(settings_of(members), key=lambda one: loss_order(supervised_loss(one[0]["loss"])))

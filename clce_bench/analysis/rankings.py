@@ -11,10 +11,9 @@ from clce_bench.analysis.paired_outcomes import contrast
 from clce_bench.analysis.result_tables import with_interval
 from clce_bench.analysis.significance import holm
 from clce_bench.analysis.summary_labels import data_label
-from clce_bench.analysis.summary_rows import DATA, grid_rows, matching
+from clce_bench.analysis.summary_rows import PLACE, grid_rows, matching
 from clce_bench.labels import axis_label, loss_label, value_label
 
-PLACE = [*DATA, "backbone", "batch_size"]
 SIDES = ("before", "after")
 _CHANGE = ("change", "change_low", "change_high", "pairs", "p")
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from clce_bench.analysis.summary_labels import data_label
-from clce_bench.analysis.summary_rows import DATA, hyperparameter_columns
+from clce_bench.analysis.summary_rows import PLACE, hyperparameter_columns
 from clce_bench.analysis.verdicts import Verdict
 from clce_bench.labels import loss_label
 
@@ -55,7 +55,7 @@ def variance_table(table: pd.DataFrame) -> pd.DataFrame:
         table: from :func:`clce_bench.analysis.difference_variance.variance_of_differences`, with ``grid`` and
             ``metric``.
     """
-    keys = ["grid", "metric", *DATA, "backbone", "batch_size", "setting"]
+    keys = ["grid", "metric", *PLACE, "setting"]
     rows = []
     for values, members in table.groupby(keys, dropna=False, sort=False):
         shares = members.set_index("component")["share"]

@@ -13,7 +13,8 @@ from clce_bench.labels import is_main
 from clce_bench.planning.figure_cells import matches
 
 DATA = ["dataset", "images_per_class", "label_noise"]
-AXES = [*DATA, "backbone", "batch_size", "loss", "lambda", "hazards"]
+PLACE = [*DATA, "backbone", "batch_size"]
+AXES = [*PLACE, "loss", "lambda", "hazards"]
 ORIGIN = ("device", "platform", "host", "versions", "torch", "git_commit", "code", "evaluate_code", "accepted")
 """Columns that say where a number comes from; empty for cells without one."""
 

@@ -9,10 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from clce_bench.analysis.settings import settings_of
 from clce_bench.analysis.summary_labels import is_accuracy
-from clce_bench.analysis.summary_rows import DATA
+from clce_bench.analysis.summary_rows import PLACE
 from clce_bench.labels import loss_label
-
-PLACE = [*DATA, "backbone", "batch_size"]
 
 
 def chances_of_best(trials: int) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ from clce_bench.analysis.summary_labels import metric_label
 from clce_bench.figures.shared_options import MetricFigure
 from clce_bench.figures.source import Drawing, Source
 from clce_bench.figures.style import data_names, keep_to_percent, legend_below, loss_style, panel_title
-from clce_bench.figures.training_curve import PANEL, by_epoch, curves
+from clce_bench.figures.training_curve import by_epoch, curves
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,15 +25,17 @@ class AccuracyCost(MetricFigure):
         import matplotlib.pyplot as plt
         import pandas as pd
 
+        from clce_bench.analysis.summary_rows import PLACE
+
         rows, metric = source.rows, self.columns(source.rows)[0]
         course = by_epoch(source).assign(panel="validation while training")
         end = _end(rows, metric).assign(panel=metric_label(metric))
-        groups = list(course.groupby(PANEL, dropna=False))
+        groups = list(course.groupby(PLACE, dropna=False))
         size = (9, 0.4 + 3.3 * len(groups))
         figure, panels = plt.subplots(len(groups), 2, figsize=size, squeeze=False, sharey="col")
         for (left, right), (key, group) in zip(panels, groups, strict=True):
             curves(left, group, "elapsed")
-            own = end[(end[PANEL].fillna(-1) == pd.Series(key, index=PANEL).fillna(-1)).all(axis=1)]
+            own = end[(end[PLACE].fillna(-1) == pd.Series(key, index=PLACE).fillna(-1)).all(axis=1)]
             _points(right, own.dropna(subset="mean"))
             for axes in (left, right):
                 axes.set_title(panel_title(group, course), fontsize=10)
@@ -58,8 +60,9 @@ class AccuracyCost(MetricFigure):
 
 def _end(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     from clce_bench.analysis.comparisons import compare
+    from clce_bench.analysis.summary_rows import PLACE
 
-    keys = [*PANEL, "loss", "lambda"]
+    keys = [*PLACE, "loss", "lambda"]
     seconds = rows.groupby(keys, dropna=False, as_index=False).agg(elapsed=("train_seconds", "mean"))
     table = compare(rows, metric)
     return table[[*keys, "mean", "low", "high", "n"]].merge(seconds, on=keys)

@@ -36,11 +36,11 @@ class DifferenceMatrix(MetricFigure):
         import matplotlib.pyplot as plt
 
         from clce_bench.analysis.comparisons import compare_pairs
-        from clce_bench.analysis.summary_rows import DATA
+        from clce_bench.analysis.summary_rows import PLACE
 
         metric = self.columns(source.rows)[0]
         data = compare_pairs(source.rows, metric).dropna(subset=["difference"])
-        tables = [table for _, table in data.groupby([*DATA, "backbone", "batch_size"], dropna=False)]
+        tables = [table for _, table in data.groupby(PLACE, dropna=False)]
         if not tables:
             return sentence_figure("No two losses share a data set, a batch size and a seed.")
         largest_table = max(len(_names(table)) for table in tables)

@@ -50,7 +50,8 @@ class RankChange(MetricFigure):
         """Draws a row of panels per data set and batch size: means in both grids, and what changes for each loss."""
         import matplotlib.pyplot as plt
 
-        from clce_bench.analysis.rankings import PLACE, ranks_of
+        from clce_bench.analysis.rankings import ranks_of
+        from clce_bench.analysis.summary_rows import PLACE
 
         metric, grids = self.columns(source.rows)[0], self.grid
         data = ranks_of(source.rows, grids, metric)

@@ -71,9 +71,10 @@ def data_names(rows: pd.DataFrame) -> str:
     names = []
     for dataset, members in rows.groupby("dataset"):
         counts = sorted(members["images_per_class"].dropna().unique())
-        name = data_label(str(dataset), math.nan)
-        names += [name] if members["images_per_class"].isna().any() else []
-        names += [f"{name}, {', '.join(f'{count:g}' for count in counts)} per class"] if counts else []
+        name, noise = data_label(str(dataset), math.nan), sorted(members["label_noise"].unique())
+        wrong = f", {', '.join(f'{100 * share:g}' for share in noise)} % wrong labels" if any(noise) else ""
+        names += [name + wrong] if members["images_per_class"].isna().any() else []
+        names += [f"{name}, {', '.join(f'{count:g}' for count in counts)} per class{wrong}"] if counts else []
     return "; ".join(names) if len(names) <= 3 else f"{rows['dataset'].nunique()} data sets"
 
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-PANEL = ["dataset", "images_per_class", "backbone", "batch_size"]
 ACROSS = 3
 """How many panels stand side by side at most."""
 
@@ -33,8 +32,10 @@ class TrainingCurve(Figure):
         import matplotlib.pyplot as plt
         from matplotlib.ticker import MaxNLocator
 
+        from clce_bench.analysis.summary_rows import PLACE
+
         data = by_epoch(source)
-        groups = list(data.groupby(PANEL, dropna=False))
+        groups = list(data.groupby(PLACE, dropna=False))
         down = -(-len(groups) // ACROSS)
         shape = (down, -(-len(groups) // down))
         size = (5.2 * shape[1], 3.6 * shape[0])
@@ -68,11 +69,12 @@ def by_epoch(source: Source) -> pd.DataFrame:
     import pandas as pd
 
     from clce_bench.analysis.intervals import mean_interval
+    from clce_bench.analysis.summary_rows import PLACE
 
     history = source.history[["cell", "epoch", "seconds", "validation"]]
-    timed = history.merge(source.rows[["cell", *PANEL, "loss", "lambda"]], on="cell")
+    timed = history.merge(source.rows[["cell", *PLACE, "loss", "lambda"]], on="cell")
     records = []
-    keys = [*PANEL, "loss", "lambda", "epoch"]
+    keys = [*PLACE, "loss", "lambda", "epoch"]
     for key, group in timed.groupby(keys, dropna=False):
         interval = mean_interval(100 * group["validation"])
         records.append({**dict(zip(keys, key, strict=True)), **interval._asdict(), "elapsed": group["seconds"].mean()})

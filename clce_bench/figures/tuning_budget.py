@@ -37,7 +37,8 @@ class TuningBudget(MetricFigure):
         """Draws the expected best of n trials of each loss; test accuracy where the trials were measured there."""
         import matplotlib.pyplot as plt
 
-        from clce_bench.analysis.tuning_budget import PLACE, by_budget, leaders
+        from clce_bench.analysis.summary_rows import PLACE
+        from clce_bench.analysis.tuning_budget import by_budget, leaders
 
         metric = next(iter(self.columns(source.rows)), None)
         data = by_budget(source.rows, metric)

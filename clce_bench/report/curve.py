@@ -9,7 +9,7 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from clce_bench.analysis.summary_labels import data_label, metric_label
-from clce_bench.analysis.summary_rows import AXES, DATA, figure_rows, hyperparameter_columns, matching
+from clce_bench.analysis.summary_rows import AXES, DATA, PLACE, figure_rows, hyperparameter_columns, matching
 from clce_bench.components.loss_info import LOSSES, loss_order
 from clce_bench.experiment.figure_options import Figure
 from clce_bench.labels import axis_label, loss_label, setting_label, supervised_loss, value_label
@@ -75,7 +75,7 @@ def explored_curve(figures: list[Figure], folder: Path, summary: pd.DataFrame) -
 
 def _panels(table: pd.DataFrame, column: str, rows: pd.DataFrame) -> Iterator[Panel]:
     metrics = table["metric"].unique().tolist() if "metric" in table else [""]
-    shared = [name for name in (*DATA, "backbone", "batch_size") if name != column]
+    shared = [name for name in PLACE if name != column]
     # The reference of these figures, as they say themselves.
     minus = f"minus {loss_label('ce' if (table['loss'] == 'ce').any() else 'supcon')}, "
     places = _places(sorted(table[column].dropna().unique()))

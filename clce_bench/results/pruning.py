@@ -15,15 +15,19 @@ from clce_bench.results.stored_records import FOLDERS, folders_of
 
 _PRUNED = (*FOLDERS, "code", "logs", "experiments", "imports")
 """Folders of ``results/`` whose content is the benchmark's own; what is beside them is left alone."""
-_STAGES = {"cells": "cell", "features": "set of features", "splits": "split", "episodes": "set of episodes"}
-_STAGES |= {
-    "labels": "set of labels",
+_STAGES = {
     "data": "data set",
+    "splits": "split",
+    "labels": "set of labels",
+    "episodes": "set of episodes",
     "backbones": "backbone",
+    "features": "set of features",
+    "cells": "cell",
     "code": "state of the code",
     "logs": "log",
+    "experiments": "experiment",
+    "imports": "import",
 }
-_STAGES |= {"logs": "log", "experiments": "experiment", "imports": "import"}
 
 
 @dataclass(frozen=True)

@@ -93,8 +93,8 @@ def _project(experiment: Experiment, plan: Plan, uri: str) -> dict[str, int]:
     finished = [cell for cell in plan.cells if training_of(cell)]
     for cell in finished:
         name, run = names[cell.name], existing.get(cell.name)
-        place = client, experiment_id, parent.info.run_id
-        runs[cell.name] = track_cell(*place, cell, name, run, plan.measures_of(cell))
+        measures = plan.measures_of(cell)
+        runs[cell.name] = track_cell(client, experiment_id, parent.info.run_id, cell, name, run, measures)
     written = len(set(runs.values()) - {run.info.run_id for run in existing.values()})
     for cell in plan.cells:
         if cell.name not in runs and (journal := journal_of(cell)):

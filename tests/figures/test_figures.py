@@ -17,10 +17,11 @@ from clce_bench.figures.critical_difference import cliques, rank
 from clce_bench.figures.gradient_magnitudes import magnitudes
 from clce_bench.figures.render import render
 from clce_bench.figures.source import Source
-from clce_bench.figures.style import loss_style
+from clce_bench.figures.style import loss_style, panel_title
 from clce_bench.figures.tsne import maps
 from clce_bench.planning.figure_cells import embedded_cells
 from clce_bench.planning.plan import cell_key, plan_of
+from clce_bench.report.curve import explored_curve
 from tests.helpers.made_up import change_record, make_up, prepare
 
 GRIDS = [
@@ -87,9 +88,36 @@ def drawn(tmp_path_factory):
     def show(name):
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(root)
-            return draw(plan, name)
+            output, *rest = draw(plan, name)
+            return root / output, *rest
 
     return plan, summary, show, items
+
+
+CURVES = ["lambda_curve-lambda", "batch_size_curve-sizes", "axis_curve-k1", "training_curve-main"]
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_the_page_can_explore_each_curve(drawn, name):
+    plan, summary, show, _ = drawn
+    output, data, _ = show(name)
+    explored = explored_curve([figure_of(plan.jobs["figures"][name].spec)], output.parent, summary)
+    points = sum(panel.picture.count('role="img"') for panel in explored.panels if " minus " not in f" {panel.title}")
+    assert points == data["mean"].notna().sum() > 0
+
+
+def test_shares_of_wrong_labels_have_panels_of_their_own(drawn):
+    grid = {"name": "noise", "dataset": "digits", "loss": ["ce", "clce"], "label_noise": [0, 0.2], "seed": [0, 1]}
+    kinds = ("training_curve", "accuracy_cost", "differences")
+    experiment, plan = make_up(grids=[grid], figures=[{"kind": kind, "grid": "noise"} for kind in kinds])
+    write_summary(experiment, plan.folder)
+    _, data, _ = draw(plan, "training_curve-noise")
+    assert data.groupby("label_noise")["n"].unique().map(list).to_dict() == {0: [2], 0.2: [2]}
+    _, _, caption = draw(plan, "accuracy_cost-noise")
+    assert "digits, 0, 20 % wrong labels" in caption
+    rows = pd.read_parquet(plan.folder / "summary.parquet")
+    titles = [panel_title(group, rows) for _, group in rows.groupby("label_noise")]
+    assert titles == ["digits, batch 64", "digits, 20 % wrong labels, batch 64"]
 
 
 def test_curves_show_the_means_over_seeds(drawn):
