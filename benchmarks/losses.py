@@ -3,7 +3,7 @@
 Each measurement runs in a process of its own, and contenders take turns, so that a machine that slows down slows all.
 Writes a table and a plot to docs/benchmarks/.
 
-    python benchmarks/losses.py
+    python -m benchmarks.losses
 """
 
 import subprocess
@@ -19,10 +19,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from benchmarks.gpu.losses import dense
 from clce_bench.figures.style import use_style
-from clce_bench.losses import ContrastiveLoss, create_loss
-from clce_bench.losses.core import normalise_rows
-from clce_bench.losses.pairs import DensePairs, P
+from clce_bench.losses import create_loss
 from clce_bench.machine import peak_memory
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "benchmarks"
@@ -45,17 +44,7 @@ def contender(name: str) -> Callable[[Tensor, Tensor], Tensor]:
     plain = name.removeprefix("dense ")
     options = {"positives": "inside"} if plain.endswith("inside") else {}
     loss = create_loss(plain.split()[0], **options)
-    assert isinstance(loss, ContrastiveLoss)
-    if plain == name:
-        return loss
-
-    def dense(embeddings: Tensor, labels: Tensor) -> Tensor:
-        rows = normalise_rows(embeddings)
-        pairs = DensePairs(rows @ rows.T, labels)
-        has_positive = pairs.count(P) > 0
-        return torch.where(has_positive, loss.per_anchor(pairs), 0.0).sum() / has_positive.sum()
-
-    return dense
+    return loss if plain == name else dense(loss)
 
 
 def measure(name: str, size: int) -> tuple[float, float]:
@@ -90,7 +79,7 @@ def collect(rounds: int) -> pd.DataFrame:
     for size in SIZES:
         for _ in range(rounds):
             for name in names:
-                command = [sys.executable, __file__, "--one", name, "--size", str(size)]
+                command = [sys.executable, "-m", "benchmarks.losses", "--one", name, "--size", str(size)]
                 printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
                 seconds, mebibytes = map(float, printed.split())
                 found.append({"loss": name, "rows": size, "seconds": seconds, "MiB": mebibytes})
@@ -160,7 +149,7 @@ def main(rounds: int, one: str | None, size: int) -> None:
         " needs."
     )
     page = f"# Losses: time and memory\n\n{setting}\n\n![Time and memory over rows](losses.svg)\n\n{table(results)}\n"
-    (OUTPUT / "losses.md").write_text(page + "\nMeasured by `python benchmarks/losses.py`.\n")
+    (OUTPUT / "losses.md").write_text(page + "\nMeasured by `python -m benchmarks.losses`.\n")
 
 
 if __name__ == "__main__":

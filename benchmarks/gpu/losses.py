@@ -5,7 +5,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmarks.gpu.verdict import Setting, Verdict, difference, peak_of, seconds_of
 from clce_bench.losses import ContrastiveLoss, create_loss
@@ -75,9 +75,8 @@ def exactness(setting: Setting) -> Verdict:
     return Verdict(not failed, said, rows)
 
 
-def dense(name: str) -> Loss:
-    """Makes a loss as its formula stands: a matrix of all pairs."""
-    loss = create_loss(name)
+def dense(loss: nn.Module) -> Loss:
+    """Computes a loss as its formula stands: a matrix of all pairs."""
     assert isinstance(loss, ContrastiveLoss)
 
     def matrix(embeddings: Tensor, labels: Tensor) -> Tensor:
@@ -91,7 +90,7 @@ def dense(name: str) -> Loss:
 
 def contenders(name: str) -> dict[str, Loss]:
     """Makes a loss of ours and what it is compared with."""
-    found: dict[str, Loss] = {"here": create_loss(name), "dense": dense(name)}
+    found: dict[str, Loss] = {"here": create_loss(name), "dense": dense(create_loss(name))}
     if name == "supcon":
         with suppress(ImportError):
             from pytorch_metric_learning.losses import SupConLoss

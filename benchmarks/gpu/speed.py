@@ -5,6 +5,7 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.gpu.training import cell_of, network_of, step_of
-from benchmarks.gpu.verdict import Setting, Verdict, seconds_of, synchronise
+from benchmarks.gpu.verdict import Setting, Verdict, in_turns, seconds_of
 from clce_bench.data.augmentation import build_transform
 from clce_bench.data.decode import open_image
 from clce_bench.experiment.recipes import Augmentation
@@ -26,40 +27,36 @@ GOAL = 1.05
 """A step with two losses and two heads takes at most so many times as long as a bare one."""
 
 
+def bare_step(model: Any, images: Tensor, labels: Tensor, precision: torch.dtype) -> Callable[[], object]:
+    """Prepares a plain step on a network with a classifier: forward, cross-entropy, backward, AdamW."""
+    model.to(images.device).to(memory_format=torch.channels_last).train()
+    for module in model.modules():  # As in a cell, whose recipe keeps the statistics.
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        with torch.autocast(images.device.type, precision, enabled=precision != torch.float32):
+            inputs = (images.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+            loss = nn.functional.cross_entropy(model(inputs).float(), labels)
+        loss.backward()
+        optimizer.step()
+        loss.item()
+
+    return step
+
+
 def step(setting: Setting) -> Verdict:
     """Takes turns between a CLCE step and a bare loop of the same network with cross-entropy, both in bfloat16."""
     size, batch, rounds = setting.either((224, 64, 40), (32, 4, 2))
     taking = step_of(cell_of(size, batch, precision="bfloat16"), setting)
     images = torch.randint(256, (2 * batch, 3, size, size), dtype=torch.uint8, device=setting.device)
     ids = torch.arange(2 * batch, device=setting.device) % batch
-    model = network_of(setting, 10, size)
-    model.to(setting.device).to(memory_format=torch.channels_last).train()
-    for module in model.modules():  # As in the cell, whose recipe keeps the statistics.
-        if isinstance(module, nn.BatchNorm2d):
-            module.eval()
-    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
-
-    def bare() -> None:
-        optimizer.zero_grad()
-        with torch.autocast(setting.device.type, torch.bfloat16):
-            inputs = (images.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
-            loss = nn.functional.cross_entropy(model(inputs).float(), ids % 10)
-        loss.backward()
-        optimizer.step()
-        loss.item()
-
-    taken: list[tuple[float, ...]] = []
-    for _ in range(rounds + 3):
-        seconds = []
-        for work in (lambda: taking(0, Batch(images, ids % 10, ids)), bare):
-            synchronise(setting.device)
-            start = time.perf_counter()
-            work()
-            synchronise(setting.device)
-            seconds.append(time.perf_counter() - start)
-        taken.append(tuple(seconds))
-    ratio = statistics.median(own / other for own, other in taken[3:])
-    own, other = (statistics.median(times) for times in zip(*taken[3:], strict=True))
+    bare = bare_step(network_of(setting, 10, size), images, ids % 10, torch.bfloat16)
+    taken = in_turns((lambda: taking(0, Batch(images, ids % 10, ids)), bare), setting.device, rounds + 3)[3:]
+    ratio = statistics.median(own / other for own, other in taken)
+    own, other = (statistics.median(times) for times in zip(*taken, strict=True))
     rows = [{"step": "CLCE", "steps/s": 1 / own}, {"step": "bare", "steps/s": 1 / other}]
     # On a CPU, and with a network this small, the heads count for more.
     return Verdict(setting.tiny or ratio <= GOAL, f"{ratio:.3f} × a bare step (goal {GOAL})", rows)

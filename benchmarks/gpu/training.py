@@ -25,12 +25,12 @@ from clce_bench.training.random_state import RandomState
 from clce_bench.training.step import Batch, TrainStep
 
 
-def cell_of(size: int, batch: int, **recipe: Any) -> Cell:
+def cell_of(size: int, batch: int, backbone: str = "resnet18", **recipe: Any) -> Cell:
     """Makes a cell of CLCE that trains everything."""
     grid = {"name": "main", "dataset": "digits", "loss": "clce", "batch_size": batch}
     experiment = {"name": "step", "datasets": {"digits": {"size": size}}, "recipe": recipe, "grids": [grid]}
-    experiment["backbone"] = {"name": "resnet18", "weights": "random", "freeze": "none"}
-    return union(cells_of(parse_experiment(experiment, "gpu_check.py")))[0]
+    experiment["backbone"] = {"name": backbone, "weights": "random", "freeze": "none"}
+    return union(cells_of(parse_experiment(experiment, "made up")))[0]
 
 
 def network_of(setting: Setting, classes: int, size: int) -> Any:
@@ -39,15 +39,19 @@ def network_of(setting: Setting, classes: int, size: int) -> Any:
     return timm.create_model(**setting.either({"model_name": "resnet18"}, small), num_classes=classes)
 
 
+def train_step_of(cell: Cell, backbone: Any, classes: int, device: torch.device) -> TrainStep:
+    """Makes the pipeline's step with both losses and both heads."""
+    scale = ([0.5] * 3, [0.5] * 3)
+    weight = cell.contrastive_weight
+    model = ContrastiveClassifier(backbone, backbone.num_features, classes, weight, cell.recipe, 0, scale)
+    model.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    return TrainStep(model, FusedLoss(create_loss("clce"), weight), cell, Runtime(), classes)
+
+
 def step_of(cell: Cell, setting: Setting) -> TrainStep:
     """Makes the training step of a cell, from the same weights each time."""
     torch.manual_seed(0)
-    backbone = network_of(setting, 0, cell.size)
-    scale = ([0.5] * 3, [0.5] * 3)
-    weight = cell.contrastive_weight
-    model = ContrastiveClassifier(backbone, backbone.num_features, 10, weight, cell.recipe, 0, scale)
-    model.to(setting.device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    return TrainStep(model, FusedLoss(create_loss("clce"), weight), cell, Runtime(), 10)
+    return train_step_of(cell, network_of(setting, 0, cell.size), 10, setting.device)
 
 
 @contextmanager

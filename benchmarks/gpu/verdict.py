@@ -1,7 +1,7 @@
 """What each part of the check is given, and what it gives back."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,6 +70,11 @@ def seconds_of(work: Callable[[], object], device: torch.device, least: float, f
         synchronise(device)
         found.append(time.perf_counter() - start)
     return min(found)
+
+
+def in_turns(works: Sequence[Callable[[], object]], device: torch.device, rounds: int) -> list[tuple[float, ...]]:
+    """Lets several works take turns; returns the seconds of each, round by round. The first rounds warm up."""
+    return [tuple(seconds_of(work, device, 0.0, 1) for work in works) for _ in range(rounds)]
 
 
 def difference(one: torch.Tensor, other: torch.Tensor) -> float:
