@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,29 +25,46 @@ COPIED = ("cell.json", "metrics.json", "metrics.npz", "history.csv")
 REFERENCED = ("model.safetensors", "embeddings.npz")
 
 
-def track_cell(
-    client: MlflowClient,
-    experiment_id: str,
-    parent: str,
-    cell: Cell,
-    name: str,
-    run: Run | None,
-    measures: Sequence[Path] = (),
-) -> str:
-    """Brings the run of a cell up to date.
+@dataclass(frozen=True)
+class CellRun:
+    """A cell's place in the store.
 
-    Args:
+    Attributes:
         client: of the store.
         experiment_id: where the run belongs.
         parent: the id of the experiment's own run.
-        cell: a finished one.
+        cell: the cell.
         name: of the run, for people.
         run: what there is of the cell, if anything.
+    """
+
+    client: MlflowClient
+    experiment_id: str
+    parent: str
+    cell: Cell
+    name: str
+    run: Run | None
+
+    def create(self, time: int, tags: dict[str, str], metrics: Sequence[Metric] = ()) -> Run:
+        """Begins a run of the cell, with what it was asked for, as of a time in milliseconds since 1970."""
+        own = {MLFLOW_PARENT_RUN_ID: self.parent, MLFLOW_RUN_NAME: self.name, "clce.cell": self.cell.name}
+        run = self.client.create_run(self.experiment_id, start_time=time, tags=own | tags)
+        params = [Param(key, str(value)) for key, value in _flat(self.cell.spec)]
+        self.client.log_batch(run.info.run_id, metrics=metrics, params=params)
+        return run
+
+
+def track_cell(place: CellRun, measures: Sequence[Path] = ()) -> str:
+    """Brings the run of a finished cell up to date.
+
+    Args:
+        place: of the cell.
         measures: results of its further measures.
 
     Returns:
         The id of the cell's run: the one that there is if it says what the files say, else a new one.
     """
+    client, cell = place.client, place.cell
     copied = [*(cell.directory / name for name in COPIED), *measures, *(path.with_suffix(".npz") for path in measures)]
     copied = [path for path in copied if path.exists()]
     content = digest({path.name: sha256_of(path) for path in copied}, length=32)
@@ -54,19 +72,15 @@ def track_cell(
     classifies = can_classify(cell, record)
     if classifies:
         content = digest([content, "model"], length=32)
-    if run is not None:
-        tags = run.data.tags
-        if tags.get("clce.content") == content and tags.get("clce.complete") == "yes":
-            if tags.get(MLFLOW_RUN_NAME) != name:  # Other cells vary in something else now.
-                client.set_tag(run.info.run_id, MLFLOW_RUN_NAME, name)
-            return str(run.info.run_id)
-        client.delete_run(run.info.run_id)
-    start = milliseconds(record["started"])
+    if place.run is not None:
+        known = place.run.data.tags
+        if known.get("clce.content") == content and known.get("clce.complete") == "yes":
+            if known.get(MLFLOW_RUN_NAME) != place.name:  # Other cells vary in something else now.
+                client.set_tag(place.run.info.run_id, MLFLOW_RUN_NAME, place.name)
+            return str(place.run.info.run_id)
+        client.delete_run(place.run.info.run_id)
     tags = {
-        MLFLOW_PARENT_RUN_ID: parent,
-        MLFLOW_RUN_NAME: name,
-        MLFLOW_NOTE: f"{name}. Its files lie in `{cell.directory}`.",
-        "clce.cell": cell.name,
+        MLFLOW_NOTE: f"{place.name}. Its files lie in `{cell.directory}`.",
         "clce.content": content,
         "clce.status": record["status"],
         "clce.code": record["job"]["code"],
@@ -77,9 +91,8 @@ def track_cell(
         if path.exists():
             reference = f"{path} sha256={record['outputs_sha256'].get(path.name)} bytes={path.stat().st_size}"
             tags[f"clce.artifact.{path.name}"] = reference
-    run_id = client.create_run(experiment_id, start_time=start, tags=tags).info.run_id
-    params = [Param(key, str(value)) for key, value in flat(cell.spec)]
-    client.log_batch(run_id, metrics=_metrics(cell, record, measures), params=params)
+    start = milliseconds(record["started"])
+    run_id = place.create(start, tags, _metrics(cell, record, measures)).info.run_id
     client.log_inputs(run_id, [_dataset_input(record)])
     for path in copied:
         client.log_artifact(run_id, str(path))
@@ -119,11 +132,11 @@ def _dataset_input(record: dict[str, Any]) -> DatasetInput:
     return DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, "training")])
 
 
-def flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yields the values of nested dictionaries under their keys joined by dots."""
     for key, inner in value.items():
         if isinstance(inner, dict):
-            yield from flat(inner, f"{prefix}{key}.")
+            yield from _flat(inner, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", inner
 

@@ -30,7 +30,7 @@ from clce_bench.files import digest, sha256_of, write_json, write_text
 from clce_bench.planning.cell_status import training_of
 from clce_bench.planning.plan import Plan, plan_of
 from clce_bench.planning.progress_journal import journal_of
-from clce_bench.tracking.cell_run import track_cell
+from clce_bench.tracking.cell_run import CellRun, track_cell
 from clce_bench.tracking.run_names import headline_metrics, run_names
 from clce_bench.tracking.running_cell import track_running
 from clce_bench.tracking.store_check import LOCAL, check_store
@@ -89,17 +89,16 @@ def _project(experiment: Experiment, plan: Plan, uri: str) -> dict[str, int]:
         what = f"{experiment.description}\n\nFigures, tables and report of the whole experiment; a nested run per cell."
         tags = {"clce.cell": "experiment", MLFLOW_RUN_NAME: experiment.name, MLFLOW_NOTE: what}
         parent = client.create_run(experiment_id, tags=tags)
-    runs: dict[str, str] = {}
-    finished = [cell for cell in plan.cells if training_of(cell)]
-    for cell in finished:
-        name, run = names[cell.name], existing.get(cell.name)
-        measures = plan.measures_of(cell)
-        runs[cell.name] = track_cell(client, experiment_id, parent.info.run_id, cell, name, run, measures)
+    places = [
+        CellRun(client, experiment_id, parent.info.run_id, cell, names[cell.name], existing.get(cell.name))
+        for cell in plan.cells
+    ]
+    finished = {place.cell.name: place for place in places if training_of(place.cell)}
+    runs = {name: track_cell(place, plan.measures_of(place.cell)) for name, place in finished.items()}
     written = len(set(runs.values()) - {run.info.run_id for run in existing.values()})
-    for cell in plan.cells:
-        if cell.name not in runs and (journal := journal_of(cell)):
-            name, run = names[cell.name], existing.get(cell.name)
-            runs[cell.name] = track_running(client, experiment_id, parent.info.run_id, cell, name, run, journal)
+    for place in places:
+        if place.cell.name not in finished and (journal := journal_of(place.cell)):
+            runs[place.cell.name] = track_running(place, journal)
     for name in existing.keys() - runs.keys() - {"experiment"}:
         client.delete_run(existing[name].info.run_id)  # The experiment does not have this cell any more.
     _track_parent(client, parent, plan)
