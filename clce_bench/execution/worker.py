@@ -1,22 +1,19 @@
-"""A process in which torch is already imported, and which forks one child per job.
+"""Hands a job's command line to a process in which torch is already imported.
 
 Importing torch, timm and scikit-learn takes longer than many a cell trains. Inside a Snakemake run the first heavy job
-starts a warm process; later jobs hand it their command line, working directory, environment and output, and wait for
-the exit status. It holds third-party modules only, so a child always runs the package's code as it is on disk, and it
-ends with the Snakemake run. Whenever it cannot be reached, a job does its own imports and gives the same result.
+starts a warm process (:mod:`clce_bench.execution.worker_process`); later jobs hand it their command line, working
+directory, environment and output, and wait for the exit status. Whenever it cannot be reached, a job does its own
+imports and gives the same result.
 
 Jobs end with their run too, also when it was killed: nobody waits for them any more.
 """
 
 import atexit
-import importlib
 import json
 import os
-import select
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
@@ -26,27 +23,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
 
+from clce_bench.execution.worker_process import LENGTH, POLL_SECONDS, is_alive
 from clce_bench.machine import can_fork
 
 VARIABLE = "CLCE_BENCH_WARM"
 HEAVY_VERBS = {"features", "train", "evaluate", "measure"}
-MODULES = (
-    "numpy",
-    "pandas",
-    "pyarrow.parquet",
-    "torch",
-    "torchvision.transforms.v2",
-    "torchvision.models.feature_extraction",
-    "timm",
-    "safetensors.torch",
-    "sklearn.linear_model",
-    "sklearn.pipeline",
-    "threadpoolctl",
-    "matplotlib.pyplot",
-    "scipy.stats",
-)
 # Training allocates and frees the same megabytes at every step. Left alone, glibc hands them back to the system each
 # time, and a sixth of a small cell's time goes into page faults; other C libraries ignore these variables.
 ALLOCATOR = {
@@ -58,10 +40,8 @@ LOG = Path("results/logs/worker.log")
 """What the process said, below the working directory: why it ended before its time."""
 LONGEST = 90
 """Bytes of a folder's path: with the names in it, what systems allow for a socket's address."""
-POLL_SECONDS = 0.5
 PATIENCE = 120.0
 """Seconds that a job waits for the imports, which on a busy machine with a slow disk take long."""
-_LENGTH = struct.Struct("!Q")
 
 
 def allow() -> None:
@@ -109,7 +89,7 @@ def run(command: str, arguments: Sequence[str]) -> int | None:
                 return None
             if not _connect(connection, folder / "socket"):
                 return None
-        socket.send_fds(connection, [_LENGTH.pack(len(message))], [1, 2])
+        socket.send_fds(connection, [LENGTH.pack(len(message))], [1, 2])
         connection.sendall(message)
         with _passed_on(connection):
             status = connection.recv(1)
@@ -118,7 +98,7 @@ def run(command: str, arguments: Sequence[str]) -> int | None:
 
 def _end_with(owner: int) -> None:
     """Asks this process to end, with its work saved if it can, when the run that it belongs to is gone."""
-    while _alive(owner):
+    while is_alive(owner):
         time.sleep(POLL_SECONDS)
     # The main thread may wait for a socket, which a signal to any other thread would not interrupt.
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
@@ -134,7 +114,7 @@ def _connect(connection: socket.socket, path: Path) -> bool:
 
 def _started(folder: Path, owner: int) -> bool:
     """Starts the warm process, unless another job has, and waits for it: importing twice at once would take longer."""
-    command = [sys.executable, "-m", "clce_bench.execution.worker", str(folder), str(owner)]
+    command = [sys.executable, "-m", "clce_bench.execution.worker_process", str(folder), str(owner)]
     starting, failed, process = folder / "starting", folder / "failed", None
     try:
         starting.touch(exist_ok=False)
@@ -165,7 +145,7 @@ def _is_dead(starting: Path) -> bool:
         number = starting.read_text()
     except OSError:
         return True
-    return bool(number) and not _alive(int(number))
+    return bool(number) and not is_alive(int(number))
 
 
 @contextmanager
@@ -182,80 +162,3 @@ def _passed_on(connection: socket.socket) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def serve(folder: Path, owner: int) -> None:
-    """Imports the heavy modules, then forks a child for each request until the owner is gone."""
-    for name in MODULES:
-        importlib.import_module(name)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # Children report their status themselves.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the owner, and thereby this process.
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(folder / "binding"))
-        listener.listen(64)
-        (folder / "binding").rename(folder / "socket")  # Whoever sees it can connect.
-        while _alive(owner):
-            if not select.select([listener], [], [], POLL_SECONDS)[0]:
-                continue
-            connection, _ = listener.accept()
-            if os.fork() == 0:
-                listener.close()
-                _child(connection)
-            connection.close()
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except OSError:
-        return False
-    return True
-
-
-def _child(connection: socket.socket) -> NoReturn:
-    status = 1
-    try:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        header, descriptors, _, _ = socket.recv_fds(connection, _LENGTH.size, 2)
-        (length,) = _LENGTH.unpack(header)
-        request = json.loads(b"".join(_receive(connection, length)))
-        for target, descriptor in zip((1, 2), descriptors, strict=True):
-            os.dup2(descriptor, target)
-        os.chdir(request["cwd"])
-        os.environ.clear()
-        os.environ.update(request["environment"])
-        threading.Thread(target=_follow, args=(connection,), daemon=True).start()
-        sys.argv = ["clce-bench", *request["arguments"]]
-        module, _, function = request["command"].partition(":")
-        status = getattr(importlib.import_module(module), function)(request["arguments"])
-        sys.stdout.flush()
-        sys.stderr.flush()
-    finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # The job may be gone before this child is.
-        with suppress(OSError):
-            connection.sendall(bytes([status]))
-        os._exit(status)
-
-
-def _receive(connection: socket.socket, length: int) -> list[bytes]:
-    chunks = []
-    while length:
-        chunk = connection.recv(length)
-        if not chunk:
-            os._exit(1)
-        chunks.append(chunk)
-        length -= len(chunk)
-    return chunks
-
-
-def _follow(connection: socket.socket) -> None:
-    """Gives this child the signals that the job gets, and ends it, as Ctrl-C would, when the job is gone."""
-    while number := connection.recv(1):
-        os.kill(os.getpid(), number[0])
-    os.kill(os.getpid(), signal.SIGINT)
-
-
-if __name__ == "__main__":
-    serve(Path(sys.argv[1]), int(sys.argv[2]))

@@ -4,7 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from clce_bench.experiment.recipes import Augmentation, NamedAugmentation, RecipeValues
+from clce_bench.experiment.recipe_values import RecipeValues
+from clce_bench.experiment.recipes import Augmentation, NamedAugmentation
 from clce_bench.experiment.strict_model import Seed, StrictModel
 
 ROLES = ("fold", "test_fold", "class_fold")

@@ -16,7 +16,8 @@ from clce_bench.experiment.cells import Cell, LossSpec
 from clce_bench.experiment.dataset_options import DatasetOptions, Split
 from clce_bench.experiment.grid_checks import check_grids
 from clce_bench.experiment.hazards import Hazard, apply_hazards
-from clce_bench.experiment.recipes import Recipe, lay_over
+from clce_bench.experiment.recipe_values import lay_over
+from clce_bench.experiment.recipes import Recipe
 from clce_bench.experiment.schema import Experiment, Grid, Loss
 from clce_bench.experiment.search_trials import Choices, parts_of
 

@@ -1,4 +1,4 @@
-"""How cells are trained: recipes with their presets, and the runtime, which changes no result."""
+"""How cells are trained: recipes, and the runtime, which changes no result."""
 
 from functools import cache
 from importlib.resources import files
@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 
 from clce_bench.components.optimizers import arguments_of, known_optimizer, optimizers
 from clce_bench.errors import unknown
-from clce_bench.experiment.strict_model import Probability, StrictModel, as_list
+from clce_bench.experiment.strict_model import Probability, StrictModel
 
 _RAND = r"rand(-(m|n|mmax|inc)[0-9]+|-(p|mstd)[0-9]+([.][0-9]+)?|-tweights)*"
 POLICY = rf"^({_RAND}|(original|originalr|v0|v0r|3a)(-mstd[0-9]+([.][0-9]+)?)?|cifar10)?$"
@@ -221,44 +221,3 @@ def named(kind: Literal["recipes", "augmentations"]) -> dict[str, dict[str, Any]
     text = (files("clce_bench") / "data_files" / f"{kind}.yaml").read_text(encoding="utf-8")
     entries: dict[str, dict[str, Any]] = yaml.safe_load(text)
     return entries
-
-
-def expand_preset(recipe: Any) -> Any:
-    """Replaces the name of a preset, alone or as the key ``preset``, by its values; other keys win over them.
-
-    Raises:
-        ValueError: there is no such preset.
-    """
-    values = {"preset": recipe} if isinstance(recipe, str) else recipe
-    if not isinstance(values, dict) or "preset" not in values:
-        return values
-    name, presets = values["preset"], named("recipes")
-    if not isinstance(name, str) or name not in presets:
-        raise ValueError(unknown("a recipe", str(name), presets, f"Recipes: {', '.join(sorted(presets))}"))
-    return lay_over(presets[name], {key: value for key, value in values.items() if key != "preset"})
-
-
-def lay_over(recipe: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """Lays values over those of a recipe; ``steps`` replaces ``epochs``, and the other way round."""
-    replaced = {other for key, other in (("steps", "epochs"), ("epochs", "steps")) if values.get(key) is not None}
-    return {**{key: value for key, value in recipe.items() if key not in replaced}, **values}
-
-
-def check_recipe(recipe: dict[str, Any]) -> dict[str, Any]:
-    """Checks recipe values, each single or a list of alternatives, and returns them.
-
-    Raises:
-        ValueError: an unknown key or a value outside its range.
-    """
-    if recipe.get("epochs") is not None and recipe.get("steps") is not None:
-        raise ValueError("epochs and steps cannot both be given: each says how long to train.")
-    for key, value in recipe.items():
-        if value == []:
-            raise ValueError(f"{key}: an empty list is not allowed: it would leave no cell.")
-        for single in as_list(value):
-            Recipe.model_validate({key: single})
-    return recipe
-
-
-RecipeValues = Annotated[dict[str, Any], BeforeValidator(expand_preset), AfterValidator(check_recipe)]
-"""Some values of a recipe, to lay over others; the name of a preset stands for its values."""

@@ -23,7 +23,8 @@ from clce_bench.experiment.claims import Claim, expand_claims, parse_claim
 from clce_bench.experiment.dataset_options import DatasetOptions
 from clce_bench.experiment.figure_options import AnyFigure
 from clce_bench.experiment.hazards import known_hazards
-from clce_bench.experiment.recipes import Recipe, RecipeValues, Runtime, expand_preset
+from clce_bench.experiment.recipe_values import RecipeValues, expand_preset
+from clce_bench.experiment.recipes import Recipe, Runtime
 from clce_bench.experiment.search_space import Tuning
 from clce_bench.experiment.seed_rounds import SeedRounds
 from clce_bench.experiment.strict_model import Name, Probability, Seed, StrictModel, as_list

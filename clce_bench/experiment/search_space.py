@@ -5,7 +5,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from clce_bench.components.hyperparameters import check_loss
-from clce_bench.experiment.recipes import Recipe, check_recipe
+from clce_bench.experiment.recipe_values import check_recipe
+from clce_bench.experiment.recipes import Recipe
 from clce_bench.experiment.strict_model import StrictModel
 
 

@@ -30,8 +30,8 @@ def warmed(monkeypatch, tmp_path_factory):
 
 
 def serve(folder, owner, modules=()):
-    code = "import sys; from pathlib import Path; from clce_bench.execution import worker;"
-    code += f"worker.MODULES = {modules!r}; worker.serve(Path(sys.argv[1]), int(sys.argv[2]))"
+    code = "import sys; from pathlib import Path; from clce_bench.execution import worker_process;"
+    code += f"worker_process.MODULES = {modules!r}; worker_process.serve(Path(sys.argv[1]), int(sys.argv[2]))"
     return subprocess.Popen([sys.executable, "-c", code, str(folder), str(owner)])
 
 

@@ -12,7 +12,7 @@ import signal
 from pathlib import Path
 
 from clce_bench.cli import command_status
-from clce_bench.execution import worker
+from clce_bench.execution import worker_process
 from clce_bench.experiment.loading import load_experiment
 from clce_bench.planning.plan import plan_of
 from clce_bench.planning.reruns import reruns_of
@@ -55,7 +55,7 @@ def status_of(job, kill):
 
 
 def main():
-    for name in (*worker.MODULES, "mlflow.tracking"):
+    for name in (*worker_process.MODULES, "mlflow.tracking"):
         importlib.import_module(name)
     plan = plan_of(load_experiment(EXPERIMENT))
 

@@ -139,7 +139,7 @@ def test_modules_are_imported_by_name_in_the_registry_only():
                     found.add(path.relative_to(ROOT / "clce_bench").as_posix())
     # The package itself offers what lies in the room above all jobs, which no job imports.
     # Verbs of the command line find theirs, which no job imports either.
-    assert found == {"__init__.py", "cli/commands.py", "components/registry.py", "execution/worker.py"}
+    assert found == {"__init__.py", "cli/commands.py", "components/registry.py", "execution/worker_process.py"}
 
 
 def test_ten_thousand_cells_have_their_fingerprints_in_less_than_a_second():
