@@ -1,7 +1,7 @@
 """A process in which torch is already imported, and which forks one child per job.
 
-It holds third-party modules only, and imports nothing of the package but this module, so a child always runs the
-package's code as it is on disk. It ends with the Snakemake run.
+It holds the package's modules too. A child runs the code as it is on disk: where a file of the package has changed
+since, it imports the package anew. The process ends with the Snakemake run.
 """
 
 import importlib
@@ -32,7 +32,13 @@ MODULES = (
     "threadpoolctl",
     "matplotlib.pyplot",
     "scipy.stats",
+    "clce_bench.cli.stage_commands",
+    "clce_bench.cli.experiment_commands",
+    "clce_bench.training.train",
+    "clce_bench.evaluation.evaluate",
+    "clce_bench.figures.render",
 )
+PACKAGE = Path(__file__).parents[1]
 POLL_SECONDS = 0.5
 LENGTH = struct.Struct("!Q")
 """How the length of a request is written before it."""
@@ -40,6 +46,7 @@ LENGTH = struct.Struct("!Q")
 
 def serve(folder: Path, owner: int) -> None:
     """Imports the heavy modules, then forks a child for each request until the owner is gone."""
+    imported = _state()
     for name in MODULES:
         importlib.import_module(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # Children report their status themselves.
@@ -54,7 +61,7 @@ def serve(folder: Path, owner: int) -> None:
             connection, _ = listener.accept()
             if os.fork() == 0:
                 listener.close()
-                _child(connection)
+                _child(connection, imported)
             connection.close()
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -68,7 +75,24 @@ def is_alive(process: int) -> bool:
     return True
 
 
-def _child(connection: socket.socket) -> NoReturn:
+def _state() -> set[tuple[str, int, int]]:
+    """Returns what changes when a file of the package does."""
+    found = set()
+    for path in PACKAGE.rglob("*"):
+        if "__pycache__" not in path.parts:
+            with suppress(OSError):  # One that an editor has just replaced.
+                stat = path.stat()
+                found.add((str(path), stat.st_mtime_ns, stat.st_size))
+    return found
+
+
+def _forget() -> None:
+    """Has the next import read the package's files again."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == PACKAGE.name]:
+        del sys.modules[name]
+
+
+def _child(connection: socket.socket, imported: set[tuple[str, int, int]]) -> NoReturn:
     status = 1
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -82,6 +106,8 @@ def _child(connection: socket.socket) -> NoReturn:
         os.environ.clear()
         os.environ.update(request["environment"])
         threading.Thread(target=_follow, args=(connection,), daemon=True).start()
+        if _state() != imported:
+            _forget()
         sys.argv = ["clce-bench", *request["arguments"]]
         module, _, function = request["command"].partition(":")
         status = getattr(importlib.import_module(module), function)(request["arguments"])

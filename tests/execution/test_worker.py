@@ -8,19 +8,26 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from clce_bench.execution import worker
+from tests.helpers.miniature import ROOT
 
 
 @pytest.fixture
 def warmed(monkeypatch, tmp_path_factory):
     """A running warm process that belongs to this one."""
-    folder = Path(tmp_path_factory.mktemp("w"))
+    with served(monkeypatch, Path(tmp_path_factory.mktemp("w")), ("numpy",)) as process:
+        yield process
+
+
+@contextmanager
+def served(monkeypatch, folder, modules):
     monkeypatch.setenv(worker.VARIABLE, json.dumps({"folder": str(folder), "owner": os.getpid()}))
-    process = serve(folder, os.getpid(), ("numpy",))
+    process = serve(folder, os.getpid(), modules)
     deadline = time.monotonic() + 30
     while not (folder / "socket").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -49,6 +56,34 @@ def test_a_job_runs_in_the_warm_process_with_its_own_folder_and_output(warmed):
     bad = command(["plan", "--experiment", "none.yaml"])
     assert bad.wait() == 2
     assert bad.stderr.read() == "error: none.yaml: there is no such experiment file.\n"
+
+
+ASK = "import sys; from clce_bench.execution import worker; sys.exit(worker.run('clce_bench.asked:status', ['light']))"
+ASKED_FOR = """
+from clce_bench import seeds
+
+def status(arguments):
+    print(seeds.__doc__)
+    return 0
+"""
+
+
+def test_a_job_runs_the_code_as_it_is_on_disk(monkeypatch, tmp_path):
+    package = tmp_path / "clce_bench"
+    shutil.copytree(ROOT / "clce_bench", package, ignore=shutil.ignore_patterns("__pycache__"))
+    (package / "asked.py").write_text(ASKED_FOR)
+    (package / "seeds.py").write_text('"""Before."""')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "w").mkdir()
+
+    def answer():
+        return subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True)
+
+    with served(monkeypatch, tmp_path / "w", ("clce_bench.asked",)):
+        assert answer().stdout == "Before.\n"
+        (package / "seeds.py").write_text('"""Now it is another."""')
+        assert answer().stdout == "Now it is another.\n"
 
 
 def test_large_command_lines_pass(warmed):
