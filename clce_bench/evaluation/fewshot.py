@@ -8,11 +8,11 @@ from scipy.linalg.lapack import sposv
 
 from clce_bench.data.episodes import EpisodeSet
 
-CHUNK = 12
+CHUNK = 32
 """Episodes at a time: bounds the memory of the gathered features and keeps them in the processor's cache."""
-TOLERANCE, STEPS = 5e-5, 200
-"""Logistic regression of an episode ends when no logit of its support would move by more than this; few need a tenth of
-so many steps."""
+TOLERANCE, STEPS = 1e-4, 200
+"""Logistic regression of an episode ends when no logit of its support would move by more than this share of the largest
+one; few need a tenth of so many steps."""
 JITTER = 1e-5
 LEAST_WEIGHT = 1e-6
 """Of a row of the support whose class is certain."""
@@ -132,7 +132,7 @@ def fit(
         gradient = strength * (probabilities - truth) + coefficients
         downhill, shift = _ridge(single, unfinished, gradient, strength * probabilities * (1 - probabilities))
         change = downhill @ kernel + shift
-        unfinished = np.abs(change).max(axis=(1, 2)) > TOLERANCE
+        unfinished = np.abs(change).max(axis=(1, 2)) > TOLERANCE * np.abs(logits).max(axis=(1, 2))
         if not unfinished.any():
             break
         descent = _dot(gradient, change)
