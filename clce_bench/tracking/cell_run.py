@@ -80,7 +80,7 @@ def track_cell(place: CellRun, measures: Sequence[Path] = ()) -> str:
             return str(place.run.info.run_id)
         client.delete_run(place.run.info.run_id)
     tags = {
-        MLFLOW_NOTE: f"{place.name}. Its files lie in `{cell.directory}`.",
+        MLFLOW_NOTE: f"{place.name}. Its files are in `{cell.directory}`.",
         "clce.content": content,
         "clce.status": record["status"],
         "clce.code": record["job"]["code"],
