@@ -41,8 +41,10 @@ install: .venv/installed
 	@touch $@
 
 # Snakemake, pip and matplotlib keep things in the user's folder; where that cannot be written, they get one here.
+# Some packages cannot be installed by a user who has none at all.
 ifneq ($(shell [ -d "$$HOME" ] && [ -w "$$HOME" ] && echo yes),yes)
 export XDG_CACHE_HOME ?= $(CURDIR)/.snakemake/cache
+export HOME ?= $(CURDIR)/.snakemake
 endif
 
 # Quoted by the shell: in the environment a name is only a name, whatever is in it.

@@ -109,16 +109,17 @@ def test_running_an_experiment_installs_nothing_for_tests():
 
 @pytest.mark.parametrize("home", [None, "/nonexistent", "/dev/null", "writable"])
 def test_a_home_that_cannot_be_written_is_not_needed(checkout, home):
-    write_program(checkout / ".venv/bin/snakemake", 'echo "cache: $XDG_CACHE_HOME"')
+    write_program(checkout / ".venv/bin/snakemake", 'echo "cache: $XDG_CACHE_HOME, home: $HOME"')
     (checkout / "writable").mkdir()
     own = os.environ["PATH"]
     program = ["env", "-i", f"PATH={own}", *([f"HOME={checkout / home}"] if home else []), "make", "reproduce"]
     done = subprocess.run(program, cwd=checkout, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     place = "" if home == "writable" else f"{checkout}/.snakemake/cache"
-    assert f"cache: {place}\n" in done.stdout
+    folder = checkout / home if home else checkout / ".snakemake"
+    assert f"cache: {place}, home: {folder}\n" in done.stdout
     program.insert(2, "XDG_CACHE_HOME=/elsewhere")
-    assert "cache: /elsewhere\n" in subprocess.run(program, cwd=checkout, capture_output=True, text=True).stdout
+    assert "cache: /elsewhere, " in subprocess.run(program, cwd=checkout, capture_output=True, text=True).stdout
 
 
 BROWSERS = {
