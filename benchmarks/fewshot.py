@@ -137,7 +137,7 @@ def main(episodes: int, looped: int) -> None:
     packages = ", ".join(f"{name} {version(name)}" for name in ("scikit-learn", "easyfsl", "numpy"))
     setting = (
         f"{WAY}-way episodes, {QUERIES} queries per class, {DIMENSIONS} dimensions, made-up features of {CLASSES}"
-        f" classes, one thread, {episodes:,} episodes (loops: {looped:,}); {packages}; {date.today()}. All unit_length"
+        f" classes, one thread, {episodes:,} episodes (loops: {looped:,}); {packages}; {date.today()}. All normalise"
         " features alike; logistic regression has C = 1 everywhere."
     )
     OUTPUT.mkdir(parents=True, exist_ok=True)
