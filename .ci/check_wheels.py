@@ -1,7 +1,7 @@
 """Asks the package index whether each pin has a wheel for every Python and platform that the README names.
 
 Which packages a platform needs is read from the packages installed here, by their own markers. Run it with everything
-installed: ``make test docs`` sees to that.
+installed, which ``make test docs`` sees to, and pip 23.3 or newer, which asks without downloading.
 
     .venv/bin/python .ci/check_wheels.py
 """
@@ -70,8 +70,10 @@ def without_wheel(pins: Sequence[str], python: str, tags: Sequence[str]) -> list
                 break
             if not (lacking := re.search(r"No matching distribution found for (\S+)", done.stderr)):
                 raise SystemExit(done.stderr)
-            missing.append(lacking[1])
             left.remove(lacking[1])
+            _, _, version = lacking[1].partition("==")
+            other = re.search(rf"(?<![\w.]){re.escape(version)} (Requires-Python [^;\s]+)", done.stderr)
+            missing.append(f"{lacking[1]} ({other[1]})" if other else lacking[1])
     return missing
 
 
