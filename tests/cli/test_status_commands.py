@@ -9,7 +9,7 @@ import yaml
 
 from clce_bench.files import read_json, write_json
 from tests.helpers.interpreters import python
-from tests.helpers.miniature import ROOT, TAIL, both, copy_of, dry_run, edit, keys_of, planned, rewrite
+from tests.helpers.miniature import ROOT, TAIL, both, clone_of, copy_of, dry_run, edit, keys_of, planned, rewrite
 
 OLD, NEW = "hard = weighted - weights", "hard = 1.0 * weighted - weights"
 
@@ -33,10 +33,7 @@ def folder(finished, tmp_path):
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
     """A clone in which CLCE was edited."""
-    target = tmp_path_factory.mktemp("edited")
-    for name in ("clce_bench", "workflow", "profiles"):
-        shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "Snakefile", target)
+    target = clone_of(tmp_path_factory.mktemp("edited") / "clone")
     edit(target, "losses/clce.py", OLD, NEW)
     return target
 
@@ -86,9 +83,9 @@ def test_status_and_why_name_file_and_function(folder, clone):
     (change,) = json.loads(why.stdout)["changes"]
     assert (change["stage"], change["kind"]) == ("train", "code")
     assert change["modules"] == {"clce_bench.losses.clce": ["CLCE.per_anchor"]}
-    text = run(folder, clone, "why", f"results/cells/digits/tf_efficientnet_lite0/{stale[0]['cell']}").stdout
+    text = run(folder, clone, "why", f"results/cells/digits/test_efficientnet/{stale[0]['cell']}").stdout
     assert "clce_bench.losses.clce: CLCE.per_anchor" in text
-    assert f"will run: train digits/tf_efficientnet_lite0/{stale[0]['cell']}" in text
+    assert f"will run: train digits/test_efficientnet/{stale[0]['cell']}" in text
     shutil.rmtree(folder / "results" / "code")
     alone = {row["reason"] for row in states(folder, clone).values() if row["status"] == "stale"}
     assert all(reason.startswith("losses/clce.py changed since") and "per_anchor" not in reason for reason in alone)
@@ -131,8 +128,7 @@ def test_what_is_accepted_is_done_until_the_code_changes_again(folder, clone):
 
 
 def test_a_changed_stage_can_be_accepted_and_anything_else_cannot(folder, tmp_path):
-    clone = tmp_path / "clone"
-    shutil.copytree(ROOT / "clce_bench", clone / "clce_bench", ignore=shutil.ignore_patterns("__pycache__"))
+    clone = clone_of(tmp_path / "clone")
     for file in ("models/features.py", "evaluation/probe.py"):
         path = clone / "clce_bench" / file
         path.write_text(path.read_text() + "\n\nUNUSED = 1\n")

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure as MatplotlibFigure
 from safetensors.numpy import save_file
 
 from clce_bench.analysis.summary import write_summary
@@ -73,6 +74,12 @@ def draw(plan, name):
     output = Path("figures", f"{name}.svg")
     render({"spec": job.spec, "inputs": job.inputs}, output)
     return output, pd.read_csv(output.with_suffix(".csv")), output.with_suffix(".txt").read_text()
+
+
+@pytest.fixture(autouse=True)
+def unwritten(monkeypatch):
+    """Nobody looks at the pictures here, which take longer to write than to draw."""
+    monkeypatch.setattr(MatplotlibFigure, "savefig", lambda _, path, **__: path.touch())
 
 
 @pytest.fixture(scope="module")

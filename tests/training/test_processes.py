@@ -17,7 +17,7 @@ from clce_bench.experiment.recipes import Runtime
 from clce_bench.files import read_json
 from clce_bench.training import distributed
 from clce_bench.training.train import train_cell
-from tests.helpers.jobs import job_of
+from tests.helpers.jobs import BACKBONE, job_of
 from tests.helpers.miniature import ROOT
 from tests.training.test_training import cells
 
@@ -26,7 +26,7 @@ from tests.training.test_training import cells
 def job(tmp_path_factory, backbone):
     """Digits, so that processes of their own know the data set."""
     keys = {
-        "backbone": {"freeze": "none"},
+        "backbone": {**BACKBONE, "freeze": "none"},
         "datasets": {"digits": {"size": 32, "split": {"images_per_class": 4, "test": 0.97}}},
         "recipe": {"epochs": 1, "optimizer": "sgd", "learning_rate": 0.05, "reference_batch_size": 16},
     }

@@ -14,6 +14,7 @@ from clce_bench.experiment.cells import union
 from clce_bench.experiment.expansion import cells_of
 from clce_bench.experiment.loading import parse_experiment
 from clce_bench.experiment.recipes import Runtime
+from clce_bench.models.weights import prepare_backbone
 from clce_bench.training.checkpoint import Checkpoints
 from clce_bench.training.step import TrainStep
 from clce_bench.training.train import train_cell
@@ -24,11 +25,22 @@ from tests.helpers.processes import forkserver
 ALWAYS = Runtime(checkpoint_seconds=0)
 
 
+BACKBONE = {"name": "test_resnet", "weights": "random"}
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory):
+    """A small network with stochastic depth, which draws from the state that a checkpoint has to keep."""
+    folder = tmp_path_factory.mktemp("backbone")
+    prepare_backbone(BACKBONE, folder)
+    return folder
+
+
 def small_cell(loss="clce", **recipe):
-    values = {"epochs": 2, "learning_rate": 0.002, "reference_batch_size": 16, **recipe}
+    values = {"epochs": 2, "drop_path": 0.5, "learning_rate": 0.002, "reference_batch_size": 16, **recipe}
     experiment = {
         "name": "test",
-        "backbone": {"name": "tf_efficientnet_lite0", "freeze": "none"},
+        "backbone": BACKBONE,
         "datasets": {
             "tiny": {"size": 32, "augmentation": {"crop_scale": 0.8, "rotation": 10}, "split": {"images_per_class": 8}}
         },
@@ -40,7 +52,7 @@ def small_cell(loss="clce", **recipe):
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory, backbone):
-    """A cell that trains everything, with dropout and a moving average: 10 steps in 2 epochs."""
+    """A cell that trains everything, with stochastic depth and a moving average: 10 steps in 2 epochs."""
     return job_of(small_cell(ema=0.9, clip_gradient=1.0), tmp_path_factory.mktemp("prepared"), backbone)
 
 

@@ -27,10 +27,10 @@ from clce_bench.training.optimization import learning_rate
 from clce_bench.training.task import training_labels
 from clce_bench.training.train import train_cell
 from clce_bench.training.validation import embed, leave_one_out_accuracy
-from tests.helpers.jobs import prepare
+from tests.helpers.jobs import BACKBONE, prepare
 
 SMALL = {
-    "backbone": {"freeze": "blocks", "cached_views": 3},
+    "backbone": {**BACKBONE, "freeze": "blocks", "cached_views": 3},
     "datasets": {"tiny": {"size": 32, "augmentation": {"crop_scale": 0.8, "rotation": 10}}},
     "recipe": {"epochs": 4, "learning_rate": 0.002, "reference_batch_size": 16},
 }
@@ -258,7 +258,7 @@ def test_training_learns(prepared, tmp_path, loss, weight):
     assert history["validation"].iloc[-1] > 0.5
     with np.load(tmp_path / "cell" / "embeddings.npz") as arrays:
         assert ("logits" in arrays) == (weight < 1)
-        assert arrays["features"].shape == (240, 1280)
+        assert arrays["features"].shape == (240, 256)
         assert arrays["rows"].tolist() == list(range(240))
     assert record["inputs_sha256"].keys() == prepared.keys()
     assert record["environment"]["packages"]["torch"] == torch.__version__.partition("+")[0]
@@ -270,7 +270,7 @@ def test_training_learns(prepared, tmp_path, loss, weight):
 
 def test_full_fine_tuning_runs(prepared, tmp_path):
     without = {name: path for name, path in prepared.items() if name != "features"}
-    cell = cells("clce", backbone={"freeze": "none"}, recipe={"epochs": 1, "batch_norm": "batch"})[0]
+    cell = cells("clce", backbone={**BACKBONE, "freeze": "none"}, recipe={"epochs": 1, "batch_norm": "batch"})[0]
     record, history = train(cell, without, tmp_path / "cell")
     assert record["status"] == "done"
     assert np.isfinite(history["loss"]).all()
@@ -338,7 +338,7 @@ def test_full_shared_memory_is_called_that(cause):
 def test_features_that_overflow_make_a_cell_diverged(prepared, tmp_path, monkeypatch):
     def enormous(*arguments):
         features, logits = embed(*arguments)
-        return features * np.float32(1e6), logits
+        return features * np.float32(1e9), logits
 
     monkeypatch.setattr("clce_bench.training.validation.embed", enormous)
     record, _ = train(cells("clce", recipe={"epochs": 1})[0], prepared, tmp_path / "cell")
