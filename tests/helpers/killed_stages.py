@@ -1,22 +1,22 @@
-"""Runs every stage of the miniature experiment in the working directory, kills it at its end, and runs it again.
+"""Runs every stage of the miniature experiment in a folder, kills it at its end, and runs it again.
 
-Prints a line of JSON per stage: what was to run before, after the kill, and after the second time. All jobs are of one
-few-shot cell, whose results are removed first.
+Says of each stage what was to run before, after the kill, and after the second time. All jobs are of one few-shot cell,
+whose results are removed first.
 """
 
-import importlib
 import json
 import multiprocessing
 import os
 import signal
+import sys
 from pathlib import Path
 
 from clce_bench.cli import command_status
-from clce_bench.execution import worker_process
 from clce_bench.experiment.loading import load_experiment
 from clce_bench.planning.plan import plan_of
 from clce_bench.planning.reruns import reruns_of
 from clce_bench.planning.stages import STAGE_ORDER
+from clce_bench.records.fingerprints import fingerprint
 
 EXPERIMENT = Path("miniature.yaml")
 
@@ -54,9 +54,12 @@ def status_of(job, kill):
     return process.exitcode
 
 
-def main():
-    for name in (*worker_process.MODULES, "mlflow.tracking"):
-        importlib.import_module(name)
+def run_and_kill(folder, answer):
+    """Does so in this process, a copy of the tests' own, in which all that stages import is there."""
+    os.chdir(folder)
+    sys.path.insert(0, str(folder))
+    sys.modules.pop("broken_loss", None)  # Another test's.
+    fingerprint.cache_clear()
     plan = plan_of(load_experiment(EXPERIMENT))
 
     def to_run():
@@ -64,14 +67,12 @@ def main():
 
     for verb in ("train", "evaluate"):
         Path(plan.jobs[verb][chosen(plan.jobs[verb])].output).unlink()
+    stages = []
     for verb in filter(plan.jobs.get, STAGE_ORDER):
         key = chosen(plan.jobs[verb])
         job = plan.jobs[verb][key]
         Path(job.output).unlink(missing_ok=True)  # As Snakemake does before it starts a job.
         found = {"node": [verb, key], "before": to_run(), "killed": status_of(job, True) == -signal.SIGKILL}
         found |= {"after": to_run(), "again": status_of(job, False), "finally": to_run()}
-        print(json.dumps(found), flush=True)
-
-
-if __name__ == "__main__":
-    main()
+        stages.append(found)
+    answer.write_text(json.dumps(stages))

@@ -68,8 +68,8 @@ def dry_run(folder, clone=ROOT, experiment="miniature.yaml"):
     found = set()
     for rule, details in blocks:
         key = re.search(r"wildcards: key=(\S+)", details)
-        found.add((rule, key[1] if key else "miniature"))
-    found -= {("all", "miniature")}
+        found.add((rule, key[1] if key else Path(experiment).stem))
+    found = {job for job in found if job[0] != "all"}
     assert found == planned(folder, clone, experiment)
     return found
 

@@ -4,8 +4,7 @@ Each look asks ``snakemake -n`` and ``clce-bench plan`` and wants the same answe
 """
 
 import ast
-import json
-import os
+import multiprocessing
 import random
 import shutil
 
@@ -15,8 +14,8 @@ import yaml
 from clce_bench.cli import command_status
 from clce_bench.files import read_json, write_json
 from clce_bench.planning.stages import STAGE_ORDER
-from tests.helpers.interpreters import python
-from tests.helpers.miniature import ROOT, TAIL, both, clone_of, copy_of, dry_run, edit, keys_of, planned, rewrite
+from tests.helpers.killed_stages import run_and_kill
+from tests.helpers.miniature import TAIL, both, clone_of, copy_of, dry_run, edit, keys_of, planned, rewrite
 
 
 @pytest.fixture
@@ -198,10 +197,11 @@ def test_a_stage_that_is_killed_runs_again_and_alone(finished, tmp_path):
     experiment = yaml.safe_load((folder / "miniature.yaml").read_text())
     experiment["grids"].append({**experiment["grids"][1], "name": "measured", "loss": "ce", "measures": ["neighbours"]})
     (folder / "miniature.yaml").write_text(yaml.safe_dump(experiment))
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}", "OMP_NUM_THREADS": "1"}
-    done = python("-m", "tests.helpers.killed_stages", cwd=folder, env=environment)
-    assert done.returncode == 0, done.stderr[-2000:]
-    stages = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"node"')]
+    process = multiprocessing.get_context("fork").Process(target=run_and_kill, args=(folder, tmp_path / "stages.json"))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    stages = read_json(tmp_path / "stages.json")
     assert [stage["node"][0] for stage in stages] == [verb for verb in STAGE_ORDER if verb not in ("tune", "labels")]
     for stage in stages:
         assert stage["node"] in stage["before"]
