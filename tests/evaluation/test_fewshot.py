@@ -61,7 +61,7 @@ def test_nearest_centroid_equals_scikit_learns(way, shot, views, seed):
 )
 def test_logistic_regression_equals_scikit_learns(way, shot, views, strength, seed):
     rng, labels, features, support = made_up(seed, views=views)
-    episodes = draw(rng, labels, 4, way, shot)
+    episodes = draw(rng, labels, 2, way, shot)
     expected = loop(lambda: LogisticRegression(C=strength, tol=1e-8, max_iter=5000), features, episodes, support)
     found = logistic_regression(features, episodes, support, strength).mean(axis=1)
     assert np.abs(found - expected).max() <= 1 / episodes.query[0].size + 1e-9  # At most one query on the boundary.
@@ -69,7 +69,7 @@ def test_logistic_regression_equals_scikit_learns(way, shot, views, strength, se
 
 def test_logistic_regression_is_within_a_tenth_of_a_point_of_scikit_learn():
     rng, labels, features, _ = made_up(0, size=640, signal=0.25)
-    episodes = draw(rng, labels, 80, 5, 1, queries=15)
+    episodes = draw(rng, labels, 40, 5, 1, queries=15)
     expected = loop(lambda: LogisticRegression(C=1.0, tol=1e-6, max_iter=1000), features, episodes)
     assert 0.3 < expected.mean() < 0.95
     assert logistic_regression(features, episodes).mean() == pytest.approx(expected.mean(), abs=1e-3)

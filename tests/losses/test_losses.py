@@ -360,7 +360,7 @@ def test_functional_gradient_equals_backward(either_way, case):
 def test_compiled_loss_equals_the_plain_one(either_way, case):
     loss = make(case)
     compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
-    for rows in (16, 24, 31):
+    for rows in (16, 31):  # The second size is compiled for any.
         embeddings, labels = random_embeddings(rows, 15).float(), random_labels(rows, 4)
         for result, plain in zip(
             value_and_gradient(compiled, embeddings, labels), value_and_gradient(loss, embeddings, labels), strict=True

@@ -275,7 +275,9 @@ def test_links_lead_to_files_that_exist(page, report):
 def test_axe_finds_no_serious_fault(page, scheme):
     page.emulate_media(color_scheme=scheme)
     page.locator("details").evaluate_all("all => all.forEach((details) => { details.open = true; })")
-    violations = Axe().run(page).response["violations"]
+    # In the dark only colours are others.
+    rules = {"runOnly": ["color-contrast"]} if scheme == "dark" else {}
+    violations = Axe().run(page, options={"resultTypes": ["violations"], **rules}).response["violations"]
     assert [(fault["id"], fault["nodes"][0]["html"]) for fault in violations] == []
 
 

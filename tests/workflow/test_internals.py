@@ -5,8 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from clce_bench.cli import command_status
 from clce_bench.planning.plan import load_plan
 from tests.helpers.interpreters import python
@@ -40,14 +38,14 @@ def test_snakemake_by_itself_limits_the_rate_of_jobs(tmp_path):
     assert (done.returncode, "the rate of jobs is limited" in done.stderr) == (1, True), done.stderr
 
 
-@pytest.mark.parametrize("where", ["results", "a folder with blanks"])
-def test_a_run_on_this_machine_has_no_such_limit(tmp_path, monkeypatch, where):
-    (tmp_path / where).mkdir()
-    monkeypatch.chdir(tmp_path / where)
-    (tmp_path / where / "config.yaml").write_text(EXPERIMENT)
+def test_a_run_on_this_machine_has_no_such_limit(tmp_path, monkeypatch):
+    folder = tmp_path / "a folder with blanks" / "results"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    (folder / "config.yaml").write_text(EXPERIMENT)
     done = run(ROOT / "Snakefile", "--until", "dataset")
     assert done.returncode == 0, done.stderr[-2000:]
-    assert len(list((tmp_path / where).glob("results/data/*/dataset.json"))) == 1
+    assert len(list(folder.glob("results/data/*/dataset.json"))) == 1
 
 
 def test_a_job_that_a_killed_run_left_is_waited_for_and_what_it_made_counts():
