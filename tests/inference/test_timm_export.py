@@ -10,6 +10,7 @@ import pytest
 import timm
 import torch
 from PIL import Image
+from sklearn.datasets import load_digits
 from timm.data import create_transform, resolve_model_data_config
 
 import clce_bench
@@ -28,8 +29,10 @@ def results(finished):
 
 @pytest.fixture
 def images():
-    rng = np.random.default_rng(0)
-    return [Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)) for shape in ((16, 16, 3), (40, 23, 3))]
+    """Two digits, one of which is to be resized and cropped."""
+    found = (255 - load_digits().images[:2] * (255 / 16)).astype(np.uint8)
+    sizes = ((16, 16), (23, 40))
+    return [Image.fromarray(one).convert("RGB").resize(size) for one, size in zip(found, sizes, strict=True)]
 
 
 def timm_outputs(folder, images):
@@ -48,7 +51,7 @@ def test_timm_computes_what_the_cell_does(results, images, start, source, capsys
     assert command_status(["export-model", start, "model"]) == 0
     assert source in capsys.readouterr().out
     _, logits, features = timm_outputs("model", images)
-    np.testing.assert_allclose(features, trained.embed(images), atol=1e-4)
+    np.testing.assert_allclose(features, trained.embed(images), atol=1e-6)
     expected = trained.predict_proba(images)
     # The probe saw features that were rounded to half precision.
     chances = torch.from_numpy(logits).softmax(dim=1).numpy()
@@ -74,7 +77,7 @@ def test_a_cell_without_classifier_and_probe_computes_features(results, images):
     assert export_cell(trained, Path("model")) == "none"
     model, outputs, _ = timm_outputs("model", images)
     assert model.num_classes == 0
-    np.testing.assert_allclose(outputs, trained.embed(images), atol=1e-4)
+    np.testing.assert_allclose(outputs, trained.embed(images), atol=1e-6)
 
 
 def test_a_licence_is_found_by_either_reader_of_metadata(monkeypatch):

@@ -205,7 +205,7 @@ def test_a_recipe_of_its_own_changes_no_support(prepared, backbone, tmp_path):
         batches = [(rows, np.full(len(rows), 1)) for rows in (test, pool)]
         found[cell.name] = [list(inputs.stream(batches)) for inputs in (stored, computed)]
         for one, same in zip(*found[cell.name], strict=True):
-            torch.testing.assert_close(one, same, rtol=1e-3, atol=1e-3)
+            torch.testing.assert_close(one, same, rtol=1e-3, atol=1e-6)
     (support, training), (its_support, its_training) = (found[cell.name][0] for cell in (own, other))
     assert torch.equal(support, its_support)
     assert not torch.equal(training, its_training)
