@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -47,14 +48,24 @@ def build_transform(augmentation: Augmentation, size: int) -> v2.Transform:
 def _policy(name: str, size: int) -> Any:
     if name == "cifar10":
         return v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10)
-    from timm.data.auto_augment import auto_augment_transform, rand_augment_transform
+    from timm.data.auto_augment import RandAugment, auto_augment_transform, posterize, rand_augment_transform
     from timm.data.constants import IMAGENET_DEFAULT_MEAN
 
     # As timm's own training script sets them.
     grey = tuple(round(255 * value) for value in IMAGENET_DEFAULT_MEAN)
     options = {"translate_const": int(size * 0.45), "img_mean": grey, "interpolation": Image.Resampling.BICUBIC}
     build = rand_augment_transform if name.startswith("rand") else auto_augment_transform
-    return build(name, options)
+    policy = build(name, options)
+    for operation in policy.ops if isinstance(policy, RandAugment) else chain.from_iterable(policy.policy):
+        if operation.aug_fn is posterize:
+            operation.aug_fn = _posterize
+    return policy
+
+
+def _posterize(image: Image.Image, bits_to_keep: int, **_: Any) -> Image.Image:
+    """Keeps so many bits of each value. The strongest of timm's levels keeps none, which Pillow 13 refuses."""
+    mask = 256 - (1 << (8 - bits_to_keep))
+    return image.point([value & mask for value in range(256)] * len(image.getbands()))
 
 
 class _Erasing:
