@@ -30,7 +30,7 @@ install: .venv/installed
 	@$(PIP) '.[pipeline]'
 	@touch $@
 
-# What tests and style checks need beside it: 0.4 GB.
+# What tests and style checks need beside it: 0.8 GB.
 .venv/installed-dev: .venv/installed
 	@$(PIP) '.[pipeline,dev]'
 	@touch $@

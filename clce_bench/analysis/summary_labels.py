@@ -9,6 +9,11 @@ _MEASURES = {
     "knn_top1": "nearest-neighbour test top-1",
     "recall_at_1": "recall at 1",
     "map_at_r": "mean average precision at R",
+    "corruption_top1": "test top-1 under corruptions",
+    "corruption_noise_top1": "test top-1 under noise",
+    "corruption_blur_top1": "test top-1 under blur",
+    "corruption_weather_top1": "test top-1 in weather",
+    "corruption_digital_top1": "test top-1 under digital corruptions",
 }
 _SCORES = {
     "softmax": "maximum softmax",

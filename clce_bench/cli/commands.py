@@ -26,7 +26,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     "Extend": {"schema": "schema_command"},
     "Stages, which a run calls": {
         **dict.fromkeys(("dataset", "splits", "labels", "episodes", "backbone"), "stage_commands"),
-        **dict.fromkeys(("features", "train", "evaluate", "measure"), "stage_commands"),
+        **dict.fromkeys(("features", "corruptions", "train", "evaluate", "measure"), "stage_commands"),
         "tune": "experiment_commands",
         "summarize": "experiment_commands",
         "figures": "stage_commands",

@@ -157,6 +157,26 @@ def features(job: dict[str, Any], output: Path, threads: int, runtime: str) -> N
 @job_options
 @threads_option
 @runtime_option
+def corruptions(job: dict[str, Any], output: Path, threads: int, runtime: str) -> None:
+    """Corrupt test images in the common ways, and compute what the frozen trunk makes of them.
+
+    Example: snakemake -n -p shows the command of each job, ready to copy.
+    """
+    import torch
+
+    from clce_bench.experiment.recipes import Runtime
+    from clce_bench.measures.corrupted_images import corrupt_images
+
+    torch.set_num_threads(threads)
+    paths = {name: Path(path) for name, path in job["inputs"].items()}
+    with _alone("corruptions", job, output / "corruptions.json"):
+        corrupt_images(job["spec"], paths, output, Runtime.model_validate_json(runtime).device)
+
+
+@click.command()
+@job_options
+@threads_option
+@runtime_option
 def train(job: dict[str, Any], output: Path, threads: int, runtime: str) -> None:
     """Train one cell. A run that was killed continues from its last checkpoint.
 
@@ -210,7 +230,7 @@ def evaluate(job: dict[str, Any], output: Path) -> None:
 @click.command()
 @job_options
 def measure(job: dict[str, Any], output: Path) -> None:
-    """Measure a trained cell for something else that a grid asks for: neighbours, outliers.
+    """Measure a trained cell for something else that a grid asks for: neighbours, outliers, corruptions.
 
     Example: snakemake -n -p shows the command of each job, ready to copy.
     """
@@ -234,4 +254,4 @@ def figures(job: dict[str, Any], output: Path) -> None:
         render(job, output)
 
 
-COMMANDS = (dataset, splits, labels, episodes, backbone, features, train, evaluate, measure, figures)
+COMMANDS = (dataset, splits, labels, episodes, backbone, features, corruptions, train, evaluate, measure, figures)

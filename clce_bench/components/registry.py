@@ -74,14 +74,17 @@ FIGURES: dict[str, str] = {
 
 # What cells are measured for when a grid asks for it; data set after the colon where one is needed.
 MEASURES: dict[str, str] = {
+    "corruptions": "clce_bench.measures.corruptions:measure_corruptions",
     "neighbours": "clce_bench.measures.neighbours:measure_neighbours",
     "outliers": "clce_bench.measures.outliers:measure_outliers",
 }
 
 OF_ANOTHER_SET = {"outliers"}
 """Kinds of measure that need the name of another data set: ``outliers:digits``."""
-OF_CLASSIFIERS = {"outliers"}
+OF_CLASSIFIERS = {"corruptions", "outliers"}
 """Kinds of measure that need test images of the classes of training."""
+EXTRAS = {"corruptions": "imagecorruptions"}
+"""By kind of measure, the module that it needs beside the pipeline's. The extra that brings it has the kind's name."""
 
 # Where an installed package keeps the weights of a timm model.
 PACKAGED_WEIGHTS: dict[str, tuple[str, str]] = {

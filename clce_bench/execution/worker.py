@@ -28,7 +28,7 @@ from clce_bench.execution.worker_process import LENGTH, POLL_SECONDS, is_alive
 from clce_bench.machine import can_fork
 
 VARIABLE = "CLCE_BENCH_WARM"
-HEAVY_VERBS = {"features", "train", "evaluate", "measure"}
+HEAVY_VERBS = {"features", "corruptions", "train", "evaluate", "measure"}
 # Training allocates and frees the same megabytes at every step. Left alone, glibc hands them back to the system each
 # time, and a sixth of a small cell's time goes into page faults; other C libraries ignore these variables.
 ALLOCATOR = {

@@ -83,6 +83,11 @@ class Cell(StrictModel):
         return self.loss.name != NO_TRAINING
 
     @property
+    def has_classifier(self) -> bool:
+        """Whether it trains one; without one its linear probe classifies."""
+        return self.trains and self.contrastive_weight < 1
+
+    @property
     def loss_name(self) -> str:
         """What results call the loss: a loss that learns without classes is another than the one that has them."""
         return f"{self.loss.name}{SELF_SUPERVISED if self.loss.labels else ''}"

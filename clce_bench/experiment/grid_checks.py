@@ -1,6 +1,8 @@
 """What grids must be to one another: checked when the experiment is read, before anything runs."""
 
-from clce_bench.components.registry import OF_CLASSIFIERS, load_dataset
+from importlib.util import find_spec
+
+from clce_bench.components.registry import EXTRAS, OF_CLASSIFIERS, load_dataset
 from clce_bench.errors import UserError, unknown
 from clce_bench.experiment.dataset_options import ROLES, DatasetOptions, Split
 from clce_bench.experiment.hazards import Hazard
@@ -18,6 +20,8 @@ SINGLE = (
     *ROLES[1:],
 )
 """Axes of which a grid that searches has one value."""
+SMALLEST = 32
+"""Pixels: height and width of images that can be corrupted in the common ways."""
 
 
 def check_grids(experiment: Experiment) -> None:
@@ -38,18 +42,25 @@ def check_grids(experiment: Experiment) -> None:
     for grid in experiment.grids:
         _check_noise(grid)
         for dataset in grid.dataset:
-            _check_measures(grid, dataset)
-            _check_split(grid, dataset, experiment.datasets.get(dataset, DatasetOptions()).split)
+            options = experiment.datasets.get(dataset, DatasetOptions())
+            _check_measures(grid, dataset, options)
+            _check_split(grid, dataset, options.split)
         if grid.tuning:
             _check_search(grid)
         elif grid.tuned_by:
             _check_tuned(grid, grids)
 
 
-def _check_measures(grid: Grid, dataset: str) -> None:
+def _check_measures(grid: Grid, dataset: str, options: DatasetOptions) -> None:
     own = load_dataset(dataset)
     for measure in grid.measures:
         kind, _, other = measure.partition(":")
+        if kind in EXTRAS and find_spec(EXTRAS[kind]) is None:
+            way_out = f"a library is missing: pip install 'clce_bench[{kind}]'"
+            raise UserError(f"grids: {grid.name}: measures: {measure} is not allowed: {way_out}.")
+        if kind == "corruptions" and options.size < SMALLEST:
+            allowed = f"Allowed with {measure}: at least {SMALLEST}"
+            raise UserError(f"datasets.{dataset}.size: {options.size} is not allowed. {allowed}.")
         if kind in OF_CLASSIFIERS and own.task == "few-shot":
             why = "all images of the classes that it trains on are for training"
             raise UserError(f"grids: {grid.name}: measures: {measure} is not allowed on {dataset}: {why}.")

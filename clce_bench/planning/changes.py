@@ -8,6 +8,7 @@ from clce_bench.files import canonical_json, digest, unordered
 from clce_bench.planning.evidence import Evidence
 from clce_bench.planning.job import IMAGES, Job, Node
 from clce_bench.planning.plan import Plan
+from clce_bench.planning.stages import COMPUTED_STAGES
 from clce_bench.records.record_models import UNREADABLE, JobRecord
 
 
@@ -87,12 +88,12 @@ def code_changes(job: Job, record: JobRecord) -> Iterator[Change]:
 
 
 def _data_changes(plan: Plan, node: Node, evidence: Mapping[Node, Evidence]) -> Iterator[Change]:
-    """Compares contents. Features follow from inputs and code: made anew elsewhere, their last bits may differ."""
+    """Compares contents. What was computed follows from inputs and code: elsewhere its last bits may differ."""
     own = evidence[node]
     recorded = own.record.inputs_sha256
     for name, path in plan.job(node).inputs.items():
         maker = plan.makers.get(path)
-        if maker and maker in evidence and maker.verb != "features":
+        if maker and maker in evidence and maker.verb not in COMPUTED_STAGES:
             now = content(evidence[maker].record, Path(path).name)
             if now and recorded.get(name) != now:
                 yield Change("data", name, recorded.get(name), now)

@@ -10,15 +10,15 @@ from clce_bench.experiment.dataset_options import DatasetOptions
 from clce_bench.experiment.schema import Experiment
 from clce_bench.files import digest, read_stored
 from clce_bench.planning.job import RESULTS, Job, Node
-from clce_bench.planning.stages import PrepareDataset, Subject, cell_key
+from clce_bench.planning.stages import BACKBONE, DATASET, SPLITS, CorruptImages, Subject, cell_key
 from clce_bench.records.job_records import read_record, record_path
 from clce_bench.records.record_models import CellRecord
 
-DATASET = PrepareDataset()
+CORRUPTIONS = CorruptImages()
 
 
 def measure_jobs(experiment: Experiment, grids: Mapping[str, list[Cell]], jobs: Mapping[Node, Job]) -> dict[Node, Job]:
-    """Lists the jobs of all measures, and those that prepare the data sets that only they read.
+    """Lists the jobs of all measures, and those that make what only they read.
 
     Args:
         experiment: its grids name the measures.
@@ -45,6 +45,14 @@ def _jobs(experiment: Experiment, cell: Cell, measure: str, jobs: Mapping[Node, 
         prepared = DATASET.job(other, {})
         found[Node("dataset", DATASET.key(other))] = prepared
         read["other"], upstream = prepared.output, {"dataset": prepared.code}
+    if kind == "corruptions":
+        own = Subject(cell, load_dataset(cell.dataset), experiment.datasets.get(cell.dataset, DatasetOptions()))
+        made = {stage.name: jobs[Node(stage.name, stage.key(own))] for stage in (DATASET, SPLITS, BACKBONE)}
+        corrupted = CORRUPTIONS.job(own, made)
+        found[Node("corruptions", CORRUPTIONS.key(own))] = corrupted
+        read["corruptions"], upstream = corrupted.output, {"corruptions": corrupted.code}
+        if not cell.has_classifier:  # Then its probe classifies.
+            read["metrics"] = jobs[Node("evaluate", key)].output
     name = f"{key}/measure-{kind}{f'-{dataset_directory(dataset)}' if dataset else ''}"
     output = str(RESULTS / "cells" / f"{name}.json")
     job = Job("measure", {"measure": measure}, read, (measure_path(measure),), upstream, output)

@@ -163,6 +163,27 @@ class ComputeFeatures(Stage):
         return f"{SPLITS.key(subject)}/{subject.cell.backbone.name}-{digest(self.spec(subject))}"
 
 
+class CorruptImages(Stage):
+    """Test images under common corruptions, or what the frozen trunk makes of them; only a measure reads them."""
+
+    name, output, reads = "corruptions", "corruptions/{key}/corruptions.json", ("dataset", "splits", "backbone")
+
+    def spec(self, subject: Subject) -> dict[str, Any]:
+        """Says what is frozen."""
+        return {"freeze": subject.cell.backbone.freeze}
+
+    def key(self, subject: Subject) -> str:
+        """Names the split, the architecture if it has a say, and the rest by a hash."""
+        freeze, own = subject.cell.backbone.freeze, subject.cell.backbone
+        trunk = "images" if freeze == "none" else f"{own.name}-{digest([BACKBONE.spec(subject), freeze])}"
+        return f"{SPLITS.key(subject)}/{trunk}"
+
+    def inputs(self, subject: Subject, made: Mapping[str, Job]) -> dict[str, str]:
+        """Names the files; the backbone only where some of it is frozen."""
+        found = super().inputs(subject, made)
+        return {name: found[name] for name in found if name != "backbone" or subject.cell.backbone.freeze != "none"}
+
+
 class SpoilLabels(Stage):
     """The data set as a cell's training part sees it where some of its labels are wrong."""
 
@@ -241,18 +262,20 @@ class Evaluate(CellStage):
         return {"cell": made["train"].output, **super().inputs(subject, made)}
 
 
-SPLITS = Divide()
+DATASET, SPLITS, BACKBONE = PrepareDataset(), Divide(), GetBackbone()
 CELL_STAGES: tuple[Stage, ...] = (
-    PrepareDataset(),
+    DATASET,
     SPLITS,
-    GetBackbone(),
+    BACKBONE,
     ComputeFeatures(),
     SpoilLabels(),
     Train(),
     DrawEpisodes(),
     Evaluate(),
 )
-UPSTREAM_STAGES = ("dataset", "backbone", "splits", "labels", "episodes", "features")
+COMPUTED_STAGES = ("features", "corruptions")
+"""Stages whose results follow from their inputs and code, but whose last bits differ between machines."""
+UPSTREAM_STAGES = ("dataset", "backbone", "splits", "labels", "episodes", *COMPUTED_STAGES)
 """Stages whose results are only wanted by others: they run when something that runs needs them."""
 STAGE_ORDER = (*UPSTREAM_STAGES, "train", "tune", "evaluate", "measure", "summarize", "figures", "report", "track")
 

@@ -20,6 +20,7 @@ VERBS = {
     "episodes": "clce_bench.data.episodes",
     "backbone": "clce_bench.models.weights",
     "features": "clce_bench.models.features",
+    "corruptions": "clce_bench.measures.corrupted_images",
     "train": "clce_bench.training.train",
     "tune": "clce_bench.analysis.tuning_choice",
     "evaluate": "clce_bench.evaluation.evaluate",

@@ -10,6 +10,7 @@ from clce_bench.errors import UserError
 from clce_bench.execution.run_lock import refuse_if_held
 from clce_bench.files import digest, read_json, sha256_of, write_json
 from clce_bench.planning.plan import RESULTS
+from clce_bench.planning.stages import COMPUTED_STAGES
 from clce_bench.records.job_records import read_record
 from clce_bench.records.record_models import CellRecord
 from clce_bench.results.archive_manifest import DESCRIPTIONS, Manifest, read_manifest
@@ -84,8 +85,8 @@ def _compare_data(archive: Path, unpacked: Path, manifest: Manifest) -> None:
     """Compares what the archive's cells were made from with what is here."""
     differences = []
     for name, file in manifest.files.items():
-        # Features follow from the rest, and another processor rounds them differently.
-        compared = Path(name).name in DESCRIPTIONS.values() and Path(name).name != "features.json"
+        # What was computed follows from the rest, and another processor rounds it differently.
+        compared = Path(name).name in DESCRIPTIONS.values() and Path(name).stem not in COMPUTED_STAGES
         if compared and Path(name).exists() and sha256_of(Path(name)) != file.sha256:
             theirs, ours = read_json(unpacked / name), read_json(Path(name))
             keys = sorted(key for key in theirs | ours if theirs.get(key) != ours.get(key))

@@ -25,6 +25,7 @@ DESCRIPTIONS = {
     "episodes": "episodes.json",
     "backbones": "backbone.json",
     "features": "features.json",
+    "corruptions": "corruptions.json",
 }
 """By folder, what says what cells were made from."""
 _CELL = {"cell.json", "history.csv", "embeddings.npz", WEIGHTS, "metrics.json", "metrics.npz"}

@@ -22,6 +22,7 @@ _STAGES = {
     "episodes": "set of episodes",
     "backbones": "backbone",
     "features": "set of features",
+    "corruptions": "set of corrupted images",
     "cells": "cell",
     "code": "state of the code",
     "logs": "log",

@@ -8,7 +8,7 @@ from clce_bench.planning.plan import RESULTS, Plan
 from clce_bench.planning.stages import UPSTREAM_STAGES
 from clce_bench.records.job_records import record_path
 
-FOLDERS = ("data", "splits", "labels", "episodes", "backbones", "features", "cells")
+FOLDERS = ("data", "splits", "labels", "episodes", "backbones", "features", "corruptions", "cells")
 """Folders of ``results/`` in which each result has a folder of its own."""
 WEIGHTS = "model.safetensors"
 """The file of a cell that nothing after training reads."""

@@ -16,6 +16,7 @@ from rich.progress import track
 from clce_bench.files import digest, read_json, sha256_of
 from clce_bench.machine import usable_cores
 from clce_bench.planning.plan import RESULTS
+from clce_bench.planning.stages import COMPUTED_STAGES
 from clce_bench.records.job_records import content_of, read_record
 from clce_bench.records.record_models import UNREADABLE, EvaluationRecord
 from clce_bench.results.stored_records import FOLDERS
@@ -154,8 +155,8 @@ def _other_inputs(records: Iterable[Path]) -> list[Problem]:
             if path not in now:
                 readable = read_record(Path(path)) not in (None, UNREADABLE) if name == "cell" else Path(path).exists()
                 now[path] = content_of(Path(path)) if readable else ""
-            # Features follow from the other inputs; made again elsewhere, their last bits may be others.
-            known = now[path] and name != "features"
+            # These follow from the other inputs; made again elsewhere, their last bits may be others.
+            known = now[path] and name not in COMPUTED_STAGES
             counts[path] += bool(known and now[path] != record.inputs_sha256.get(name))
     advice = "clce-bench status says what is stale; snakemake makes that again."
     return [

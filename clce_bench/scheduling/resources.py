@@ -215,6 +215,10 @@ class Estimates:
         cost = self._features.get(key)
         return features_needs(cost.flops if cost else None, min(1, self._gpus), attempt)
 
+    def corruptions(self, _key: str, attempt: int = 1) -> JobResources:
+        """Says what the ``corruptions`` job of this name asks for: as features that were never counted."""
+        return features_needs(None, min(1, self._gpus), attempt)
+
     @cached_property
     def small(self) -> bool:
         """Whether all cells are known to be small, so that batches of them pay."""

@@ -40,6 +40,29 @@ rule features:
         "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
 
 
+rule corruptions:
+    input:
+        unpack(inputs_of("corruptions")),
+    output:
+        description="results/corruptions/{key}/corruptions.json",
+        inputs="results/corruptions/{key}/inputs.npy",
+        rows="results/corruptions/{key}/rows.npy",
+    log:
+        "results/logs/corruptions/{key}.log",
+    conda:
+        "../envs/clce_bench.yaml"
+    threads: 1
+    resources:
+        mem_mb=needs("corruptions", "mem_mb"),
+        runtime=needs("corruptions", "runtime"),
+        gpu=needs("corruptions", "gpu"),
+    params:
+        job=job_of("corruptions"),
+    shell:
+        'clce-bench corruptions --job {params.job:q} --output "$(dirname {output.description:q})" --threads {threads} '
+        "> {log:q} 2>&1 || (tail -n 3 {log:q} >&2; false)"
+
+
 rule train:
     input:
         unpack(inputs_of("train")),
