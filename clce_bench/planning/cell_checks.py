@@ -12,6 +12,7 @@ from clce_bench.errors import UserError
 from clce_bench.experiment.cells import Cell
 from clce_bench.experiment.dataset_options import DatasetOptions
 from clce_bench.experiment.hazards import PROCESSES
+from clce_bench.experiment.recipes import Runtime
 
 
 def weights_file(weights: str) -> Path | None:
@@ -88,3 +89,28 @@ def check_cell(cell: Cell, source: Dataset) -> None:
     if cell.recipe.views > cell.backbone.cached_views and cell.backbone.freeze != "none":
         allowed = f"Allowed: at most backbone.cached_views, {cell.backbone.cached_views}"
         raise UserError(f"recipe.views: {cell.recipe.views} is not allowed. {allowed}.")
+
+
+def check_runtime(cell: Cell, runtime: Runtime) -> None:
+    """Checks that a cell can be trained as the experiment says that jobs run: in processes, in micro-batches.
+
+    Raises:
+        UserError: it cannot; the message names the key.
+    """
+    if cell.batch_size % runtime.processes:
+        allowed = f"Allowed: numbers by which batch_size, {cell.batch_size}, can be divided"
+        raise UserError(f"runtime.processes: {runtime.processes} is not allowed. {allowed}.")
+    if "per-process-negatives" in cell.hazards and PROCESSES % runtime.processes:
+        allowed = f"Allowed with per-process-negatives: numbers by which {PROCESSES} can be divided"
+        raise UserError(f"runtime.processes: {runtime.processes} is not allowed. {allowed}.")
+    several = runtime.processes > 1
+    if several and runtime.micro_batch == "auto":
+        raise UserError("runtime.micro_batch: 'auto' is not allowed with several runtime.processes. Allowed: a number.")
+    if not cell.trains or not (several or runtime.micro_batch is not None):
+        return
+    parts = "with runtime.micro_batch or several runtime.processes"
+    reason = f"{parts}: the statistics would be those of a part of the batch"
+    if cell.contrastive_weight > 0 and cell.recipe.projection.norm == "batch":
+        raise UserError(f"recipe.head.norm: 'batch' is not allowed {reason}. Allowed: 'none', 'layer'.")
+    if cell.recipe.batch_norm == "batch":
+        raise UserError(f"recipe.batch_norm: 'batch' is not allowed {reason}. Allowed: 'frozen'.")

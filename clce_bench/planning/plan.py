@@ -18,7 +18,7 @@ from clce_bench.experiment.loading import load_experiment
 from clce_bench.experiment.schema import Experiment
 from clce_bench.experiment.search_trials import Choices, searched
 from clce_bench.files import canonical_json, read_json, write_if_changed, write_json
-from clce_bench.planning.cell_checks import check_cell
+from clce_bench.planning.cell_checks import check_cell, check_runtime
 from clce_bench.planning.experiment_jobs import choice_job, closing_jobs
 from clce_bench.planning.job import RESULTS, Job, Node
 from clce_bench.planning.measure_jobs import measure_jobs
@@ -180,12 +180,13 @@ def plan_of(experiment: Experiment, whole: bool = False) -> Plan:
         whole: with the cells of all rounds of seeds that there may be.
 
     Raises:
-        UserError: a cell asks for more images per batch than its data set has for training.
+        UserError: a cell cannot be trained as it is asked for.
     """
     grids = cells_of(experiment)
     sources: dict[str, Dataset] = {name: load_dataset(name) for name in {cell.dataset for cell in union(grids)}}
     for cell in union(grids):
         check_cell(cell, sources[cell.dataset])
+        check_runtime(cell, experiment.runtime)
     trials = {grid.name: grids[grid.name] for grid in searched(experiment)}
     jobs: dict[Node, Job] = {}
     if trials:

@@ -87,12 +87,40 @@ def message(**changes):
             {**TAKING_TURNS, "grids": [{**GRID, "hazards": "leaky-split"}]},
             "grids: main: hazards: leaky-split is not allowed with test_folds: every image is tested.",
         ),
+        (
+            {"recipe": {"head": {"norm": "batch"}}, "runtime": {"micro_batch": 8}},
+            "recipe.head.norm: 'batch' is not allowed with runtime.micro_batch or several runtime.processes",
+        ),
+        (
+            {"recipe": {"batch_norm": "batch"}, "runtime": {"processes": 2}},
+            "recipe.batch_norm: 'batch' is not allowed with runtime.micro_batch or several runtime.processes",
+        ),
+        (
+            {"runtime": {"processes": 3}},
+            "runtime.processes: 3 is not allowed. Allowed: numbers by which batch_size, 64, can be divided.",
+        ),
+        (
+            {"runtime": {"processes": 16}, "grids": [{**GRID, "hazards": "per-process-negatives"}]},
+            "runtime.processes: 16 is not allowed. Allowed with per-process-negatives: numbers by which 8 can be",
+        ),
+        (
+            {"runtime": {"processes": 2, "micro_batch": "auto"}},
+            "runtime.micro_batch: 'auto' is not allowed with several runtime.processes. Allowed: a number.",
+        ),
         ({"name": "No blanks"}, "config.yaml: name: 'No blanks' is not allowed."),
         ({"grids": []}, "config.yaml: grids: [] is not allowed."),
     ],
 )
 def test_a_mistake_gets_one_clear_message(changes, expected):
     assert expected in message(**changes)
+
+
+def test_micro_batches_are_refused_only_where_a_batch_has_statistics():
+    """At λ = 0 there is no projection head, and what trains nothing has no batches."""
+    grid = {**GRID, "loss": ["ce", "none"], "recipe": {"head": {"norm": "batch"}}}
+    assert plan_of(parse_experiment({"name": "test", "grids": [grid], "runtime": {"micro_batch": 8}}, "")).cells
+    grid = {**GRID, "loss": "none", "recipe": {"batch_norm": "batch"}}
+    assert plan_of(parse_experiment({"name": "test", "grids": [grid], "runtime": {"micro_batch": 8}}, "")).cells
 
 
 def test_every_mistake_is_reported_at_once():
