@@ -1,9 +1,11 @@
-"""Scores of outliers against the formulas of their papers, their ranking against scikit-learn."""
+"""Scores of outliers against the formulas of their papers, their ranking against scikit-learn and torchmetrics."""
 
 import numpy as np
 import pytest
+import torch
 from scipy.spatial.distance import cdist
 from sklearn.metrics import roc_auc_score
+from torchmetrics.functional.classification import binary_auroc
 
 from clce_bench.evaluation.fewshot import unit_length
 from clce_bench.measures.neighbours import NEIGHBOURS
@@ -16,7 +18,11 @@ def test_the_mean_of_the_shares_is_the_area_under_the_roc_curve():
     rng = np.random.default_rng(0)
     own, theirs = rng.integers(2, 12, 200).astype(float), rng.integers(0, 9, 70).astype(float)
     truth = np.repeat([1, 0], [200, 70])
-    assert ranked_above(own, theirs).mean() == pytest.approx(roc_auc_score(truth, np.concatenate([own, theirs])))
+    scores = np.concatenate([own, theirs])
+    area = ranked_above(own, theirs).mean()
+    assert area == pytest.approx(roc_auc_score(truth, scores))
+    # It takes scores outside [0, 1] for logits, whose probabilities round: scaled, ties stay ties.
+    assert area == pytest.approx(float(binary_auroc(torch.from_numpy(scores / 12), torch.from_numpy(truth))), abs=1e-6)
 
 
 def test_scores_are_those_of_the_papers(tmp_path):
