@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 
-from clce_bench.components.registry import EXTRAS, OF_CLASSIFIERS, load_dataset
+from clce_bench.components.registry import EXTRAS, MEASURES, OF_CLASSIFIERS, load_dataset
 from clce_bench.errors import UserError, unknown
 from clce_bench.experiment.dataset_options import ROLES, DatasetOptions, Split
 from clce_bench.experiment.hazards import Hazard
@@ -62,8 +62,9 @@ def _check_measures(grid: Grid, dataset: str, options: DatasetOptions) -> None:
             allowed = f"Allowed with {measure}: at least {SMALLEST}"
             raise UserError(f"datasets.{dataset}.size: {options.size} is not allowed. {allowed}.")
         if kind in OF_CLASSIFIERS and own.task == "few-shot":
-            why = "all images of the classes that it trains on are for training"
-            raise UserError(f"grids: {grid.name}: measures: {measure} is not allowed on {dataset}: {why}.")
+            why = "all images of the classes that it trains on are for training, and none is left to test with"
+            allowed = f"Allowed on few-shot sets: {', '.join(sorted(set(MEASURES) - OF_CLASSIFIERS))}"
+            raise UserError(f"grids: {grid.name}: measures: {measure} is not allowed on {dataset}: {why}. {allowed}.")
         if other and load_dataset(other).images == own.images:
             raise UserError(
                 f"grids: {grid.name}: measures: {measure} is not allowed on {dataset}: its images are these."

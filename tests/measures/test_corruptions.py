@@ -143,7 +143,10 @@ def test_what_cannot_be_corrupted_is_refused(monkeypatch):
         UserError, match=r"datasets.tiny.size: 31 is not allowed. Allowed with corruptions: at least 32"
     ):
         plan_of(experiment(size=31))
-    with pytest.raises(UserError, match="corruptions is not allowed on tiny-fs: all images of the classes"):
+    with pytest.raises(
+        UserError,
+        match="corruptions is not allowed on tiny-fs: .* Allowed on few-shot sets: neighbours",
+    ):
         plan_of(experiment(dataset="tiny-fs"))
     monkeypatch.setattr(grid_checks, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"a library is missing: pip install 'clce_bench\[corruptions\]'"):
