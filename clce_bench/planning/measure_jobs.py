@@ -12,7 +12,7 @@ from clce_bench.files import digest, read_stored
 from clce_bench.planning.job import RESULTS, Job, Node
 from clce_bench.planning.stages import BACKBONE, DATASET, SPLITS, CorruptImages, Subject, cell_key
 from clce_bench.records.job_records import read_record, record_path
-from clce_bench.records.record_models import CellRecord
+from clce_bench.records.record_models import CellRecord, JobRecord
 
 CORRUPTIONS = CorruptImages()
 
@@ -66,10 +66,26 @@ def measured_of(cell: Cell, paths: Iterable[Path]) -> Iterator[dict[str, Any]]:
         cell: the cell.
         paths: the results of its measures.
     """
-    training = read_record(cell.directory / "cell.json")
-    if not isinstance(training, CellRecord):
-        return
-    for path in paths:
-        record, content = read_record(record_path(path)), read_stored(path)
-        if record and content and record.inputs_sha256.get("cell") == digest(training.outputs_sha256, length=64):
+    for record in measure_records(cell.directory, map(record_path, paths)):
+        if content := read_stored(result_of(record)):
             yield content
+
+
+def measure_records(directory: Path, records: Iterable[Path]) -> dict[Path, JobRecord]:
+    """Reads the records of measures of a cell as it is trained now; those of another training are left out.
+
+    Args:
+        directory: of the cell.
+        records: the paths of the records, of which some may not be there.
+    """
+    training = read_record(directory / "cell.json")
+    if not isinstance(training, CellRecord):
+        return {}
+    trained = digest(training.outputs_sha256, length=64)
+    found = {path: record for path in records if (record := read_record(path))}
+    return {path: record for path, record in found.items() if record.inputs_sha256.get("cell") == trained}
+
+
+def result_of(record: Path) -> Path:
+    """Returns the result of the measure that left a record."""
+    return record.with_name(f"{record.name.removesuffix('.job.json')}.json")

@@ -115,5 +115,14 @@ class EvaluationRecord(JobRecord):
     seconds: Seconds
 
 
+class MeasureResult(BaseModel):
+    """``measure-NAME.json``: what a further measure found of a cell."""
+
+    metrics: dict[MetricName, FiniteFloat]
+    absent: dict[str, str] = {}
+    started: Time
+    seconds: Seconds
+
+
 UNREADABLE = JobRecord(job=JobDefinition())
 """Stands for a file that is no record; it fits no job."""

@@ -13,14 +13,17 @@ from clce_bench.errors import UserError
 from clce_bench.experiment.cells import Cell
 from clce_bench.files import read_json, sha256_of
 from clce_bench.planning.cell_status import evaluation_of, states_of
+from clce_bench.planning.measure_jobs import measure_records
 from clce_bench.planning.plan import Plan, cell_key
 from clce_bench.planning.reruns import reruns_of
 from clce_bench.planning.stages import UPSTREAM_STAGES
 from clce_bench.records.environment import environment, now
+from clce_bench.records.job_records import record_path
 from clce_bench.results.stored_records import WEIGHTS
 
 ENDING = ".tar.gz"
-FORMAT = 1
+FORMAT = 2
+"""Of archives; 1 had no measures."""
 MANIFEST = "manifest.json"
 
 
@@ -58,7 +61,7 @@ def export_cells(plan: Plan, archive: Path, weights: bool) -> Exported:
     cells = [cell for cell in plan.cells if states[cell.name] in ("done", "diverged")]
     if not cells:
         raise UserError(f"{plan.experiment.name}: no cell is finished; clce-bench status says what each one is.")
-    paths = [path for cell in cells for path in _files_of(cell)]
+    paths = [path for cell in cells for path in _files_of(cell, plan.measures_of(cell))]
     left_out = {} if weights else {path: expected for path, expected in paths if path.name == WEIGHTS}
     # Weights that did not come with an import cannot go on with an export either.
     left_out |= {path: expected for path, expected in paths if path.name == WEIGHTS and not path.exists()}
@@ -78,12 +81,14 @@ def export_cells(plan: Plan, archive: Path, weights: bool) -> Exported:
     return Exported(len(cells), archive.stat().st_size, dict(absent))
 
 
-def _files_of(cell: Cell) -> list[tuple[Path, str]]:
+def _files_of(cell: Cell, measures: list[Path]) -> list[tuple[Path, str]]:
     """Lists a cell's files with the SHA-256 that its records give, empty for the records themselves."""
     record = read_json(cell.directory / "cell.json")
     files = {"cell.json": "", **record["outputs_sha256"]}
     if evaluation := evaluation_of(cell):
         files |= {"metrics.json": "", **evaluation["outputs_sha256"]}
+    for path, measured in measure_records(cell.directory, map(record_path, measures)).items():
+        files |= {path.name: "", **measured.outputs_sha256}
     return [(cell.directory / name, expected) for name, expected in files.items()]
 
 
@@ -100,7 +105,9 @@ def _descriptions(plan: Plan, cells: list[Cell]) -> list[Path]:
     """Lists what describes that from which cells were made and on which they were measured: data, splits …"""
     keys = [cell_key(cell) for cell in cells]
     jobs = [plan.jobs[verb][key] for verb in ("train", "evaluate") for key in keys if key in plan.jobs[verb]]
-    paths = {Path(path) for job in jobs for name, path in job.inputs.items() if name in UPSTREAM_STAGES}
+    jobs += [plan.job(node) for cell in cells for node in plan.nodes_of(cell) if node.verb == "measure"]
+    names = {*UPSTREAM_STAGES, "other"}
+    paths = {Path(path) for job in jobs for name, path in job.inputs.items() if name in names}
     return sorted(path for path in paths if path.exists())
 
 

@@ -9,6 +9,7 @@ from clce_bench.data.archives import unpack
 from clce_bench.errors import UserError
 from clce_bench.execution.run_lock import refuse_if_held
 from clce_bench.files import digest, read_json, sha256_of, write_json
+from clce_bench.planning.measure_jobs import measure_records
 from clce_bench.planning.plan import RESULTS
 from clce_bench.planning.stages import COMPUTED_STAGES
 from clce_bench.records.job_records import read_record
@@ -141,6 +142,9 @@ def _lacking(theirs: Path, ours: Path) -> list[Path]:
     names = [WEIGHTS] if read_json(theirs / "cell.json")["outputs_sha256"][WEIGHTS] == own[WEIGHTS] else []
     if (theirs / "metrics.json").exists() and read_json(theirs / "metrics.json")["cell_sha256"] == own:
         names += ["metrics.npz", "metrics.json"]
+    for record, measured in measure_records(ours, theirs.glob("measure-*.job.json")).items():
+        if not (ours / record.name).exists():
+            names += [*sorted(measured.outputs_sha256, reverse=True), record.name]  # What vouches for others is last.
     return [theirs / name for name in names if (theirs / name).exists() and not (ours / name).exists()]
 
 

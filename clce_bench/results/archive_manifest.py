@@ -1,6 +1,7 @@
 """What an archive may hold: nothing that its manifest does not list, nothing that is not a result."""
 
 import json
+import re
 from math import isfinite
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -12,8 +13,9 @@ from clce_bench.errors import UserError
 from clce_bench.experiment.schema import Experiment
 from clce_bench.experiment.strict_model import Name
 from clce_bench.files import digest, sha256_of
+from clce_bench.planning.measure_jobs import result_of
 from clce_bench.planning.plan import RESULTS
-from clce_bench.records.record_models import CellRecord, EvaluationRecord, Time
+from clce_bench.records.record_models import CellRecord, EvaluationRecord, JobRecord, MeasureResult, Time
 from clce_bench.results.archive_content import check_arrays, check_history
 from clce_bench.results.archive_export import FORMAT, MANIFEST
 from clce_bench.results.stored_records import WEIGHTS
@@ -29,6 +31,7 @@ DESCRIPTIONS = {
 }
 """By folder, what says what cells were made from."""
 _CELL = {"cell.json", "history.csv", "embeddings.npz", WEIGHTS, "metrics.json", "metrics.npz"}
+_MEASURE = re.compile(r"measure-[A-Za-z0-9._-]{1,200}\.(json|npz)")
 
 
 class _File(BaseModel):
@@ -39,7 +42,7 @@ class _File(BaseModel):
 class Manifest(BaseModel):
     """The list of an archive: its files, what was left out, and where they come from."""
 
-    format: Literal[1]
+    format: Literal[1, 2]
     experiment: Name
     written: Time
     environment: dict[str, Any]
@@ -73,7 +76,7 @@ def read_manifest(archive: Path, unpacked: Path) -> Manifest:
         manifest = Manifest.model_validate_json((unpacked / MANIFEST).read_bytes())
     except ValidationError as error:
         where = ".".join(map(str, error.errors()[0]["loc"]))
-        version = f"this version reads format {FORMAT}"
+        version = f"this version reads formats up to {FORMAT}"
         raise UserError(f"{archive}: {MANIFEST}: {where}: {error.errors()[0]['msg']}; {version}.") from None
     there = {str(path.relative_to(unpacked)) for path in unpacked.rglob("*") if not path.is_dir()} - {MANIFEST}
     for name in sorted({manifest.settings, *manifest.files} | there):
@@ -122,7 +125,8 @@ def _is_result(path: PurePosixPath) -> bool:
         return False
     top, stage, *inner = path.parts
     if stage == "cells":
-        return top == RESULTS.name and path.name in _CELL and len(inner) == 4
+        known = path.name in _CELL or _MEASURE.fullmatch(path.name) is not None
+        return top == RESULTS.name and known and len(inner) == 4
     if stage == "experiments":
         return top == RESULTS.name and path.name == "experiment.json" and len(inner) == 2
     return top == RESULTS.name and path.name == DESCRIPTIONS.get(stage)
@@ -134,6 +138,11 @@ def _check_cell(archive: Path, folder: Path, name: str, manifest: Manifest) -> N
     try:
         record = CellRecord.model_validate_json((folder / "cell.json").read_bytes())
         measured = EvaluationRecord.model_validate_json(metrics.read_bytes()) if metrics.exists() else None
+        measures = {
+            path: JobRecord.model_validate_json(path.read_bytes()) for path in folder.glob("measure-*.job.json")
+        }
+        for path in map(result_of, measures):
+            MeasureResult.model_validate_json(path.read_bytes() if path.exists() else b"")
     except ValidationError as error:
         where = ".".join(map(str, error.errors()[0]["loc"]))
         raise refused(archive, name, f"has a record that is not one: {where}: {error.errors()[0]['msg']}") from None
@@ -141,12 +150,23 @@ def _check_cell(archive: Path, folder: Path, name: str, manifest: Manifest) -> N
     fits = whole and folder.name == record.name and folder.name.endswith(f"-{digest(record.job.spec)}")
     if not fits or (measured and measured.cell_sha256 != record.outputs_sha256):
         raise refused(archive, name, "has records that do not fit its folder or each other")
+    if any(not _fits(one, path, record) for path, one in measures.items()):
+        raise refused(archive, name, "has records of measures that do not fit its training or their files")
     expected = {**record.outputs_sha256, **(measured.outputs_sha256 if measured else {})}
+    expected |= {file: checksum for one in measures.values() for file, checksum in one.outputs_sha256.items()}
     for file, checksum in expected.items():
         path = f"{name}/{file}"
         listed = manifest.files[path].sha256 if path in manifest.files else manifest.left_out.get(path)
         if checksum != listed or (path not in manifest.files and file != WEIGHTS):
             raise refused(archive, path, "is missing or is not the one that the cell's records name")
     for found in folder.iterdir():
-        if found.name not in {"cell.json", "metrics.json", *expected}:
+        if found.name not in {"cell.json", "metrics.json", *expected, *(path.name for path in measures)}:
             raise refused(archive, f"{name}/{found.name}", "is not a file that the cell's records name")
+
+
+def _fits(measure: JobRecord, path: Path, record: CellRecord) -> bool:
+    """Says whether the record of a measure is of this training, and vouches for its own two files and no others."""
+    result = result_of(path)
+    own = {result.name, result.with_suffix(".npz").name}
+    trained = digest(record.outputs_sha256, length=64)
+    return measure.outputs_sha256.keys() == own and measure.inputs_sha256.get("cell") == trained

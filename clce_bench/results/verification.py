@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
@@ -15,6 +15,7 @@ from rich.progress import track
 
 from clce_bench.files import digest, read_json, sha256_of
 from clce_bench.machine import usable_cores
+from clce_bench.planning.measure_jobs import result_of
 from clce_bench.planning.plan import RESULTS
 from clce_bench.planning.stages import COMPUTED_STAGES
 from clce_bench.records.job_records import content_of, read_record
@@ -99,7 +100,9 @@ def _check(folder: Path, paths: list[Path], absent: dict[str, str]) -> Iterator[
         if path.name == "cell.json" and not folder.name.endswith(f"-{digest(record.job.spec)}"):
             yield Problem(str(path), "damaged", "its spec is not the one that the folder is named after", advice)
         if isinstance(record, EvaluationRecord) and not damage:
-            yield from _check_metrics(path, record)
+            yield from _check_metrics(path, record.metrics, advice)
+        if path.name.startswith("measure-") and not damage:
+            yield from _check_metrics(result_of(path), read_json(result_of(path))["metrics"], advice)
         if path.name == "dataset.job.json" and not damage:
             yield from _check_images(folder)
     if readable and folder.relative_to(RESULTS).parts[0] in FOLDERS:
@@ -120,16 +123,16 @@ def _compare(path: Path, expected: str, absent: dict[str, str], advice: str) -> 
         yield Problem(str(path), "missing", "recorded, but not there", advice)
 
 
-def _check_metrics(path: Path, record: EvaluationRecord) -> Iterator[Problem]:
-    """Compares metrics with the single answers behind them."""
-    with np.load(path.with_name("metrics.npz")) as outcomes:
-        for name, value in record.metrics.items():
+def _check_metrics(path: Path, metrics: Mapping[str, float], advice: str) -> Iterator[Problem]:
+    """Compares metrics with the single answers behind them, which are in the arrays of the same name."""
+    with np.load(path.with_suffix(".npz")) as outcomes:
+        for name, value in metrics.items():
             mean = float(outcomes[f"outcome.{name}"].mean()) if f"outcome.{name}" in outcomes else value
             if not math.isfinite(value) or abs(mean - value) > 1e-5:
-                detail = f"{name} is {value:g}, but {mean:g} in metrics.npz"
+                detail = f"{name} is {value:g}, but {mean:g} in {path.with_suffix('.npz').name}"
                 if not math.isfinite(value):
                     detail = f"{name} is no finite number"
-                yield Problem(str(path), "damaged", detail, _ADVICE["metrics.json"])
+                yield Problem(str(path), "damaged", detail, advice)
 
 
 def _check_images(folder: Path) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from clce_bench.analysis.summary import summary_table
 from clce_bench.cli import command_status
 from clce_bench.data.prepare import prepare_dataset
 from clce_bench.data.splits import make_splits
@@ -338,6 +339,65 @@ def test_other_results_are_named_and_kept_unless_asked_otherwise(two_machines):
     assert import_cells(Path("../cells.tar.gz"), "archive").replaced == [str(changed.directory)]
     name = str((changed.directory / "metrics.json").relative_to("results/cells"))
     assert tree("results/cells")[name] == theirs[name]
+
+
+MEASURED = {"grids": [GRID | {"measures": "neighbours"}]}
+MEASURE = {"metrics": {"map_at_r": 0.5}, "absent": {}, "started": "2026-01-01T00:00:05+00:00", "seconds": 1.0}
+
+
+def measured():
+    """Makes up cells with a measure each."""
+    plan = finished(**MEASURED)
+    for job in plan.jobs["measure"].values():
+        output = Path(job.output)
+        with recorded("measure", job.definition, output, [f"{output.stem}.*"]):
+            np.savez(output.with_suffix(".npz"), **{"outcome.map_at_r": [0.25, 0.75], "unit.map_at_r": [0, 1]})
+            write_json(output, MEASURE)
+    return plan
+
+
+def test_measures_travel_with_their_cells(two_machines):
+    plan = measured()
+    export_cells(plan, Path("../cells.tar.gz"), weights=True)
+    before = tree("results/cells")
+    assert len(before) == len(plan.cells) * 9
+    two_machines("two")
+    import_cells(Path("../cells.tar.gz"), None)
+    assert tree("results/cells") == before
+    assert (summary_table(plan)["metric.map_at_r"] == 0.5).all()
+    assert {node.verb for node in reruns_of(plan_of(plan.experiment)).runs} == {"summarize", "report", "track"}
+    for path in plan.cells[1].directory.glob("measure-*"):
+        path.unlink()
+    assert import_cells(Path("../cells.tar.gz"), None).completed == [str(plan.cells[1].directory)]
+    assert tree("results/cells").keys() == before.keys()  # Planning has noted in the records when it looked.
+
+
+def test_a_measure_is_compared_with_what_lies_behind_it():
+    path = measured().cells[0].directory / "measure-neighbours.json"
+    assert problems() == set()
+    write_json(path, MEASURE | {"metrics": {"map_at_r": 0.6}})
+    record = path.with_suffix(".job.json")
+    outputs = read_json(record)["outputs_sha256"] | {path.name: sha256_of(path)}
+    write_json(record, read_json(record) | {"outputs_sha256": outputs})
+    assert problems() == {(path.name, "damaged")}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("inputs_sha256", "has records of measures that do not fit its training or their files"),
+        ("outputs_sha256", "has records of measures that do not fit its training or their files"),
+        ("metrics", "has a record that is not one: metrics.map_at_r: Input should be a finite number"),
+    ],
+)
+def test_measures_of_something_else_are_refused(two_machines, change, message):
+    export_cells(measured(), Path("../cells.tar.gz"), weights=False)
+    kind = "" if change == "metrics" else ".job"
+    values = {change: {"map_at_r": float("nan")} if change == "metrics" else {"cell": "0" * 64}}
+    repack(Path("../cells.tar.gz"), of_record(f"measure-neighbours{kind}.json", **values))
+    two_machines("two")
+    with pytest.raises(UserError, match=message):
+        import_cells(Path("../cells.tar.gz"), None)
 
 
 def test_a_torn_record_gives_way_when_asked(two_machines):
