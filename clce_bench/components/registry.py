@@ -43,6 +43,7 @@ DATASETS: dict[str, str] = {
 ADAPTERS: dict[str, str] = {
     "folder": "clce_bench.data.sources.folder:folder_dataset",
     "folder-fs": "clce_bench.data.sources.folder:folder_dataset",
+    "grouped": "clce_bench.data.sources.grouped:grouped_dataset",
     "hf": "clce_bench.data.sources.hugging_face:hugging_face_dataset",
     "torchvision": "clce_bench.data.sources.torchvision_sets:torchvision_dataset",
 }

@@ -55,6 +55,8 @@ class Cell(StrictModel):
     batch_size: int
     seed: int
     recipe: Recipe
+    groups: str = ""
+    """Of a folder, the regular expression that says which images belong together."""
     label_noise: float = 0.0
     """Share of each class's training images whose label is wrong."""
     hazards: list[Hazard] = []
@@ -63,7 +65,7 @@ class Cell(StrictModel):
     @property
     def unused(self) -> set[str]:
         """What most cells do not have."""
-        return {name for name in ("support", "label_noise", "hazards") if not getattr(self, name)}
+        return {name for name in ("support", "groups", "label_noise", "hazards") if not getattr(self, name)}
 
     @property
     def spec(self) -> dict[str, Any]:

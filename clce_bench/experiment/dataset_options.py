@@ -1,5 +1,6 @@
 """How a data set is prepared and divided for an experiment: keys of ``datasets``."""
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -106,6 +107,22 @@ class Episodes(StrictModel):
     """Decides which episodes are drawn."""
 
 
+def with_one_group(pattern: str) -> str:
+    """Returns a regular expression that has exactly one group; the empty one stands for none.
+
+    Raises:
+        ValueError: it has more or fewer, or is no regular expression.
+    """
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise ValueError(f"{pattern!r} is not a regular expression: {error}.") from None
+    if pattern and groups != 1:
+        allowed = r"Allowed: a regular expression with exactly one group, such as '(patient\d+)_'"
+        raise ValueError(f"{pattern!r} is not allowed: it has {groups} groups. {allowed}.")
+    return pattern
+
+
 class DatasetOptions(StrictModel):
     """How one data set is prepared for this experiment."""
 
@@ -119,5 +136,8 @@ class DatasetOptions(StrictModel):
     """Few-shot tasks; only for few-shot data sets."""
     corrupt: Literal["stop", "skip"] = "stop"
     """What to do about image files that cannot be decoded: stop, or leave them out and list them in dataset.json."""
+    groups: Annotated[str, AfterValidator(with_one_group)] = ""
+    """Of a folder, which images belong together and stay on one side of every split: a regular expression whose one
+    group finds that in a file's path below the folder, such as ``(patient\\d+)_``. Each is its own when not given."""
     recipe: RecipeValues = {}
     """Recipe values that hold on this data set."""

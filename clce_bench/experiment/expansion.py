@@ -135,7 +135,7 @@ def _cell(experiment: Experiment, grid: Grid, point: _Point) -> Cell:
         raise UserError(f"grids: {grid.name}: hazards: scaled-supcon is not allowed where the temperature is learned.")
     own_support = applied.augmentation != options.augmentation and load_dataset(point.dataset).task == "few-shot"
     changed = {"split": _split(grid, options, point), "support": options.augmentation if own_support else None}
-    return Cell(**{**point._asdict(), "size": options.size, **changed, **applied._asdict()})
+    return Cell(**{**point._asdict(), "size": options.size, "groups": options.groups, **changed, **applied._asdict()})
 
 
 def _split(grid: Grid, options: DatasetOptions, point: _Point) -> Split:

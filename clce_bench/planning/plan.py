@@ -10,6 +10,7 @@ from pathlib import Path
 
 from clce_bench.components.registry import dataset_path, load_dataset
 from clce_bench.data.dataset import Dataset
+from clce_bench.data.sources.grouped import check_groups
 from clce_bench.errors import UserError
 from clce_bench.experiment.cells import Cell, union
 from clce_bench.experiment.dataset_options import DatasetOptions
@@ -184,6 +185,9 @@ def plan_of(experiment: Experiment, whole: bool = False) -> Plan:
     """
     grids = cells_of(experiment)
     sources: dict[str, Dataset] = {name: load_dataset(name) for name in {cell.dataset for cell in union(grids)}}
+    for name, source in sources.items():
+        if groups := experiment.datasets.get(name, DatasetOptions()).groups:
+            check_groups(source, groups)
     for cell in union(grids):
         check_cell(cell, sources[cell.dataset])
         check_runtime(cell, experiment.runtime)

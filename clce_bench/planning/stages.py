@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from clce_bench.components.registry import dataset_path, loss_path
 from clce_bench.data.dataset import Dataset
+from clce_bench.data.sources.grouped import grouped_name
 from clce_bench.experiment.cells import Cell, dataset_directory
 from clce_bench.experiment.dataset_options import ROLES, DatasetOptions
 from clce_bench.files import digest
@@ -89,7 +90,7 @@ class PrepareDataset(Stage):
 
     def spec(self, subject: Subject) -> dict[str, Any]:
         """Says which images, and in which state they are."""
-        spec: dict[str, Any] = {"dataset": subject.source.images, "size": subject.cell.size}
+        spec: dict[str, Any] = {"dataset": self._images(subject), "size": subject.cell.size}
         if subject.options.corrupt == "skip":
             spec["corrupt"] = "skip"
         return spec | ({"state": subject.source.state} if subject.source.state else {})
@@ -97,11 +98,16 @@ class PrepareDataset(Stage):
     def key(self, subject: Subject) -> str:
         """Names images and size."""
         skip = "-skip" if subject.options.corrupt == "skip" else ""
-        return f"{dataset_directory(subject.source.images)}-{subject.cell.size}px{skip}"
+        groups = f"-groups-{digest(subject.options.groups, 6)}" if subject.options.groups else ""
+        return f"{dataset_directory(subject.source.images)}-{subject.cell.size}px{skip}{groups}"
 
     def components(self, subject: Subject) -> tuple[str, ...]:
         """Returns what reads the images."""
-        return (dataset_path(subject.source.images),)
+        return (dataset_path(self._images(subject)),)
+
+    def _images(self, subject: Subject) -> str:
+        images, groups = subject.source.images, subject.options.groups
+        return grouped_name(images, groups) if groups else images
 
 
 class Divide(Stage):
@@ -113,6 +119,7 @@ class Divide(Stage):
         """Says how to divide."""
         division = {key: value for key, value in subject.spec["split"].items() if key not in ROLES}
         spec = {"dataset": subject.cell.dataset, "size": subject.cell.size, "split": division}
+        spec |= {"groups": subject.options.groups} if subject.options.groups else {}
         return spec | ({"hazards": ["leaky-split"]} if "leaky-split" in subject.cell.hazards else {})
 
     def key(self, subject: Subject) -> str:

@@ -1,5 +1,8 @@
 """What a folder of the user's says beside its classes: groups, parts, and that it is a few-shot set."""
 
+from pathlib import Path
+
+import pandas as pd
 import pytest
 
 from clce_bench.components.registry import load_dataset
@@ -59,6 +62,52 @@ def test_a_group_is_on_one_side(photos, tmp_path, told):
     patients = [{patient(name) for name in found} for found in parts.values()]
     assert sum(map(len, patients)) == len(set.union(*patients)) == 4
     assert sum(map(len, parts.values())) == 24
+
+
+def grouped(photos, pattern, name="folder"):
+    key = f"{name}:{photos}"
+    grid = {"name": "main", "dataset": key, "loss": "ce", "batch_size": 4}
+    values = {"name": "t", "grids": [grid], "datasets": {key: {"size": 8, "groups": pattern, "split": {"folds": 2}}}}
+    return plan_of(parse_experiment(values, "t.yaml"))
+
+
+def test_groups_of_the_experiment_file_are_on_one_side(photos):
+    plans = {pattern: grouped(photos, pattern) for pattern in ("", r"(patient\d)_", r"/(p.*\d)_")}
+    names_of_cells = {plan.cells[0].name for plan in plans.values()}
+    assert len(names_of_cells) == len({next(iter(plan.jobs["splits"])) for plan in plans.values()}) == 3
+    plan = plans[r"(patient\d)_"]
+    for verb, make in (("dataset", prepare_dataset), ("splits", make_splits)):
+        ((key, job),) = plan.jobs[verb].items()
+        inputs = [Path(path).with_name("items.parquet") for path in job.inputs.values()]
+        make(job.spec, *inputs, Path(job.output).parent)
+    items = pd.read_parquet(Path(plan.jobs["splits"][key].inputs["dataset"]).with_name("items.parquet"))
+    assert items["id"].map(patient).groupby(items["group"]).nunique().tolist() == [1, 1, 1, 1]
+    rows = rows_by_part(Path(plan.jobs["splits"][key].output), 0)
+    groups = [set(items["group"].iloc[found]) for found in rows.values()]
+    assert sum(map(len, groups)) == len(set.union(*groups)) == 4
+
+
+@pytest.mark.parametrize(
+    ("pattern", "told"),
+    [
+        ("(patient", "groups: '\\(patient' is not a regular expression"),
+        ("patient.", "it has 0 groups. Allowed: a regular expression with exactly one group"),
+        ("(pat)(ient)", "it has 2 groups"),
+        (r"(patient[0-2])_", r"finds nothing in ill/patient3_0.png; each image needs a group"),
+    ],
+)
+def test_a_pattern_that_does_not_fit_is_refused(photos, pattern, told):
+    with pytest.raises(UserError, match=told):
+        grouped(photos, pattern)
+
+
+def test_a_pattern_is_of_folders_that_have_no_groups_of_their_own(photos):
+    write(photos / "groups.csv", "group", [(names(photos)[0], "a")])
+    with pytest.raises(UserError, match=r"groups: the folder has groups.csv; remove the one or the other"):
+        grouped(photos, "(patient.)")
+    values = {"name": "t", "grids": [{"name": "main", "dataset": "digits", "loss": "ce"}]}
+    with pytest.raises(UserError, match=r"datasets.digits.groups: '\(x\)' is not allowed. Allowed: with folder:PATH"):
+        plan_of(parse_experiment({**values, "datasets": {"digits": {"groups": "(x)"}}}, "t.yaml"))
 
 
 def test_without_groups_patients_are_mixed(photos, tmp_path):
