@@ -141,8 +141,8 @@ def _check_cell(archive: Path, folder: Path, name: str, manifest: Manifest) -> N
         measures = {
             path: JobRecord.model_validate_json(path.read_bytes()) for path in folder.glob("measure-*.job.json")
         }
-        for path in map(result_of, measures):
-            MeasureResult.model_validate_json(path.read_bytes() if path.exists() else b"")
+        for result in map(result_of, measures):
+            MeasureResult.model_validate_json(result.read_bytes() if result.exists() else b"")
     except ValidationError as error:
         where = ".".join(map(str, error.errors()[0]["loc"]))
         raise refused(archive, name, f"has a record that is not one: {where}: {error.errors()[0]['msg']}") from None
@@ -150,23 +150,22 @@ def _check_cell(archive: Path, folder: Path, name: str, manifest: Manifest) -> N
     fits = whole and folder.name == record.name and folder.name.endswith(f"-{digest(record.job.spec)}")
     if not fits or (measured and measured.cell_sha256 != record.outputs_sha256):
         raise refused(archive, name, "has records that do not fit its folder or each other")
-    if any(not _fits(one, path, record) for path, one in measures.items()):
+    if not all(_fits(one, result_of(path), record) for path, one in measures.items()):
         raise refused(archive, name, "has records of measures that do not fit its training or their files")
     expected = {**record.outputs_sha256, **(measured.outputs_sha256 if measured else {})}
     expected |= {file: checksum for one in measures.values() for file, checksum in one.outputs_sha256.items()}
     for file, checksum in expected.items():
-        path = f"{name}/{file}"
-        listed = manifest.files[path].sha256 if path in manifest.files else manifest.left_out.get(path)
-        if checksum != listed or (path not in manifest.files and file != WEIGHTS):
-            raise refused(archive, path, "is missing or is not the one that the cell's records name")
+        place = f"{name}/{file}"
+        listed = manifest.files[place].sha256 if place in manifest.files else manifest.left_out.get(place)
+        if checksum != listed or (place not in manifest.files and file != WEIGHTS):
+            raise refused(archive, place, "is missing or is not the one that the cell's records name")
     for found in folder.iterdir():
         if found.name not in {"cell.json", "metrics.json", *expected, *(path.name for path in measures)}:
             raise refused(archive, f"{name}/{found.name}", "is not a file that the cell's records name")
 
 
-def _fits(measure: JobRecord, path: Path, record: CellRecord) -> bool:
+def _fits(measure: JobRecord, result: Path, record: CellRecord) -> bool:
     """Says whether the record of a measure is of this training, and vouches for its own two files and no others."""
-    result = result_of(path)
     own = {result.name, result.with_suffix(".npz").name}
     trained = digest(record.outputs_sha256, length=64)
     return measure.outputs_sha256.keys() == own and measure.inputs_sha256.get("cell") == trained

@@ -29,7 +29,8 @@ def test_it_is_documented_and_a_job_for_each_cell_that_can_be_measured_so(kind):
         planned(wrong)
 
 
-@pytest.mark.parametrize("kind", sorted(set(MEASURES) - OF_ANOTHER_SET))
+# Of features alone; measures that read other images have tests of their own.
+@pytest.mark.parametrize("kind", sorted(set(MEASURES) - OF_ANOTHER_SET - {"corruptions"}))
 @pytest.mark.parametrize("novel", [False, True])
 def test_each_metric_is_a_share_that_its_test_images_explain_and_readers_are_told_by_name(kind, novel, tmp_path):
     cell = embedded(tmp_path, novel)

@@ -60,7 +60,7 @@ def untrained(cell, inputs, folder):
 def test_answers_are_those_of_the_whole_network_on_what_the_library_makes(
     freeze, weight, tmp_path, backbone, monkeypatch
 ):
-    monkeypatch.setattr(corrupted_images, "IMAGES", 6)
+    monkeypatch.setattr(corrupted_images, "IMAGES", 24)
     (cell,) = union(cells_of(experiment(freeze, **{"lambda": weight})))
     inputs = prepare(cell, tmp_path, backbone)
     paths = {name: Path(path) for name, path in inputs.items() if freeze != "none" or name != "backbone"}
@@ -80,7 +80,7 @@ def test_answers_are_those_of_the_whole_network_on_what_the_library_makes(
     right = np.array(
         [[answer == name for answer in trained.predict(one)] for one, name in zip(made, truth, strict=True)]
     )
-    assert len(test) == 6
+    assert len(test) == 24
     assert 0 < right.mean() < 1
     np.testing.assert_allclose(found.arrays["outcome.corruption_top1"], right.mean(axis=1), rtol=1e-6)
     families = {"noise": slice(0, 3), "blur": slice(3, 7), "weather": slice(7, 11), "digital": slice(11, 15)}

@@ -17,6 +17,7 @@ from clce_bench.files import read_json
 from clce_bench.planning.plan import plan_of
 from clce_bench.training.train import train_cell
 from tests.helpers import slurm_cluster
+from tests.helpers.jobs import BACKBONE
 from tests.helpers.miniature import ROOT
 
 # Trains as any other. The second cell of a job is slow and, once it has a checkpoint, waits for the test's word.
@@ -45,7 +46,7 @@ class Slow(SupCon):
 """
 EXPERIMENT = {
     "name": "cluster",
-    "backbone": {"freeze": "blocks", "cached_views": 2},
+    "backbone": {**BACKBONE, "freeze": "blocks", "cached_views": 2},
     "datasets": {"digits": {"size": 16}},
     "recipe": {"epochs": 2},
     "runtime": {"checkpoint_seconds": 1},
