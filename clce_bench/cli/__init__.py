@@ -36,7 +36,7 @@ def command_status(arguments: Sequence[str]) -> int:
     try:
         import click
     except ModuleNotFoundError:
-        print("clce-bench needs the whole pipeline: pip install 'clce_bench[pipeline]'", file=sys.stderr)
+        print("clce-bench needs the whole pipeline: pip install '.[pipeline]' in its clone", file=sys.stderr)
         return 2
     from clce_bench.cli.commands import cli
 

@@ -99,7 +99,7 @@ def test_the_wheel_has_every_file_of_the_package_and_says_that_it_is_typed(wheel
 def test_the_command_says_what_it_lacks(bare_python):
     done = run(bare_python, "-m", "clce_bench.cli", "status")
     assert done.returncode == 2
-    assert "pip install 'clce_bench[pipeline]'" in done.stderr
+    assert "pip install '.[pipeline]' in its clone" in done.stderr
 
 
 def test_the_package_requires_torch_alone():
