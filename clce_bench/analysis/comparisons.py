@@ -118,16 +118,15 @@ def compare_pairs(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
         One row per pair: what they share, ``first`` and ``second`` (labels), ``first_loss``, ``second_loss``, and the
         difference as in :func:`compare`, first minus second.
     """
-    shared = PLACE
     table = []
-    for place, members in rows.groupby(shared, dropna=False):
+    for place, members in rows.groupby(PLACE, dropna=False):
         ordered = sorted(settings_of(members), key=lambda one: loss_order(supervised_loss(one[0]["loss"])))
         settings = {distinct_label(setting, rows): (setting, own) for setting, own in ordered}
         for (first, (one, its)), (second, (other, others)) in combinations(settings.items(), 2):
             difference = contrast([(1.0, its), (-1.0, others)], metric)
-            entry = {**dict(zip(shared, place, strict=True)), "first": first, "second": second}
+            entry = {**dict(zip(PLACE, place, strict=True)), "first": first, "second": second}
             table.append({**entry, "first_loss": one["loss"], "second_loss": other["loss"], **_difference(difference)})
-    columns = [*shared, "first", "second", "first_loss", "second_loss", *_DIFFERENCE]
+    columns = [*PLACE, "first", "second", "first_loss", "second_loss", *_DIFFERENCE]
     frame = pd.DataFrame(table, columns=[name for name in columns if name != "p_holm"])
     return frame.assign(p_holm=holm(frame["p"]))[columns]
 

@@ -6,7 +6,7 @@ import pandas as pd
 from clce_bench.analysis.contrasts import Contrast
 from clce_bench.analysis.paired_outcomes import contrast
 from clce_bench.analysis.settings import baseline_of, distinct_label, settings_of
-from clce_bench.analysis.summary_rows import DATA
+from clce_bench.analysis.summary_rows import PLACE
 from clce_bench.analysis.variance_components import crossed_components
 
 
@@ -30,12 +30,12 @@ def variance_of_differences(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
         parts = _components(contrast([(1.0, members), (-1.0, baseline)], metric))
         if not parts:
             continue
-        place = {name: setting[name] for name in [*DATA, "backbone", "batch_size"]}
+        place = {name: setting[name] for name in PLACE}
         total = sum(parts.values())
         for component, variance in parts.items():
             entry = {**place, "setting": distinct_label(setting, rows), "component": component, "variance": variance}
             table.append({**entry, "share": variance / total if total > 0 else np.nan})
-    columns = [*DATA, "backbone", "batch_size", "setting", "component", "variance", "share"]
+    columns = [*PLACE, "setting", "component", "variance", "share"]
     return pd.DataFrame(table, columns=columns)
 
 

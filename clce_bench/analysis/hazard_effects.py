@@ -12,11 +12,10 @@ from clce_bench.analysis.result_tables import with_interval
 from clce_bench.analysis.settings import baseline_of, settings_of, varying_columns
 from clce_bench.analysis.significance import holm
 from clce_bench.analysis.summary_labels import data_label
-from clce_bench.analysis.summary_rows import DATA, grid_rows, hazards_in
+from clce_bench.analysis.summary_rows import PLACE, grid_rows, hazards_in
 from clce_bench.components.loss_info import loss_order
 from clce_bench.labels import axis_label, setting_label, value_label
 
-PLACE = [*DATA, "backbone", "batch_size"]
 _SETTING = [*PLACE, "loss", "lambda"]
 _CE = ("ce", "ce_low", "ce_high")
 _CE_CHANGE = ("ce_change", "ce_change_low", "ce_change_high")

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from clce_bench.analysis.paired_outcomes import RUN
-from clce_bench.analysis.summary_rows import AXES, DATA, hyperparameter_columns, matching
+from clce_bench.analysis.summary_rows import AXES, PLACE, hyperparameter_columns, matching
 from clce_bench.labels import loss_label
 
 
@@ -63,7 +63,7 @@ def distinct_label(setting: dict[str, Any], rows: pd.DataFrame) -> str:
 
 def baseline_of(rows: pd.DataFrame, setting: dict[str, Any], metric: str, reference: str = "ce") -> pd.DataFrame | None:
     """Finds the reference's cells that a setting is compared with; ``None`` if there are none or several kinds."""
-    shared = [*DATA, "backbone", "batch_size", *([] if reference == "ce" else ["lambda"])]
+    shared = [*PLACE, *([] if reference == "ce" else ["lambda"])]
     same = matching(rows, {"loss": reference, **{axis: setting[axis] for axis in shared}}).dropna(subset=[metric])
     # Several settings of the reference (a sweep of its learning rate) leave no one baseline.
     return None if same.empty or same.duplicated(RUN).any() else same

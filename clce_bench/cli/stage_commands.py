@@ -54,6 +54,20 @@ def _beside(job: dict[str, Any], name: str, file: str) -> Path:
     return Path(job["inputs"][name]).parent / file
 
 
+def _compute(
+    verb: str, compute: Callable[..., None], job: dict[str, Any], output: Path, threads: int, runtime: str
+) -> None:
+    """Runs a job that takes images through the frozen trunk."""
+    import torch
+
+    from clce_bench.experiment.recipes import Runtime
+
+    torch.set_num_threads(threads)
+    paths = {name: Path(path) for name, path in job["inputs"].items()}
+    with _alone(verb, job, output / f"{verb}.json"):
+        compute(job["spec"], paths, output, Runtime.model_validate_json(runtime).device)
+
+
 @click.command()
 @click.option("--job", callback=_read_job, help="JSON that defines the result, or a file of it.")
 @click.option("--output", type=click.Path(path_type=Path), help="Where to write the result.")
@@ -142,15 +156,9 @@ def features(job: dict[str, Any], output: Path, threads: int, runtime: str) -> N
 
     Example: snakemake -n -p shows the command of each job, ready to copy.
     """
-    import torch
-
-    from clce_bench.experiment.recipes import Runtime
     from clce_bench.models.features import compute_features
 
-    torch.set_num_threads(threads)
-    paths = {name: Path(path) for name, path in job["inputs"].items()}
-    with _alone("features", job, output / "features.json"):
-        compute_features(job["spec"], paths, output, Runtime.model_validate_json(runtime).device)
+    _compute("features", compute_features, job, output, threads, runtime)
 
 
 @click.command()
@@ -162,15 +170,9 @@ def corruptions(job: dict[str, Any], output: Path, threads: int, runtime: str) -
 
     Example: snakemake -n -p shows the command of each job, ready to copy.
     """
-    import torch
-
-    from clce_bench.experiment.recipes import Runtime
     from clce_bench.measures.corrupted_images import corrupt_images
 
-    torch.set_num_threads(threads)
-    paths = {name: Path(path) for name, path in job["inputs"].items()}
-    with _alone("corruptions", job, output / "corruptions.json"):
-        corrupt_images(job["spec"], paths, output, Runtime.model_validate_json(runtime).device)
+    _compute("corruptions", corrupt_images, job, output, threads, runtime)
 
 
 @click.command()

@@ -53,7 +53,8 @@ class Audit(MetricFigure):
         import matplotlib.pyplot as plt
         import pandas as pd
 
-        from clce_bench.analysis.hazard_effects import PLACE, audit_of
+        from clce_bench.analysis.hazard_effects import audit_of
+        from clce_bench.analysis.summary_rows import PLACE
 
         grids, metrics = self.grid, self.columns(source.rows)
         tables = [audit_of(source.rows, grids, metric).assign(metric=metric) for metric in metrics]
