@@ -40,6 +40,10 @@ install: .venv/installed
 	@$(PIP) '.[pipeline,docs]'
 	@touch $@
 
+# Packages are compiled when they are first imported, not all of them at installation. Where that may not be kept, as many a
+# container says, each of hundreds of processes compiles them again, which takes longer than what it is for.
+export PYTHONDONTWRITEBYTECODE :=
+
 # Snakemake, pip and matplotlib keep things in the user's folder; where that cannot be written, they get one here.
 # Some packages cannot be installed by a user who has none at all.
 ifneq ($(shell [ -d "$$HOME" ] && [ -w "$$HOME" ] && echo yes),yes)
@@ -55,11 +59,14 @@ RUN = $(BIN)/snakemake --configfile "$$EXPERIMENT" $${PROFILE:+--profile "$$PROF
 # Before a cluster is asked, what the cells cost is counted: it decides what their jobs ask for, and which share one.
 # Where an experiment searches settings, its trials run first; where its seeds come in rounds, one run follows another.
 reproduce: install
-	@printf '%s\n' "How far it is, in another terminal: $(BIN)/clce-bench watch --experiment \"$$EXPERIMENT\"" >&2
-	@$(if $(PROFILE),$(BIN)/clce-bench plan --experiment "$$EXPERIMENT")
-	@until $(BIN)/clce-bench rounds --experiment "$$EXPERIMENT"; do [ $$? = 1 ] || exit 2; $(RUN) || exit 1; done
-	@$(RUN)
-	@$(BIN)/clce-bench headline --experiment "$$EXPERIMENT"
+	@$(BIN)/clce-bench headline --if-up-to-date --experiment "$$EXPERIMENT" || { [ $$? = 1 ] && $(NEXT_RUN); }
+
+define NEXT_RUN
+printf '%s\n' "How far it is, in another terminal: $(BIN)/clce-bench watch --experiment \"$$EXPERIMENT\"" >&2 && \
+	$(if $(PROFILE),$(BIN)/clce-bench plan --experiment "$$EXPERIMENT" &&) \
+	until $(BIN)/clce-bench rounds --experiment "$$EXPERIMENT"; do [ $$? = 1 ] || exit 2; $(RUN) || exit 1; done && \
+	$(RUN) && $(BIN)/clce-bench headline --experiment "$$EXPERIMENT"
+endef
 
 test: .venv/installed-dev browser slurm
 	$(BIN)/pytest

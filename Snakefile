@@ -48,6 +48,7 @@ rule all:
 
 onstart:
     interruption.answer_briefly()
+    interruption.answer_termination(workflow.scheduler.exit_gracefully)
     check_names(EXPERIMENT_FILE)
     PLAN.mark_start(workflow.cores)
     worker.allow()

@@ -170,15 +170,23 @@ def track(path: Path, output: Path | None, following: bool) -> None:
 @experiment_option
 @click.option("--open", "open_page", is_flag=True, help="Open the report page too.")
 @click.option("--close-run", "closing", is_flag=True, help="Note that a Snakemake run has ended, and what it took.")
-def headline(path: Path, open_page: bool, closing: bool) -> None:
+@click.option(
+    "--if-up-to-date", "up_to_date", is_flag=True, help="Status 1, and no word, where a run would do anything."
+)
+def headline(path: Path, open_page: bool, closing: bool, up_to_date: bool) -> None:
     """Print the headline table of a finished experiment and the path of its report.
 
     Example: clce-bench headline
     """
     from clce_bench.planning.plan import load_plan
+    from clce_bench.planning.reruns import is_up_to_date
     from clce_bench.report.headline import close_run, print_headline
 
     plan = load_plan(path)
+    if up_to_date:
+        if not is_up_to_date(plan):
+            raise SystemExit(1)
+        click.echo("Nothing to be done: all results are up to date.", err=True)
     if closing:
         close_run(plan)
     page = print_headline(plan.experiment)

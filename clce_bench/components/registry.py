@@ -7,6 +7,7 @@ import importlib
 import sys
 import traceback
 from dataclasses import is_dataclass, replace
+from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from os.path import normpath
 from pathlib import Path
@@ -261,6 +262,8 @@ def source_file(module: str) -> Path:
     """
     top, *rest = module.split(".")
     spec = find_spec(top)
+    if spec is not None and spec.has_location and spec.origin and not Path(spec.origin).exists():
+        spec = PathFinder.find_spec(top)  # What was imported is gone, and may be elsewhere now.
     if spec is not None and not rest and spec.has_location and spec.origin:
         return Path(spec.origin)
     for folder in (spec.submodule_search_locations or []) if spec else []:

@@ -1,15 +1,17 @@
-"""Ctrl-C is answered in two lines, whatever each job has to say about its end."""
+"""Ctrl-C and SIGTERM are answered in two lines, whatever each job has to say about its end."""
 
 import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from functools import partial
-from threading import Event
+from threading import Event, Thread
 from types import FrameType
 from typing import NoReturn
 
 MESSAGE = "Interrupted. Finished results and checkpoints are kept.\nThe same command continues from there."
+TERMINATED = "Terminated. The jobs at work are finished first; the same command continues from there."
 
 _asked = Event()
 
@@ -26,6 +28,22 @@ def answer_briefly(*, at_once: bool = False) -> None:
         signal.signal(signal.SIGINT, partial(_answer, at_once))
 
 
+def answer_termination(end: Callable[[], object]) -> None:
+    """Answers SIGTERM from now on: the message, and a call in a thread of its own.
+
+    Args:
+        end: begins the end. It may take a lock that the interrupted thread holds, which would wait for itself for ever.
+    """
+
+    def answer(_number: int, _frame: FrameType | None) -> None:
+        if not _asked.is_set():
+            _asked.set()
+            print(TERMINATED, file=sys.stderr, flush=True)
+        Thread(target=end).start()
+
+    signal.signal(signal.SIGTERM, answer)
+
+
 def end_by_signal() -> NoReturn:
     """Ends this process as Ctrl-C ends others, so that the shell that called it ends too."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -34,7 +52,7 @@ def end_by_signal() -> NoReturn:
 
 
 def was_interrupted() -> bool:
-    """Says whether Ctrl-C was answered."""
+    """Says whether Ctrl-C or SIGTERM was answered."""
     return _asked.is_set()
 
 

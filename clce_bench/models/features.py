@@ -45,23 +45,27 @@ def compute_features(spec: dict[str, Any], inputs: dict[str, Path], output: Path
         spec: ``augmentation``, ``backbone`` with ``freeze`` and ``cached_views``, and perhaps ``support``, the
             augmentation of images that may be a few-shot episode's support, with ``class_fold`` where classes take
             turns in that.
-        inputs: the JSON files of ``dataset``, ``splits`` and ``backbone``.
+        inputs: the JSON files of ``dataset``, ``backbone`` and perhaps ``splits``; without it, all views of all images
+            are stored.
         output: the folder to fill.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
     """
     dataset = PreparedDataset(inputs["dataset"].parent)
-    part, _, tests = read_division(inputs["splits"])
     description = read_json(inputs["backbone"])
     model = load_backbone(inputs["backbone"].parent, dataset.description["size"])
     trunk, _ = split_backbone(model, spec["backbone"]["freeze"])
     count = spec["backbone"]["cached_views"]
-    used, pool = part != "unused", np.isin(part, TRAINING)
-    # Which classes are novel matters only where their support is augmented in another way than training images are.
-    novel = tests == spec["class_fold"] if "class_fold" in spec else tests >= 0
-    support = novel if read_json(inputs["splits"])["task"] == "few-shot" else np.zeros_like(pool)
+    used = pool = np.ones(len(dataset.items), dtype=bool)
+    support = ~used
+    if "splits" in inputs:
+        part, _, tests = read_division(inputs["splits"])
+        used, pool = part != "unused", np.isin(part, TRAINING)
+        if read_json(inputs["splits"])["task"] == "few-shot":
+            # Which classes are novel matters only where their support is augmented in another way than training images.
+            support = tests == spec["class_fold"] if "class_fold" in spec else tests >= 0
     own = Augmentation(**spec["support"]) if "support" in spec else None
     views = Views(dataset, Augmentation(**spec["augmentation"]), own, np.flatnonzero(support))
-    index = np.full((1 + count, len(part)), -1, dtype=np.int32)
+    index = np.full((1 + count, len(used)), -1, dtype=np.int32)
     stored_rows = [used, *(pool | support if view < SUPPORT_VIEWS else pool for view in range(count))]
     index[np.array(stored_rows)] = np.arange(np.sum(stored_rows))
     with acquired_device(device) as place, staged(output, last="features.json") as folder, torch.inference_mode():

@@ -13,6 +13,7 @@ from clce_bench.planning.changes import Change, differences
 from clce_bench.planning.evidence import Evidence, read
 from clce_bench.planning.job import Node
 from clce_bench.planning.plan import Plan
+from clce_bench.planning.rounds_record import schedule_of
 from clce_bench.planning.stages import UPSTREAM_STAGES
 from clce_bench.records.record_models import UNREADABLE, JobRecord
 
@@ -44,6 +45,11 @@ def reruns_of(plan: Plan) -> Reruns:
     changes = differences(plan, evidence)
     lost = {node for node, found in evidence.items() if found.embeddings_lost}
     return Reruns(plan, evidence, changes, propagate(plan, changes, lost))
+
+
+def is_up_to_date(plan: Plan) -> bool:
+    """Says whether a run would find nothing to do; with seeds in rounds, only a run itself can tell."""
+    return not plan.deciding and schedule_of(plan.experiment) is None and not reruns_of(plan).runs
 
 
 class _Cause(NamedTuple):

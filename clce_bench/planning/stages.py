@@ -166,8 +166,19 @@ class ComputeFeatures(Stage):
         return spec | ({"support": subject.spec["support"], **_novel(subject)} if subject.cell.support else {})
 
     def key(self, subject: Subject) -> str:
-        """Names the split, the architecture, and the rest by a hash."""
-        return f"{SPLITS.key(subject)}/{subject.cell.backbone.name}-{digest(self.spec(subject))}"
+        """Names the split, or the data set if all splits are served, the architecture, and the rest by a hash."""
+        images = DATASET if self._serves_all_splits(subject) else SPLITS
+        return f"{images.key(subject)}/{subject.cell.backbone.name}-{digest(self.spec(subject))}"
+
+    def inputs(self, subject: Subject, made: Mapping[str, Job]) -> dict[str, str]:
+        """Names the files; the split only where it leaves something out."""
+        found = super().inputs(subject, made)
+        return {name: found[name] for name in found if name != "splits" or not self._serves_all_splits(subject)}
+
+    def _serves_all_splits(self, subject: Subject) -> bool:
+        """Says whether every image trains in some cell: all views of all images are then wanted, however divided."""
+        split = subject.cell.split
+        return bool(split.cross_fitting and not split.images_per_class and not subject.cell.support)
 
 
 class CorruptImages(Stage):

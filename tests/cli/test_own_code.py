@@ -1,5 +1,6 @@
 """Code of one's own that fails when it is imported: one message and status 2, from `plan` or before anything trains."""
 
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -8,6 +9,8 @@ import pytest
 import yaml
 
 from clce_bench.cli import command_status
+from clce_bench.components.registry import source_file
+from clce_bench.errors import UserError
 from clce_bench.experiment.cells import union
 from clce_bench.experiment.expansion import cells_of
 from clce_bench.experiment.loading import parse_experiment
@@ -107,3 +110,18 @@ def test_data_sets_and_figures_are_imported_by_plan(capsys, component, text, exp
     figures = [{"kind": "own:Mine", "grid": "main"}] if component == "figure" else []
     Path("config.yaml").write_text(yaml.safe_dump({**EXPERIMENT, "grids": [grid], "figures": figures}))
     assert expected in message(capsys, "plan", "--no-cost")
+
+
+def test_a_file_that_is_gone_since_it_was_imported_is_looked_for_again(tmp_path, monkeypatch):
+    old, new = tmp_path / "old", tmp_path / "new"
+    for folder in (old, new):
+        folder.mkdir()
+        (folder / "moved_loss.py").write_text("")
+        monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setitem(sys.modules, "moved_loss", importlib.import_module("moved_loss"))
+    assert source_file("moved_loss") == new / "moved_loss.py"
+    (new / "moved_loss.py").unlink()
+    assert source_file("moved_loss") == old / "moved_loss.py"
+    (old / "moved_loss.py").unlink()
+    with pytest.raises(UserError, match="moved_loss: there is no such Python module"):
+        source_file("moved_loss")

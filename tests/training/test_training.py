@@ -181,6 +181,29 @@ def test_features_are_stored_of_what_trains_and_are_those_of_the_trunk(prepared,
         list(few.stream([(unused, np.array([CLEAN]))]))
 
 
+def test_where_every_image_trains_in_turn_all_splits_share_the_features(prepared, tmp_path):
+    keys = {"name": "x", **SMALL, "datasets": {}, "grids": []}
+    for name, turns in (("openmoji", "test"), ("openmoji-fs", "class")):
+        keys["datasets"][name] = {**SMALL["datasets"]["tiny"], "split": {f"{turns}_folds": 4}}
+        grid = {"name": name, "dataset": name, "loss": "ce", "batch_size": 16, f"{turns}_fold": [0, 1, 2, 3]}
+        keys["grids"].append(grid)
+    (job,) = plan_of(parse_experiment(keys, "test.yaml")).jobs["features"].values()
+    assert "splits" not in job.inputs
+    keys["datasets"]["openmoji"]["split"]["images_per_class"] = 5
+    assert len(plan_of(parse_experiment(keys, "test.yaml")).jobs["features"]) == 2
+
+    inputs = {name: Path(path) for name, path in prepared.items() if name in ("dataset", "backbone")}
+    spec = {name: job.spec[name] for name in ("augmentation", "backbone")}
+    compute_features(spec, inputs, tmp_path / "features")
+    every, split = (
+        StoredInputs(path, torch.device("cpu")) for path in (tmp_path / "features", Path(prepared["features"]).parent)
+    )
+    assert (every.index.ravel() == np.arange(every.index.size)).all()
+    stored = split.index >= 0
+    assert 0 < stored.sum() < stored.size
+    assert (every.array[every.index[stored]] == split.array[split.index[stored]]).all()
+
+
 def test_a_recipe_of_its_own_changes_no_support(prepared, backbone, tmp_path):
     strong = {"name": "ce", "recipe": {"augmentation": {"crop_scale": 0.3, "erasing": 1.0}}}
     base = SMALL["datasets"]["tiny"]

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from clce_bench.cli import command_status
+from clce_bench.execution import interruption
 from clce_bench.planning.plan import load_plan
 from tests.helpers.interpreters import python
 from tests.helpers.miniature import ROOT
@@ -24,11 +25,27 @@ def limited(*_):
 JobRateLimiter.__init__ = limited
 main(sys.argv[1:])
 """
+# One that is asked to end just when its scheduler holds the lock that its own answer takes.
+TERMINATED = """
+import os, signal, sys
+from snakemake.cli import main
+from snakemake.scheduling.job_scheduler import JobScheduler
+
+finish_jobs = JobScheduler._finish_jobs
+
+def terminated(scheduler):
+    assert scheduler._lock.locked()
+    os.kill(os.getpid(), signal.SIGTERM)
+    JobScheduler._finish_jobs = finish_jobs
+
+JobScheduler._finish_jobs = terminated
+main(sys.argv[1:])
+"""
 PLAIN = 'rule all:\n    output: "made"\n    shell: "touch made"\n'
 
 
-def run(snakefile, *arguments):
-    command = ["-c", TELLTALE, "--snakefile", str(snakefile), "--cores", "1", *arguments]
+def run(snakefile, *arguments, program=TELLTALE):
+    command = ["-c", program, "--snakefile", str(snakefile), "--cores", "1", *arguments]
     return python(*command, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
 
@@ -46,6 +63,14 @@ def test_a_run_on_this_machine_has_no_such_limit(tmp_path, monkeypatch):
     done = run(ROOT / "Snakefile", "--until", "dataset")
     assert done.returncode == 0, done.stderr[-2000:]
     assert len(list(folder.glob("results/data/*/dataset.json"))) == 1
+
+
+def test_a_run_that_is_terminated_ends_whatever_it_is_doing():
+    Path("config.yaml").write_text(EXPERIMENT)
+    done = run(ROOT / "Snakefile", "--until", "dataset", program=TERMINATED)
+    assert done.returncode == 1, done.stderr
+    assert interruption.TERMINATED in done.stderr
+    assert not Path("results/experiments/x/partial").exists()
 
 
 def test_a_job_that_a_killed_run_left_is_waited_for_and_what_it_made_counts():

@@ -12,6 +12,8 @@ import pytest
 from tests.helpers import browser, slurm_cluster
 from tests.helpers.miniature import ROOT
 
+DUE = '[ "$1 $2" = "headline --if-up-to-date" ] && exit 1'
+
 
 @pytest.fixture
 def checkout(tmp_path):
@@ -19,7 +21,9 @@ def checkout(tmp_path):
     for name in ("Makefile", "pyproject.toml", "requirements.lock"):
         shutil.copy(ROOT / name, tmp_path)
     for name in ("snakemake", "clce-bench"):
-        write_program(tmp_path / ".venv" / "bin" / name, 'printf "%s|" "${0##*/}" "$@"; echo; exit ${STATUS:-0}')
+        write_program(
+            tmp_path / ".venv" / "bin" / name, f'{DUE}; printf "%s|" "${{0##*/}}" "$@"; echo; exit ${{STATUS:-0}}'
+        )
     (tmp_path / ".venv" / "installed").touch()
     return tmp_path
 
@@ -50,18 +54,29 @@ def test_the_experiments_name_is_quoted(checkout, name):
 
 
 def test_a_bad_experiment_ends_with_its_message_alone(checkout):
-    write_program(checkout / ".venv/bin/clce-bench", '[ "$1" = rounds ] || exit 0; echo "error: it is bad" >&2; exit 2')
+    write_program(checkout / ".venv/bin/clce-bench", 'echo "error: it is bad" >&2; exit 2')
     done = make(checkout, "reproduce")
     assert "snakemake|" not in done.stdout
-    assert "error: it is bad" in done.stderr
+    assert done.stderr.count("error: it is bad") == 1
     assert done.returncode != 0
+
+
+def test_nothing_starts_where_all_results_are_up_to_date(checkout):
+    write_program(checkout / ".venv/bin/clce-bench", 'printf "%s|" "$@"')
+    done = make(checkout, "reproduce", "EXPERIMENT=mine.yaml")
+    assert (done.returncode, done.stdout) == (0, "headline|--if-up-to-date|--experiment|mine.yaml|"), done.stderr
+
+
+def test_what_python_compiles_is_kept(checkout):
+    write_program(checkout / ".venv/bin/clce-bench", 'echo "[$PYTHONDONTWRITEBYTECODE]"')
+    assert make(checkout, "reproduce", PYTHONDONTWRITEBYTECODE="1").stdout == "[]\n"
 
 
 @pytest.mark.parametrize("more", [0, 1, 3])
 def test_one_run_follows_another_until_no_more_must(checkout, more):
     (checkout / "more").write_text("x" * more)
     count = 'left=$(cat more); [ -z "$left" ] && exit 0; printf %s "${left#x}" > more; exit 1'
-    write_program(checkout / ".venv/bin/clce-bench", f'[ "$1" = rounds ] || exit 0; {count}')
+    write_program(checkout / ".venv/bin/clce-bench", f'{DUE}; [ "$1" = rounds ] || exit 0; {count}')
     done = make(checkout, "reproduce")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("snakemake|") == more + 1
