@@ -51,7 +51,7 @@ onstart:
     interruption.answer_termination(workflow.scheduler.exit_gracefully)
     check_names(EXPERIMENT_FILE)
     PLAN.mark_start(workflow.cores)
-    worker.allow()
+    worker.allow(verbs_to_run_here())
 
 
 onsuccess:

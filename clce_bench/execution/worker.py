@@ -1,9 +1,9 @@
 """Hands a job's command line to a process in which torch is already imported.
 
-Importing torch, timm and scikit-learn takes longer than many a cell trains. Inside a Snakemake run the first heavy job
-starts a warm process (:mod:`clce_bench.execution.worker_process`); later jobs hand it their command line, working
-directory, environment and output, and wait for the exit status. Whenever it cannot be reached, a job does its own
-imports and gives the same result.
+Importing torch, timm and scikit-learn takes longer than many a cell trains. Inside a Snakemake run a warm process
+(:mod:`clce_bench.execution.worker_process`) starts at once where heavy jobs are to run, or else with the first one;
+jobs hand it their command line, working directory, environment and output, and wait for the exit status. Whenever it
+cannot be reached, a job does its own imports and gives the same result.
 
 Jobs end with their run too, also when it was killed: nobody waits for them any more.
 """
@@ -19,7 +19,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -44,11 +44,15 @@ PATIENCE = 120.0
 """Seconds that a job waits for the imports, which on a busy machine with a slow disk take long."""
 
 
-def allow() -> None:
+def allow(verbs: Iterable[str] = ()) -> None:
     """Lets the jobs that this process starts share a warm process for as long as this process lives.
 
     What was inherited is replaced: a job on another machine, or in another job of a cluster, has no part in it. Where
     a process with torch in it cannot fork, each job does its own imports.
+
+    Args:
+        verbs: of the jobs that will run here, as far as is known. With a heavy one among them the imports begin now,
+            beside the jobs that come before it.
     """
     os.environ.pop(VARIABLE, None)
     if not can_fork():
@@ -59,6 +63,8 @@ def allow() -> None:
         folder = tempfile.mkdtemp(prefix="clce-", dir="/tmp")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     os.environ[VARIABLE] = json.dumps({"folder": folder, "owner": os.getpid()})
+    if not HEAVY_VERBS.isdisjoint(verbs) and (process := _start(Path(folder), os.getpid())):
+        threading.Thread(target=process.wait, daemon=True).start()  # Else it would seem alive after its end.
 
 
 def run(command: str, arguments: Sequence[str]) -> int | None:
@@ -112,23 +118,26 @@ def _connect(connection: socket.socket, path: Path) -> bool:
     return True
 
 
-def _started(folder: Path, owner: int) -> bool:
-    """Starts the warm process, unless another job has, and waits for it: importing twice at once would take longer."""
-    command = [sys.executable, "-m", "clce_bench.execution.worker_process", str(folder), str(owner)]
-    starting, failed, process = folder / "starting", folder / "failed", None
+def _start(folder: Path, owner: int) -> subprocess.Popen[bytes] | None:
+    """Starts the warm process, unless that was done before: importing twice at once would take longer."""
+    starting = folder / "starting"
     try:
         starting.touch(exist_ok=False)
-    except FileExistsError:
-        pass
-    except OSError:
-        return False  # The process that allowed it is on another machine, or gone.
-    else:
-        LOG.parent.mkdir(parents=True, exist_ok=True)
-        with LOG.open("ab") as log:
-            environment, nowhere = {**os.environ, **ALLOCATOR}, subprocess.DEVNULL
-            process = subprocess.Popen(command, env=environment, stdin=nowhere, stdout=log, stderr=log)
-        starting.write_text(str(process.pid))
-    deadline = time.monotonic() + PATIENCE
+    except OSError:  # Another has, or the process that allowed it is on another machine, or gone.
+        return None
+    LOG.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "clce_bench.execution.worker_process", str(folder), str(owner)]
+    with LOG.open("ab") as log:
+        environment, nowhere = {**os.environ, **ALLOCATOR}, subprocess.DEVNULL
+        process = subprocess.Popen(command, env=environment, stdin=nowhere, stdout=log, stderr=log)
+    starting.write_text(str(process.pid))
+    return process
+
+
+def _started(folder: Path, owner: int) -> bool:
+    """Starts the warm process, unless another job has, and waits until it listens."""
+    process = _start(folder, owner)
+    starting, failed, deadline = folder / "starting", folder / "failed", time.monotonic() + PATIENCE
     while not (folder / "socket").exists() and time.monotonic() < deadline:
         if process and process.poll() is not None:  # Others must not wait for it.
             with suppress(OSError):

@@ -159,6 +159,25 @@ def test_when_it_dies_early_no_job_waits_and_its_last_words_are_kept(monkeypatch
     assert worker.LOG.read_text().count("no memory left") == 1
 
 
+@pytest.mark.parametrize("verbs", [["dataset", "train"], ["dataset", "report"], []])
+def test_it_starts_with_the_run_where_heavy_jobs_will_come(monkeypatch, tmp_path, verbs):
+    start, started = subprocess.Popen, []
+
+    def dies(command, **options):
+        started.append(command)
+        return start([sys.executable, "-c", DYING["at once"]], **options)
+
+    monkeypatch.setattr(worker.subprocess, "Popen", dies)
+    monkeypatch.setattr(worker.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv(worker.VARIABLE, "")
+    worker.allow(verbs)
+    assert len(started) == ("train" in verbs)
+    clock = time.monotonic()
+    assert worker.run("module:function", ["train"]) is None
+    assert len(started) == 1
+    assert time.monotonic() - clock < worker.PATIENCE / 4
+
+
 def test_when_it_and_the_job_that_started_it_are_gone_no_job_waits(monkeypatch, tmp_path):
     allowed(monkeypatch, tmp_path)
     gone = subprocess.Popen([sys.executable, "-c", ""])

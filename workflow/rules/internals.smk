@@ -65,6 +65,11 @@ def settle_run():
             workflow.scheduling_settings.max_jobs_per_timespan = None
 
 
+def verbs_to_run_here():
+    """Lists the stages that jobs of this run have on this machine; known once it starts."""
+    return {job.rule.name for job in workflow.dag.needrun_jobs() if workflow.local_exec}
+
+
 def check_names(experiment):
     """Refuses to submit anything to a cluster from a place whose name would run as a command there."""
     if not workflow.local_exec:
