@@ -20,7 +20,7 @@ from clce_bench.experiment.search_trials import trials_of
 from clce_bench.files import read_json
 from clce_bench.planning.plan import plan_of
 from clce_bench.results.pruning import leftovers
-from tests.helpers.made_up import fill, make_up, write_all
+from tests.helpers.made_up import fill, leave_out_pictures, make_up, write_all
 from tests.helpers.miniature import ROOT, jobs_of, snakemake
 from tests.helpers.outcomes import make_cells, setting
 
@@ -188,7 +188,8 @@ def test_an_unfair_or_unclear_search_is_refused_before_anything_runs(grids, mess
     assert message in str(caught.value)
 
 
-def test_report_shows_what_tuning_changes():
+def test_report_shows_what_tuning_changes(monkeypatch):
+    leave_out_pictures(monkeypatch)
     experiment, _ = tuned_results()
     plan = plan_of(experiment)
     plan.prepare()

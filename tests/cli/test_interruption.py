@@ -2,13 +2,13 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from clce_bench.execution.interruption import MESSAGE
+from tests.helpers.interpreters import python
 from tests.helpers.miniature import ROOT
 
 SNAKEFILE = """
@@ -35,32 +35,31 @@ onerror:
 """
 
 
-def interrupted(command, begun, folder):
-    """Starts a command in a process group of its own, as a terminal does, and sends Ctrl-C once it has begun."""
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-    while not begun() and process.poll() is None:
-        time.sleep(0.1)
-    time.sleep(0.5)
-    os.killpg(process.pid, signal.SIGINT)
-    out, error = process.communicate(timeout=60)
-    return process.returncode, out, error
+# Has a process group of its own, as what a terminal starts, and its number in a file.
+LEADER = "import os, pathlib; os.setsid(); pathlib.Path('leader').write_text(str(os.getpid()))\n"
+
+
+def interrupted(module, arguments, begun, folder):
+    """Runs the command line of a module and sends Ctrl-C once it has begun."""
+    program = f"{LEADER}from {module} import main; main()"
+    with ThreadPoolExecutor(1) as aside:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        running = aside.submit(python, "-c", program, *arguments, cwd=folder, env=environment, timeout=60)
+        while not begun.exists() and not running.done():
+            time.sleep(0.1)
+        time.sleep(0.5)
+        if not running.done():
+            os.killpg(int((folder / "leader").read_text()), signal.SIGINT)
+        done = running.result()
+    return done.returncode, done.stdout, done.stderr
 
 
 def test_a_verb_says_two_lines(tmp_path):
     grid, figure = "{name: main, dataset: digits, loss: ce}", "{kind: 'slow:Slow', grid: main}"
     (tmp_path / "x.yaml").write_text(f"name: x\ngrids: [{grid}]\nfigures: [{figure}]\n")
     (tmp_path / "slow.py").write_text("import pathlib, time\npathlib.Path('begun').touch()\ntime.sleep(60)\n")
-    command = [sys.executable, "-m", "clce_bench.cli", "status", "--experiment", "x.yaml"]
-    status, _, error = interrupted(command, (tmp_path / "begun").exists, tmp_path)
+    command = ["status", "--experiment", "x.yaml"]
+    status, _, error = interrupted("clce_bench.cli", command, tmp_path / "begun", tmp_path)
     assert status == -signal.SIGINT
     assert [line for line in error.replace("\r", "\n").splitlines() if line] == MESSAGE.splitlines()
 
@@ -70,8 +69,7 @@ def test_snakemake_says_two_lines_and_draws_up_no_partial_results(tmp_path, read
     (tmp_path / "Snakefile").write_text(SNAKEFILE)
     if reading:
         (tmp_path / "wait").touch()
-    command = [sys.executable, "-m", "snakemake", "--cores", "2"]
-    status, out, error = interrupted(command, (tmp_path / "begun-a").exists, tmp_path)
+    status, out, error = interrupted("snakemake.cli", ["--cores", "2"], tmp_path / "begun-a", tmp_path)
     assert status != 0
     said = error.replace("\r", "\n").partition(MESSAGE.splitlines()[0])
     assert said[1]

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure as MatplotlibFigure
 from safetensors.numpy import save_file
 
 from clce_bench.analysis.summary import write_summary
@@ -23,7 +22,7 @@ from clce_bench.figures.tsne import maps
 from clce_bench.planning.figure_cells import embedded_cells
 from clce_bench.planning.plan import cell_key, plan_of
 from clce_bench.report.curve import explored_curve
-from tests.helpers.made_up import change_record, make_up, prepare
+from tests.helpers.made_up import change_record, leave_out_pictures, make_up, prepare
 
 GRIDS = [
     {"name": "main", "dataset": "digits", "loss": ["ce", "clce", "tcl"], "lambda": 0.9, "seed": [0, 1, 2]},
@@ -78,8 +77,7 @@ def draw(plan, name):
 
 @pytest.fixture(autouse=True)
 def unwritten(monkeypatch):
-    """Nobody looks at the pictures here, which take longer to write than to draw."""
-    monkeypatch.setattr(MatplotlibFigure, "savefig", lambda _, path, **__: path.touch())
+    leave_out_pictures(monkeypatch)
 
 
 @pytest.fixture(scope="module")

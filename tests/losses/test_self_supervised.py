@@ -15,7 +15,7 @@ from clce_bench.experiment.loading import parse_experiment
 from clce_bench.figures.render import render
 from clce_bench.losses import FusedLoss, create_loss
 from clce_bench.planning.plan import plan_of
-from tests.helpers.made_up import make_up
+from tests.helpers.made_up import leave_out_pictures, make_up
 
 SELF_SUPERVISED = [
     {"name": "ntxent", "recipe": {"views": 2}},
@@ -107,6 +107,7 @@ def summarized(tmp_path_factory):
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("tcl"))
+        leave_out_pictures(patch)
         experiment, plan = make_up(
             grids=GRIDS,
             figures=figures,

@@ -157,11 +157,15 @@ def test_backbones_are_an_axis_of_a_grid():
         names({"small_stem": True}, {"name": "resnet18", "weights": "timm"})
 
 
+FEW = {"images_per_class": 6}
+"""Of each class: a step an epoch."""
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     prepare_dataset({"dataset": "tiny", "size": 16}, folder / "data")
-    split = {"dataset": "tiny", "size": 16, "split": {"seed": 0, "test": 0.25, "folds": 5}}
+    split = {"dataset": "tiny", "size": 16, "split": {"seed": 0, "test": 0.25, "folds": 5, **FEW}}
     make_splits(split, folder / "data" / "items.parquet", folder / "splits")
     prepare_backbone({"name": "beit3_shrunk", "weights": "random"}, folder / "beit3")
     prepare_backbone({"name": "resnet18", "weights": "random", "small_stem": True}, folder / "resnet")
@@ -183,7 +187,7 @@ def test_every_recipe_trains(data, tmp_path, recipe, weight):
     resnet = recipe == "tcl-supcon"
     backbone = {"name": "resnet18" if resnet else "beit3_shrunk", "weights": "random", "small_stem": resnet}
     grid = {"name": "g", "dataset": "tiny", "loss": "supcon" if resnet else "clce", "lambda": weight, "batch_size": 48}
-    values = {"name": "t", "backbone": backbone, "datasets": {"tiny": {"size": 16}}, "grids": [grid]}
+    values = {"name": "t", "backbone": backbone, "datasets": {"tiny": {"size": 16, "split": FEW}}, "grids": [grid]}
     (cell,) = union(cells_of(parse_experiment({**values, "recipe": {"preset": recipe, "epochs": 1}}, "")))
     places = {"dataset": "data/dataset.json", "splits": "splits/splits.json"}
     places["backbone"] = "resnet/backbone.json" if resnet else "beit3/backbone.json"

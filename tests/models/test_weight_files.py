@@ -20,8 +20,16 @@ def prepare(folder, file, name="resnet18"):
     prepare_backbone({"name": name, "weights": str(file)}, folder / "out")
 
 
-@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module.encoder_q.", "encoder.module.", "encoder."])
-@pytest.mark.parametrize("key", ["model", "state_dict"])
+@pytest.mark.parametrize(
+    ("prefix", "key"),
+    [
+        ("module.", "model"),
+        ("_orig_mod.", "state_dict"),
+        ("module.encoder_q.", "state_dict"),
+        ("encoder.module.", "model"),
+        ("encoder.", "state_dict"),
+    ],
+)
 def test_wrapped_weights_are_loaded_and_the_log_says_so(tmp_path, caplog, prefix, key):
     caplog.set_level(logging.INFO)
     state = timm.create_model("resnet18").state_dict()

@@ -69,17 +69,37 @@ def browser():
         yield started
 
 
-@pytest.fixture
-def page(browser, report):
-    """The page, opened; whatever it asks for or complains about is kept on it."""
-    opened = browser.new_page()
+@pytest.fixture(scope="module")
+def opened(browser, report):
+    """The page, opened once for all tests; whatever it asks for or complains about is kept on it."""
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    opened = context.new_page()
     opened.requests, opened.complaints = [], []
     opened.on("request", lambda request: opened.requests.append(request.url))
     opened.on("console", lambda message: opened.complaints.append(message.text))
     opened.on("pageerror", lambda error: opened.complaints.append(str(error)))
     opened.goto(report.as_uri())
     yield opened
-    opened.close()
+    context.close()
+
+
+@pytest.fixture
+def page(opened):
+    """The page, as it is opened."""
+    yield opened
+    opened.set_viewport_size({"width": 1280, "height": 720})
+    opened.emulate_media(media="null", color_scheme="null")
+    opened.evaluate("scrollTo(0, 0)")
+
+
+@pytest.fixture
+def read_again(opened):
+    """For a test that opens or chooses something on the page."""
+    yield
+    opened.reload()
+
+
+OPEN_ALL = "document.querySelectorAll('details').forEach((details) => { details.open = true; })"
 
 
 def column(page, table, title):
@@ -89,7 +109,7 @@ def column(page, table, title):
 
 def test_it_loads_without_an_error_and_asks_for_nothing_else(page, report):
     assert page.complaints == []
-    assert [url for url in page.requests if not url.startswith("data:")] == [report.as_uri()]
+    assert {url for url in page.requests if not url.startswith("data:")} == {report.as_uri()}
 
 
 def test_every_image_is_whole(page):
@@ -99,6 +119,7 @@ def test_every_image_is_whole(page):
     assert all(images.evaluate_all("images => images.map((image) => image.complete && image.naturalWidth > 100)"))
 
 
+@pytest.mark.usefixtures("read_again")
 def test_the_answer_comes_first_then_claims_that_open_to_reason_and_cells(page):
     titles = page.locator("main h2").all_text_contents()
     assert titles == [
@@ -121,6 +142,7 @@ def told(page, mark):
     return page.locator("#told").text_content()
 
 
+@pytest.mark.usefixtures("read_again")
 def test_marks_tell_what_they_stand_for_to_pointer_and_keyboard(page):
     marks = page.locator(".effects [role=img]")
     assert re.fullmatch(
@@ -144,6 +166,7 @@ def test_marks_tell_what_they_stand_for_to_pointer_and_keyboard(page):
     )
 
 
+@pytest.mark.usefixtures("read_again")
 def test_metrics_and_losses_can_be_chosen(page):
     form = page.locator(".choose").first
     rows = page.locator(".effects tbody tr:not(.group):visible th")
@@ -156,6 +179,7 @@ def test_metrics_and_losses_can_be_chosen(page):
     assert [claims.nth(n).is_visible() for n in range(4)] == [False] * 3 + [True]
 
 
+@pytest.mark.usefixtures("read_again")
 def test_a_curve_can_be_explored(page, report):
     drawn = pd.read_csv(report.parent / "figures" / "lambda_curve-lambda.csv")
     select = page.locator(".curve").get_by_role("combobox")
@@ -185,6 +209,7 @@ def test_a_curve_can_be_explored(page, report):
     assert left.startswith("CE, λ 0: ")
 
 
+@pytest.mark.usefixtures("read_again")
 def test_a_row_opens_to_its_cells_and_the_command_that_makes_them_again(page, report):
     behind = page.locator(".effects .behind").nth(1)
     behind.locator("summary").click()
@@ -223,6 +248,7 @@ def test_warnings_name_holes_and_few_seeds(page):
     assert "n = 1" in text
 
 
+@pytest.mark.usefixtures("read_again")
 def test_a_column_sorts_both_ways_and_leaves_blanks_last(page):
     table = "#cells ~ details table"
     page.locator("#cells ~ details").first.evaluate("details => { details.open = true; }")
@@ -237,8 +263,9 @@ def test_a_column_sorts_both_ways_and_leaves_blanks_last(page):
         assert set(values[len(numbers) :]) == {"–"}
 
 
+@pytest.mark.usefixtures("read_again")
 def test_filters_leave_what_was_asked_for_and_reset(page):
-    page.locator("details").evaluate_all("all => all.forEach((details) => { details.open = true; })")
+    page.evaluate(OPEN_ALL)
     table = "#cells ~ details table"
     every = column(page, table, "loss")
     page.get_by_label("Loss").select_option("TCL")
@@ -251,6 +278,7 @@ def test_filters_leave_what_was_asked_for_and_reset(page):
     assert column(page, table, "loss") == every
 
 
+@pytest.mark.usefixtures("read_again")
 def test_a_figure_is_enlarged_and_closed_by_the_keyboard(page):
     page.locator("figure > button").first.focus()
     page.keyboard.press("Enter")
@@ -271,27 +299,27 @@ def test_links_lead_to_files_that_exist(page, report):
             assert (report.parent / unquote(target.partition("#")[0])).exists(), target
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_serious_fault(page, scheme):
-    page.emulate_media(color_scheme=scheme)
-    page.locator("details").evaluate_all("all => all.forEach((details) => { details.open = true; })")
+@pytest.mark.usefixtures("read_again")
+def test_axe_finds_no_serious_fault(page):
+    page.evaluate(OPEN_ALL)
     # In the dark only colours are others.
-    rules = {"runOnly": ["color-contrast"]} if scheme == "dark" else {}
-    violations = Axe().run(page, options={"resultTypes": ["violations"], **rules}).response["violations"]
-    assert [(fault["id"], fault["nodes"][0]["html"]) for fault in violations] == []
+    for scheme, rules in (("light", {}), ("dark", {"runOnly": ["color-contrast"]})):
+        page.emulate_media(color_scheme=scheme)
+        violations = Axe().run(page, options={"resultTypes": ["violations"], **rules}).response["violations"]
+        assert [(fault["id"], fault["nodes"][0]["html"]) for fault in violations] == [], scheme
 
 
-@pytest.mark.parametrize("width", [360, 390, 768, 1400])
-@pytest.mark.parametrize("opened", [False, True])
-def test_it_fits_every_width(page, width, opened):
-    page.set_viewport_size({"width": width, "height": 740})
-    if opened:
-        page.locator("details").evaluate_all("all => all.forEach((details) => { details.open = true; })")
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    # Differences and effects are on the screen, not beside it.
-    for number in page.locator(".effects .number, .claims .number").all():
-        box = number.bounding_box()
-        assert box is None or box["x"] + box["width"] <= width
+@pytest.mark.usefixtures("read_again")
+def test_it_fits_every_width(page):
+    for opening in ("", OPEN_ALL):
+        page.evaluate(opening)
+        for width in (360, 390, 768, 1400):
+            page.set_viewport_size({"width": width, "height": 740})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            # Differences and effects are on the screen, not beside it.
+            for number in page.locator(".effects .number, .claims .number").all():
+                box = number.bounding_box()
+                assert box is None or box["x"] + box["width"] <= width
 
 
 @pytest.mark.parametrize(("width", "narrow"), [(390, True), (1400, False)])
@@ -311,8 +339,9 @@ def test_contents_stay_in_sight(page):
     assert page.locator("nav").bounding_box()["y"] == 0
 
 
+@pytest.mark.usefixtures("read_again")
 def test_paper_gets_what_is_open_and_no_controls(page):
-    page.locator("details").evaluate_all("all => all.forEach((details) => { details.open = true; })")
+    page.evaluate(OPEN_ALL)
     page.emulate_media(media="print")
     assert page.locator(".claims summary").first.is_visible()
     for hidden in (".filters", "nav", "#experiment", "#cells ~ details", ".names"):
@@ -327,14 +356,11 @@ def test_dark_figures_are_dark(page):
     assert page.locator("figure img").first.evaluate("image => getComputedStyle(image).filter") == "none"
 
 
-def test_the_experiment_can_be_copied_and_is_the_same_again(browser, report):
-    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
-    opened = context.new_page()
-    opened.goto(report.as_uri())
-    opened.locator("details").evaluate_all("all => all.forEach((details) => { details.open = true; })")
-    opened.locator(".copied", has=opened.locator("#experiment")).get_by_role("button").click()
-    copied = opened.evaluate("navigator.clipboard.readText()")
-    context.close()
+@pytest.mark.usefixtures("read_again")
+def test_the_experiment_can_be_copied_and_is_the_same_again(page):
+    page.evaluate(OPEN_ALL)
+    page.locator(".copied", has=page.locator("#experiment")).get_by_role("button").click()
+    copied = page.evaluate("navigator.clipboard.readText()")
     assert parse_experiment(yaml.safe_load(copied), "copied") == parse_experiment(EXPERIMENT, "made-up")
 
 
