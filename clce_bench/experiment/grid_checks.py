@@ -56,7 +56,7 @@ def _check_measures(grid: Grid, dataset: str, options: DatasetOptions) -> None:
     for measure in grid.measures:
         kind, _, other = measure.partition(":")
         if kind in EXTRAS and find_spec(EXTRAS[kind]) is None:
-            way_out = f"a library is missing: .venv/bin/pip install '.[{kind}]'"
+            way_out = f"a library is missing: .venv/bin/pip install -e '.[{kind}]'"
             raise UserError(f"grids: {grid.name}: measures: {measure} is not allowed: {way_out}.")
         if kind == "corruptions" and options.size < SMALLEST:
             allowed = f"Allowed with {measure}: at least {SMALLEST}"

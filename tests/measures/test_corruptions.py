@@ -149,5 +149,5 @@ def test_what_cannot_be_corrupted_is_refused(monkeypatch):
     ):
         plan_of(experiment(dataset="tiny-fs"))
     monkeypatch.setattr(grid_checks, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"a library is missing: .venv/bin/pip install '.\[corruptions\]'"):
+    with pytest.raises(UserError, match=r"a library is missing: .venv/bin/pip install -e '.\[corruptions\]'"):
         plan_of(experiment())

@@ -56,7 +56,7 @@ def read_hugging_face(name: str) -> Images:
     try:
         import datasets
     except ImportError:
-        raise UserError(f"{name}: the library datasets is missing: .venv/bin/pip install '.[hf]'.") from None
+        raise UserError(f"{name}: the library datasets is missing: .venv/bin/pip install -e '.[hf]'.") from None
     repository, revision = _parse(name)
     root = data_folder() / name.replace("/", "--")
     with exclusive(root):
