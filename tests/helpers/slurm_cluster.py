@@ -138,8 +138,10 @@ class Cluster:
         lines = self.call("squeue", "--noheader", "--states=RUNNING", "--format=%i %N").splitlines()
         return {number: node for number, _, node in (line.partition(" ") for line in lines)}
 
-    def state(self, job):
-        return self.call("squeue", "--noheader", "--states=all", f"--jobs={job}", "--format=%T")
+    def states(self):
+        """State of each job, by its number, and how often it was queued again."""
+        lines = self.call("squeue", "--noheader", "--states=all", "--Format=JobID,State,RestartCnt").splitlines()
+        return {job: (state, int(restarts)) for job, state, restarts in map(str.split, lines)}
 
     def stop(self):
         for process in self._own():
