@@ -9,9 +9,11 @@ import multiprocessing
 import os
 import signal
 import sys
+from functools import cache
 from pathlib import Path
 
 from clce_bench.cli import command_status
+from clce_bench.data.sources import openmoji
 from clce_bench.experiment.loading import load_experiment
 from clce_bench.planning.plan import plan_of
 from clce_bench.planning.reruns import reruns_of
@@ -61,6 +63,8 @@ def run_and_kill(folder, answer):
     sys.modules.pop("broken_loss", None)  # Another test's.
     fingerprint.cache_clear()
     plan = plan_of(load_experiment(EXPERIMENT))
+    openmoji._render = cache(openmoji._render)
+    openmoji.read_openmoji(16)  # Takes seconds, here once for both runs of its stage.
 
     def to_run():
         return sorted(reruns_of(plan).runs)
