@@ -1,9 +1,6 @@
 """Names of losses and metrics as papers and axes write them."""
 
-from clce_bench.components.loss_info import LOSSES
-
-SELF_SUPERVISED = "-images"
-"""Ends the name of a loss that could take classes and learns without them: ``tcl-images``."""
+from clce_bench.components.loss_info import LOSSES, SELF_SUPERVISED
 
 _METRICS = {
     "top1": "test top-1",
@@ -79,14 +76,18 @@ def is_accuracy(metric: str) -> bool:
 
 
 def is_main(metric: str) -> bool:
-    """Says whether a metric is what tables and figures show first: top-1, also as the mean over classes, linear probe,
-    few-shot accuracy by the nearest centroid.
+    """Says whether a metric is what tables and figures show first.
+
+    That is top-1, also as the mean over classes and, where it is measured, on corrupted images; linear probe; few-shot
+    accuracy by the nearest centroid.
 
     Args:
         metric: its name, or the column of the summary.
     """
     name = metric.removeprefix("metric.")
-    return name in ("top1", "balanced_top1", "probe_top1") or (name.startswith("fewshot_") and name.endswith("shot"))
+    if name.startswith("fewshot_"):
+        return name.endswith("shot")
+    return name in ("top1", "balanced_top1", "corruption_top1", "probe_top1")
 
 
 def metric_label(metric: str, unit: str = "%") -> str:

@@ -22,6 +22,9 @@ class LossInfo(NamedTuple):
     line: str
 
 
+SELF_SUPERVISED = "-images"
+"""Ends the name of a loss that could take classes and learns without them: ``tcl-images``."""
+
 NO_TRAINING = "none"
 """Takes the place of a loss where nothing is trained: features are measured as the backbone brings them along."""
 

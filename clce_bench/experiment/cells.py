@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from clce_bench.components.hyperparameters import has_momentum_encoder, is_self_supervised
-from clce_bench.components.loss_info import NO_TRAINING
+from clce_bench.components.loss_info import NO_TRAINING, SELF_SUPERVISED
 from clce_bench.components.registry import loss_path
 from clce_bench.experiment.backbone_options import Backbone
 from clce_bench.experiment.dataset_options import Split
@@ -16,7 +16,6 @@ from clce_bench.experiment.hazards import Hazard
 from clce_bench.experiment.recipes import Augmentation, Recipe
 from clce_bench.experiment.strict_model import StrictModel
 from clce_bench.files import canonical_json, digest
-from clce_bench.labels import SELF_SUPERVISED
 
 
 class LossSpec(StrictModel):

@@ -70,6 +70,11 @@ def test_the_report_and_tracking_concern_no_training(copy):
     assert changed(copy, "tracking/mlflow_store.py", "max_results=1000", "max_results=999") == {"report", "track"}
 
 
+def test_how_losses_and_metrics_are_called_concerns_what_is_shown(copy):
+    found = changed(copy, "labels.py", '"balanced_top1", ', "")
+    assert found == {"summarize", "figures", "report", "track"}
+
+
 def test_the_template_belongs_to_the_report(copy):
     assert changed(copy, "report/page.html", "<p>No results yet.</p>", "<p>No results.</p>") == {"report"}
 
