@@ -34,6 +34,7 @@ def server(database, tmp_path_factory):
     folder = tmp_path_factory.mktemp("server")
     command += ["--backend-store-uri", database, "--artifacts-destination", str(folder / "artifacts")]
     environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # Else it starts nine processes for other work.
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
         try:
