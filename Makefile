@@ -117,7 +117,8 @@ report: install
 
 ui: install
 	@echo "Open http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"
-	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow server --backend-store-uri sqlite:///results/mlflow/mlflow.db \
+	@# Nine processes of the server are for work that is not tracking.
+	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --backend-store-uri sqlite:///results/mlflow/mlflow.db \
 		--host 127.0.0.1 --port 5000
 
 clean:
