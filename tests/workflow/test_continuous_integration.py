@@ -10,11 +10,12 @@ from packaging.markers import default_environment
 
 from tests.helpers.miniature import ROOT
 
-sys.path += [str(ROOT / ".ci"), str(ROOT / "benchmarks")]
+sys.path.append(str(ROOT / ".ci"))
 
 import check_wheels
-from fresh_machine import readme_commands, recipe_steps
 from release_notes import notes
+
+from benchmarks.fresh_machine import readme_commands, recipe_steps
 
 COMMANDS = {
     f"{path.stem}: {step['run']}": step["run"]
