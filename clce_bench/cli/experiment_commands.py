@@ -186,6 +186,7 @@ def headline(path: Path, open_page: bool, closing: bool, up_to_date: bool) -> No
     if up_to_date:
         if not is_up_to_date(plan):
             raise SystemExit(1)
+        plan.prepare()  # As a run does before it looks.
         click.echo("Nothing to be done: all results are up to date.", err=True)
     if closing:
         close_run(plan)

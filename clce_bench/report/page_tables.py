@@ -77,12 +77,12 @@ def tables_of(grid: str, comparisons: pd.DataFrame) -> list[Table]:
             text = [{str(key): value for key, value in row.items()} for row in comparison_table(own).to_dict("records")]
             file = f"tables/{grid}-{metric.removeprefix('metric.')}.csv"
             tables.append(Table(f"{grid}: {metric_label(metric)}", text[:ROWS], max(0, len(text) - ROWS), file))
-    if measured := [metric for metric in rows["metric"].unique() if of_measure(metric)]:
+    further = [metric for metric in rows["metric"].unique() if not is_main(metric)]
+    if measured := [metric for metric in further if of_measure(metric)]:
         text = [row for metric in measured for row in _measured(rows, metric)]
-        title = f"{grid}: neighbours, retrieval, outliers"
+        title = f"{grid}: neighbours, retrieval, outliers, corruptions"
         tables.append(Table(title, text[:ROWS], max(0, len(text) - ROWS), "comparisons.csv"))
-    others = [metric for metric in rows["metric"].unique() if not is_main(metric) and not of_measure(metric)]
-    if others:
+    if others := [metric for metric in further if not of_measure(metric)]:
         text = _others(rows, others)
         left_out = max(0, len(text) - ROWS)
         tables.append(Table(f"{grid}: other measurements, means", text[:ROWS], left_out, "comparisons.csv"))

@@ -144,3 +144,14 @@ def test_a_changed_stage_can_be_accepted_and_anything_else_cannot(folder, tmp_pa
     assert done.returncode == 0, done.stderr
     found = states(folder, clone)
     assert {row["cell"] for row in found.values() if row["status"] == "stale"} == {ce.split("/")[-1]}
+
+
+def test_headline_can_tell_whether_a_run_has_anything_to_do(folder):
+    asked = ("headline", "--if-up-to-date")
+    done = run(folder, ROOT, *asked)
+    assert done.returncode == 0, done.stderr
+    assert "Nothing to be done" in done.stderr
+    assert "report.html" in done.stdout
+    next((folder / "results/cells").rglob("metrics.json")).unlink()
+    done = run(folder, ROOT, *asked)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "")

@@ -46,7 +46,7 @@ PLAIN = 'rule all:\n    output: "made"\n    shell: "touch made"\n'
 
 def run(snakefile, *arguments, program=TELLTALE):
     command = ["-c", program, "--snakefile", str(snakefile), "--cores", "1", *arguments]
-    return python(*command, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    return python(*command, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=120)
 
 
 def test_snakemake_by_itself_limits_the_rate_of_jobs(tmp_path):
