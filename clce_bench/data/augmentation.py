@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.functional import pil_to_tensor
 
+from clce_bench.data.batched_augmentation import Change, Changes, View, change, draw_view, work_out
 from clce_bench.data.prepared import PreparedDataset
 from clce_bench.data.resizing import square
 from clce_bench.experiment.recipes import Augmentation
@@ -84,6 +85,51 @@ class _Erasing:
         return (noisy * self.std + self.mean).round().clamp(0, 255).to(torch.uint8)
 
 
+class LoadedViews(NamedTuple):
+    """Views as a loader hands them on.
+
+    Attributes:
+        pixels: uint8, (k, 3, size, size).
+        changes: what is still to be done to them; ``None`` for nothing.
+    """
+
+    pixels: Tensor
+    changes: Changes | None = None
+
+    def to(self, device: torch.device) -> Tensor:
+        """Finishes them on a device: uint8, (k, 3, size, size)."""
+        pixels = self.pixels.to(device, non_blocking=True)
+        return change(pixels, self.changes) if self.changes else pixels
+
+    @classmethod
+    def of(cls, views: Iterable[tuple[Tensor, Change | None]]) -> "LoadedViews":
+        """Puts together what :class:`Augmenter` made of single images."""
+        pixels, changes = zip(*views, strict=True)
+        if not any(changes):
+            return cls(torch.stack(pixels))
+        size = pixels[0].shape[-1]
+        nothing = work_out(View((0, 0, size, size)), size, size, size)
+        # Pillow's pixels have the colours last: so they are put together fastest.
+        together = torch.stack([own.permute(1, 2, 0) for own in pixels]).permute(0, 3, 1, 2)
+        return cls(together, Changes.of([own or nothing for own in changes]))
+
+
+class Augmenter:
+    """Changes an image as it draws from the global generators, or says what is to be done to it in a batch."""
+
+    def __init__(self, augmentation: Augmentation, size: int) -> None:
+        self.transform, self.size = build_transform(augmentation, size), size
+        self.batched = augmentation.backend == "tensor"
+
+    def __call__(self, image: Image.Image) -> tuple[Tensor, Change | None]:
+        """Returns uint8 pixels, (3, size, size), and what is still to be done to them."""
+        if not self.batched:
+            return torch.as_tensor(self.transform(image)), None
+        drawn = work_out(draw_view(self.transform, *image.size, self.size), *image.size, self.size)
+        square = image.resize((self.size, self.size), Image.Resampling.BILINEAR, drawn.box)
+        return torch.as_tensor(pil_to_tensor(square)), drawn
+
+
 class Views:
     """Deterministic augmented views of a data set.
 
@@ -103,30 +149,33 @@ class Views:
     ) -> None:
         self.dataset = dataset
         self.name, self.size = dataset.description["name"], dataset.description["size"]
-        self.transform = build_transform(augmentation, self.size)
-        self.support_transform = build_transform(support or augmentation, self.size)
+        self.augmenter = Augmenter(augmentation, self.size)
+        self.support_augmenter = Augmenter(support or augmentation, self.size)
         self.support_rows = frozenset(map(int, support_rows))
         self.seeds_python = any(own.auto_augment or own.erasing for own in (augmentation, support or augmentation))
 
     def __call__(self, rows: Sequence[int], views: Sequence[int]) -> Tensor:
         """Returns view ``views[k]`` of image ``rows[k]`` for all k: uint8, (k, 3, size, size)."""
-        if self.dataset.files is None and all(view == CLEAN for view in views):
-            return torch.from_numpy(self.dataset.pixels[list(rows)]).permute(0, 3, 1, 2)
-        with _random_state_kept(self.seeds_python):
-            return torch.stack([self._one(int(row), int(view)) for row, view in zip(rows, views, strict=True)])
+        return self.load(rows, views).to(torch.device("cpu"))
 
-    def _one(self, row: int, view: int) -> Tensor:
+    def load(self, rows: Sequence[int], views: Sequence[int]) -> LoadedViews:
+        """Makes the same views but for what a device does to all of them at once."""
+        if self.dataset.files is None and all(view == CLEAN for view in views):
+            return LoadedViews(torch.from_numpy(self.dataset.pixels[list(rows)]).permute(0, 3, 1, 2))
+        with _random_state_kept(self.seeds_python):
+            return LoadedViews.of(self._one(int(row), int(view)) for row, view in zip(rows, views, strict=True))
+
+    def _one(self, row: int, view: int) -> tuple[Tensor, Change | None]:
         image = self.dataset.image(row)
         if view == CLEAN:
-            return torch.as_tensor(pil_to_tensor(square(image, self.size)))
+            return torch.as_tensor(pil_to_tensor(square(image, self.size))), None
         seed = seed_for("view", dataset=self.name, image=row, view=view)
         # Not torch.manual_seed: it seeds every kind of device, which takes as long as the transforms.
         torch.default_generator.manual_seed(seed)
         if self.seeds_python:
             random.seed(seed)
             np.random.seed(seed % 2**32)
-        transform = self.support_transform if row in self.support_rows else self.transform
-        return torch.as_tensor(transform(image))
+        return (self.support_augmenter if row in self.support_rows else self.augmenter)(image)
 
 
 @contextmanager

@@ -101,6 +101,8 @@ def _add_recipes(defs: dict[str, Any]) -> None:
     augmentation = {"anyOf": [{"enum": sorted(named("augmentations"))}, {"$ref": "#/$defs/Augmentation"}]}
     _say(recipe["properties"], "augmentation", augmentation)
     _say(defs["DatasetOptions"]["properties"], "augmentation", augmentation)
+    start = {"enum": sorted(named("augmentations")), "description": "The name of one; the keys beside it win over it."}
+    defs["Augmentation"]["properties"] = {"preset": start, **defs["Augmentation"]["properties"]}
     preset = {"enum": sorted(named("recipes")), "description": "The name of a recipe; the keys beside it win over it."}
     length = {"not": {"required": ["epochs", "steps"], "properties": {"epochs": {"type": "integer"}}}}
     values = {

@@ -5,7 +5,15 @@ from importlib.resources import files
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from clce_bench.components.optimizers import arguments_of, known_optimizer, optimizers
 from clce_bench.errors import unknown
@@ -40,27 +48,46 @@ class Augmentation(StrictModel):
     """Probability of dropping the colours."""
     erasing: Probability = 0.0
     """Probability of noise instead of a rectangle (timm's random erasing, one rectangle of random pixels)."""
+    backend: Literal["pil", "tensor"] = "pil"
+    """Whether images are changed one by one with Pillow, or whole batches as tensors, on the device that trains. The
+    same changes are drawn, and the pixels differ a little; ``tensor`` has no ``auto_augment`` and no ``erasing``."""
 
     @property
     def label(self) -> str:
-        """Its name, or else what it changes."""
-        names = (name for name, values in named("augmentations").items() if Augmentation(**values) == self)
-        changes = ", ".join(f"{key} {value}" for key, value in self.model_dump(exclude_defaults=True).items())
-        return next(names, changes or "none")
+        """Its name, or else what it changes; and how, unless as usual."""
+        own = self.model_copy(update={"backend": "pil"})
+        names = (name for name, values in named("augmentations").items() if Augmentation(**values) == own)
+        changes = ", ".join(f"{key} {value}" for key, value in own.model_dump(exclude_defaults=True).items())
+        return next(names, changes or "none") + (f" ({self.backend})" if self.backend != "pil" else "")
+
+    @model_validator(mode="after")
+    def _batched(self) -> "Augmentation":
+        for key, value, none in (("auto_augment", self.auto_augment, "''"), ("erasing", self.erasing, 0)):
+            if value and self.backend == "tensor":
+                reason = "it changes images one by one"
+                allowed = f"Allowed: {none}, or backend: pil"
+                raise ValueError(f"{key}: {value!r} is not allowed with backend: tensor: {reason}. {allowed}.")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_usual_backend(self, values: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Writes what cells have said since before there was a choice."""
+        return {key: value for key, value in values(self).items() if (key, value) != ("backend", "pil")}
 
 
 def expand_augmentation(values: Any) -> Any:
-    """Replaces the name of an augmentation by its values.
+    """Replaces the name of an augmentation, alone or as the key ``preset``, by its values; other keys win over them.
 
     Raises:
         ValueError: there is no such augmentation.
     """
-    if not isinstance(values, str):
+    own = {"preset": values} if isinstance(values, str) else values
+    if not isinstance(own, dict) or "preset" not in own:
         return values
-    known = named("augmentations")
-    if values not in known:
-        raise ValueError(unknown("an augmentation", values, known, f"Augmentations: {', '.join(sorted(known))}"))
-    return known[values]
+    name, known = own["preset"], named("augmentations")
+    if not isinstance(name, str) or name not in known:
+        raise ValueError(unknown("an augmentation", str(name), known, f"Augmentations: {', '.join(sorted(known))}"))
+    return {**known[name], **{key: value for key, value in own.items() if key != "preset"}}
 
 
 NamedAugmentation = Annotated[Augmentation, BeforeValidator(expand_augmentation)]

@@ -77,8 +77,8 @@ def compute_features(spec: dict[str, Any], inputs: dict[str, Path], output: Path
                 # The last batch reaches back to be full: rounding depends on the size of a batch, so that otherwise an
                 # image's features would depend on how many images its split has.
                 chunk = rows[max(0, min(start, len(rows) - BATCH)) :][:BATCH]
-                images = views(chunk.tolist(), [view] * len(chunk))
-                outputs = run_trunk(trunk, images.to(place), description).cpu().numpy()
+                images = views.load(chunk.tolist(), [view] * len(chunk)).to(place)
+                outputs = run_trunk(trunk, images, description).cpu().numpy()
                 if stored is None:
                     shape = (int(index.max()) + 1, *outputs.shape[1:])
                     stored = np.lib.format.open_memmap(folder / "features.npy", mode="w+", dtype="float32", shape=shape)

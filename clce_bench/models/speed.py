@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from clce_bench.data.augmentation import build_transform
+from clce_bench.data.augmentation import Augmenter, LoadedViews
 from clce_bench.experiment.cells import Cell
 from clce_bench.models.backbone import split_backbone
 from clce_bench.models.classifier import ContrastiveClassifier
@@ -40,12 +40,12 @@ def measure(cell: Cell, classes: int, device: torch.device, seconds: float = 1.0
     if cell.backbone.freeze == "none":
         model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters())
-    transform = build_transform(cell.augmentation, cell.size)
+    augmenter = Augmenter(cell.augmentation, cell.size)
     noise = np.random.Generator(np.random.PCG64(0)).integers(0, 256, (cell.size, cell.size, 3), dtype=np.uint8)
     picture = Image.fromarray(noise)
 
     def views(number: int) -> Tensor:
-        images = torch.stack([torch.as_tensor(transform(picture)) for _ in range(number)]).to(device).float() / 255
+        images = LoadedViews.of(augmenter(picture) for _ in range(number)).to(device).float() / 255
         with torch.inference_mode():
             outputs: Tensor = trunk(images.contiguous(memory_format=torch.channels_last)).float()
         return outputs.clone()

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from clce_bench.data.augmentation import CLEAN, Views
+from clce_bench.data.augmentation import CLEAN, LoadedViews, Views
 from clce_bench.data.prepared import PreparedDataset
 from clce_bench.errors import UserError
 from clce_bench.experiment.cells import Cell
@@ -19,6 +19,7 @@ from clce_bench.machine import usable_cores
 from clce_bench.models.features import run_trunk
 from clce_bench.training import distributed
 
+T = TypeVar("T")
 ViewBatch = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Rows of images and, for each, the view that is asked for."""
 
@@ -63,7 +64,8 @@ class StoredInputs:
 class ComputedInputs:
     """Augments images and runs the trunk when asked: the same numbers as :class:`StoredInputs`, more slowly.
 
-    Beside a GPU, other processes decode and augment the next batches meanwhile.
+    Beside a GPU, other processes decode and augment the next batches meanwhile; augmenting whole batches is left to the
+    GPU.
 
     Args:
         cell: says how images are augmented and which trunk is frozen.
@@ -94,7 +96,7 @@ class ComputedInputs:
         cores = usable_cores() // distributed.world_size() if device.type == "cuda" else 0
         self.workers = cores if workers is None else workers
         self.asked = _Asked()
-        self.loader: DataLoader[Tensor] = DataLoader(
+        self.loader: DataLoader[LoadedViews] = DataLoader(
             _ViewBatches(self.views_of),
             sampler=self.asked,
             batch_size=None,
@@ -111,14 +113,14 @@ class ComputedInputs:
         """
         self.asked.batches = batches
         for images in with_shared_memory(self.loader):
-            values = images.to(self.device, non_blocking=True)
+            values = images.to(self.device)
             if self.views is not None:
                 with torch.no_grad():
                     values = run_trunk(self.trunk, values, self.description)
             yield values
 
 
-def with_shared_memory(loader: Iterable[Tensor]) -> Iterator[Tensor]:
+def with_shared_memory(loader: Iterable[T]) -> Iterator[T]:
     """Passes a loader's batches on.
 
     Raises:
@@ -143,12 +145,12 @@ class _Asked(Sampler[ViewBatch]):
         return iter(self.batches)
 
 
-class _ViewBatches(Dataset[Tensor]):
+class _ViewBatches(Dataset[LoadedViews]):
     """What the loader's processes ask for: a whole batch of views by its rows and views."""
 
     def __init__(self, views_of: Views) -> None:
         self.views_of = views_of
 
-    def __getitem__(self, batch: ViewBatch) -> Tensor:
+    def __getitem__(self, batch: ViewBatch) -> LoadedViews:
         rows, views = batch
-        return self.views_of(rows.tolist(), views.tolist())
+        return self.views_of.load(rows.tolist(), views.tolist())

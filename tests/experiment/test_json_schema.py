@@ -46,7 +46,7 @@ EVERYTHING = {
             "seed": [0, 1],
             "backbone": ["resnet18", {"name": "resnet34", "small_stem": False}],
             "fold": 0,
-            "recipe": {"views": [2, 3], "epochs": 2},
+            "recipe": {"views": [2, 3], "epochs": 2, "augmentation": {"preset": "simclr", "backend": "tensor"}},
             "hazards": "same-crop",
         },
         {

@@ -6,6 +6,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from clce_bench.components.registry import LOSSES
+from clce_bench.data.batched_augmentation import Changes, View, change, work_out
 from clce_bench.data.prepare import prepare_dataset
 from clce_bench.data.prepared import PreparedDataset
 from clce_bench.experiment.recipes import Runtime
@@ -60,9 +61,17 @@ def test_losses_read_nothing(name):
     assert reads(lambda: called(loss, embeddings, LABELS).backward()) == 0
 
 
-def test_loaders_live_as_long_as_training(tmp_path):
+def test_batches_that_are_augmented_together_read_nothing():
+    square = (0, 0, 16, 16)
+    views = [View(square, 10.0, (1, 2), True, (("hue", 0.2), ("contrast", 0.5))), View(square), View(square, 5.0)]
+    changes = Changes.of([work_out(view, 16, 16, 16) for view in views])
+    assert reads(lambda: change(torch.zeros(3, 3, 16, 16, dtype=torch.uint8), changes)) == 0
+
+
+@pytest.mark.parametrize("backend", ["pil", "tensor"])
+def test_loaders_live_as_long_as_training(tmp_path, backend):
     prepare_dataset({"dataset": "tiny", "size": 16}, tmp_path)
-    own, data = cell(), PreparedDataset(tmp_path)
+    own, data = cell(augmentation={"rotation": 20, "hue": 0.1, "backend": backend}), PreparedDataset(tmp_path)
     batches = [(np.arange(4), np.full(4, view)) for view in range(3)]
     trunk, cpu = torch.nn.Identity(), torch.device("cpu")
     there, beside = (ComputedInputs(own, data, trunk, {}, cpu, workers=workers) for workers in (0, 1))

@@ -204,8 +204,9 @@ def test_where_every_image_trains_in_turn_all_splits_share_the_features(prepared
     assert (every.array[every.index[stored]] == split.array[split.index[stored]]).all()
 
 
-def test_a_recipe_of_its_own_changes_no_support(prepared, backbone, tmp_path):
-    strong = {"name": "ce", "recipe": {"augmentation": {"crop_scale": 0.3, "erasing": 1.0}}}
+@pytest.mark.parametrize("more", [{"erasing": 1.0}, {"rotation": 30, "color_jitter": 0.4, "backend": "tensor"}])
+def test_a_recipe_of_its_own_changes_no_support(prepared, backbone, tmp_path, more):
+    strong = {"name": "ce", "recipe": {"augmentation": {"crop_scale": 0.3, **more}}}
     base = SMALL["datasets"]["tiny"]
     own, other = cells([strong, "clce"], dataset="tiny-fs", datasets={"tiny-fs": base})
     assert own.support == other.augmentation != own.augmentation
