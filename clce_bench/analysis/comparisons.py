@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,10 +10,10 @@ from clce_bench.analysis.bootstrap import hierarchical_bootstrap
 from clce_bench.analysis.contrasts import Contrast
 from clce_bench.analysis.paired_outcomes import contrast
 from clce_bench.analysis.power import visible_by
-from clce_bench.analysis.settings import baseline_of, distinct_label, settings_of, varying_columns
+from clce_bench.analysis.settings import distinct_labels, grouped, settings_of, varying_columns, with_baselines
 from clce_bench.analysis.significance import holm
 from clce_bench.analysis.summary_labels import is_accuracy
-from clce_bench.analysis.summary_rows import AXES, PLACE, hazards_in
+from clce_bench.analysis.summary_rows import AXES, PLACE, Row, as_rows, hazards_in
 from clce_bench.components.loss_info import loss_order
 from clce_bench.labels import supervised_loss
 
@@ -37,19 +36,19 @@ class Comparison:
     """
 
     metric: str
-    setting: dict[str, Any]
-    cells: pd.DataFrame
+    setting: Row
+    cells: list[Row]
     mean: Contrast
     difference: Contrast | None
     hazards: str
 
     @property
-    def row(self) -> dict[str, Any]:
+    def row(self) -> Row:
         """The row of :func:`compare`."""
         mean, low, high, n, _ = self.mean.interval
         entry = {**self.setting, "mean": mean, "low": low, "high": high, "n": n, "units": self.mean.units}
-        entry["diverged"] = int((self.cells["status"] == "diverged").sum())
-        entry["overlap"], entry["difference_hazards"] = self.cells["overlap"].iloc[0], self.hazards
+        entry["diverged"] = sum(cell["status"] == "diverged" for cell in self.cells)
+        entry["overlap"], entry["difference_hazards"] = self.cells[0]["overlap"], self.hazards
         entry |= {"values": self.mean.listed, "note": self.mean.note}
         if self.difference is None:
             return {**entry, "difference_values": "", "difference_note": ""}
@@ -62,15 +61,13 @@ class Comparison:
         return entry
 
 
-def _comparison(
-    rows: pd.DataFrame, setting: dict[str, Any], cells: pd.DataFrame, metric: str, reference: str
-) -> Comparison:
-    own = contrast([(1.0, cells)], metric)
-    baseline = None if setting["loss"] == reference else baseline_of(rows, setting, metric, reference)
+def _comparison(metric: str, setting: Row, cells: list[Row], baseline: list[Row] | None) -> Comparison:
+    mean = contrast([(1.0, cells)], metric)
     if baseline is None:
-        return Comparison(metric, setting, cells, own, None, "")
+        return Comparison(metric, setting, cells, mean, None, "")
     difference = contrast([(1.0, cells), (-1.0, baseline)], metric)
-    return Comparison(metric, setting, cells, own, difference, hazards_in(cells, baseline))
+    hazards = hazards_in(cell["hazards"] for cell in [*cells, *baseline])
+    return Comparison(metric, setting, cells, mean, difference, hazards)
 
 
 def compare(rows: pd.DataFrame, metric: str, reference: str = "ce") -> pd.DataFrame:
@@ -94,8 +91,9 @@ def compare(rows: pd.DataFrame, metric: str, reference: str = "ce") -> pd.DataFr
         an interval holds for these classes only, or why there is none; ``values`` and ``difference_values`` list the
         runs if they are few. Accuracies are in per cent, differences in points; other metrics are as they are.
     """
-    varying = varying_columns(rows)
-    found = [_comparison(rows, setting, members, metric, reference) for setting, members in settings_of(rows)]
+    cells = as_rows(rows)
+    varying = varying_columns(cells)
+    found = [_comparison(metric, *compared) for compared in with_baselines(cells, metric, reference)]
     columns = [*AXES, *varying, "overlap", "mean", "low", "high", "n", "diverged", *_DIFFERENCE]
     columns += ["difference_hazards", *_OTHER, *_NOTES]
     frame = pd.DataFrame([one.row for one in found]).reindex(columns=columns)
@@ -118,10 +116,11 @@ def compare_pairs(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
         One row per pair: what they share, ``first`` and ``second`` (labels), ``first_loss``, ``second_loss``, and the
         difference as in :func:`compare`, first minus second.
     """
-    table = []
-    for place, members in rows.groupby(PLACE, dropna=False):
+    cells, table = as_rows(rows), []
+    label = distinct_labels(cells)
+    for place, members in grouped(cells, PLACE).items():
         ordered = sorted(settings_of(members), key=lambda one: loss_order(supervised_loss(one[0]["loss"])))
-        settings = {distinct_label(setting, rows): (setting, own) for setting, own in ordered}
+        settings = {label(setting): (setting, own) for setting, own in ordered}
         for (first, (one, its)), (second, (other, others)) in combinations(settings.items(), 2):
             difference = contrast([(1.0, its), (-1.0, others)], metric)
             entry = {**dict(zip(PLACE, place, strict=True)), "first": first, "second": second}

@@ -5,8 +5,8 @@ import pandas as pd
 
 from clce_bench.analysis.contrasts import Contrast
 from clce_bench.analysis.paired_outcomes import contrast
-from clce_bench.analysis.settings import baseline_of, distinct_label, settings_of
-from clce_bench.analysis.summary_rows import PLACE
+from clce_bench.analysis.settings import distinct_labels, with_baselines
+from clce_bench.analysis.summary_rows import PLACE, as_rows
 from clce_bench.analysis.variance_components import crossed_components
 
 
@@ -22,19 +22,15 @@ def variance_of_differences(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
         images or episodes, ``rest``), ``variance`` (points²; it sums to that of the mean difference) and ``share``.
         The share of the split is known from two splits on.
     """
-    table = []
-    for setting, members in settings_of(rows):
-        baseline = None if setting["loss"] == "ce" else baseline_of(rows, setting, metric)
-        if baseline is None:
-            continue
-        parts = _components(contrast([(1.0, members), (-1.0, baseline)], metric))
-        if not parts:
-            continue
-        place = {name: setting[name] for name in PLACE}
+    cells, table = as_rows(rows), []
+    label = distinct_labels(cells)
+    for setting, own, baseline in with_baselines(cells, metric):
+        parts = _components(contrast([(1.0, own), (-1.0, baseline)], metric)) if baseline else {}
+        place = {**{name: setting[name] for name in PLACE}, "setting": label(setting)}
         total = sum(parts.values())
         for component, variance in parts.items():
-            entry = {**place, "setting": distinct_label(setting, rows), "component": component, "variance": variance}
-            table.append({**entry, "share": variance / total if total > 0 else np.nan})
+            share = variance / total if total > 0 else np.nan
+            table.append({**place, "component": component, "variance": variance, "share": share})
     columns = [*PLACE, "setting", "component", "variance", "share"]
     return pd.DataFrame(table, columns=columns)
 

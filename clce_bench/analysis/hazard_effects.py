@@ -9,10 +9,10 @@ import pandas as pd
 from clce_bench.analysis.intervals import Interval
 from clce_bench.analysis.paired_outcomes import contrast
 from clce_bench.analysis.result_tables import with_interval
-from clce_bench.analysis.settings import baseline_of, settings_of, varying_columns
+from clce_bench.analysis.settings import varying_columns, with_baselines
 from clce_bench.analysis.significance import holm
 from clce_bench.analysis.summary_labels import data_label
-from clce_bench.analysis.summary_rows import PLACE, grid_rows, hazards_in
+from clce_bench.analysis.summary_rows import PLACE, Row, as_rows, grid_rows, hazards_in
 from clce_bench.components.loss_info import loss_order
 from clce_bench.labels import axis_label, setting_label, value_label
 
@@ -22,7 +22,7 @@ _CE_CHANGE = ("ce_change", "ce_change_low", "ce_change_high")
 _DIFFERENCE = ("difference", "difference_low", "difference_high", "pairs")
 _CHANGE = ("change", "change_low", "change_high", "change_pairs", "p")
 _SAME = Interval(np.nan, np.nan, np.nan, 0, np.nan)
-Terms = list[tuple[float, pd.DataFrame]]
+Terms = list[tuple[float, list[Row]]]
 
 
 def audit_of(rows: pd.DataFrame, grids: list[str], metric: str) -> pd.DataFrame:
@@ -48,7 +48,12 @@ def audit_of(rows: pd.DataFrame, grids: list[str], metric: str) -> pd.DataFrame:
         members = grid_rows(rows, grid)
         for own, baseline in _compared(members, metric):
             setting, key = _setting(own, told), _key(own, told)
-            entry = {"grid": grid, "hazards": hazards_in(members), **setting, "setting": _label(setting, told)}
+            entry = {
+                "grid": grid,
+                "hazards": hazards_in(members["hazards"]),
+                **setting,
+                "setting": _label(setting, told),
+            }
             difference: Terms = [(1.0, own), (-1.0, baseline)]
             found = contrast(difference, metric)
             entry |= dict(zip(_CE, contrast([(1.0, baseline)], metric).interval, strict=False))
@@ -73,37 +78,37 @@ def _told(rows: pd.DataFrame) -> list[str]:
     values = rows.groupby(_SETTING, dropna=False)
     losses = [name for name in rows.columns if name.startswith("loss.")]
     between = [name for name in losses if (values[name].nunique(dropna=False) > 1).any()]
-    return list(dict.fromkeys([*between, *varying_columns(rows)]))
+    return list(dict.fromkeys([*between, *varying_columns(as_rows(rows))]))
 
 
-def _compared(rows: pd.DataFrame, metric: str) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
-    found = []
-    for setting, members in settings_of(rows):
-        baseline = baseline_of(rows, setting, metric)
-        if setting["loss"] != "ce" and baseline is not None:
-            found.append((setting["loss"], members, baseline))
-    for _, members, baseline in sorted(found, key=lambda one: loss_order(one[0])):
-        yield members, baseline
+def _compared(rows: pd.DataFrame, metric: str) -> Iterator[tuple[list[Row], list[Row]]]:
+    for _, own, baseline in sorted(with_baselines(as_rows(rows), metric), key=lambda one: loss_order(one[0]["loss"])):
+        if baseline is not None:
+            yield own, baseline
 
 
-def _key(cells: pd.DataFrame, told: list[str]) -> tuple[str, ...]:
+def _key(cells: list[Row], told: list[str]) -> tuple[str, ...]:
     return tuple(str(value) for value in _setting(cells, told).values())
 
 
-def _setting(cells: pd.DataFrame, told: list[str]) -> dict[str, Any]:
-    return {name: cells[name].iloc[0] for name in (*_SETTING, *told)}
+def _setting(cells: list[Row], told: list[str]) -> Row:
+    return {name: cells[0][name] for name in (*_SETTING, *told)}
 
 
-def _label(setting: dict[str, Any], told: list[str]) -> str:
+def _label(setting: Row, told: list[str]) -> str:
     values = [f"{axis_label(name)} {value_label(setting[name])}" for name in told if pd.notna(setting[name])]
     return ", ".join([setting_label(setting["loss"], setting["lambda"]), *values])
 
 
 def _change(broken: Terms, honest: Terms, metric: str) -> Interval:
     """Compares two sums term by term; two sums of the very same cells are no comparison."""
-    if all(set(one["cell"]) == set(its["cell"]) for (_, one), (_, its) in zip(broken, honest, strict=True)):
+    if all(_names(one) == _names(its) for (_, one), (_, its) in zip(broken, honest, strict=True)):
         return _SAME
     return contrast([*broken, *((-weight, cells) for weight, cells in honest)], metric).interval
+
+
+def _names(cells: list[Row]) -> set[str]:
+    return {cell["cell"] for cell in cells}
 
 
 def audit_text(table: pd.DataFrame) -> pd.DataFrame:

@@ -5,7 +5,8 @@ seeds differ, because units differ, and by the rest. Intervals count all three, 
 test images; benchmarks/coverage.py checks by simulation that they hold what they promise.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -57,15 +58,24 @@ def half_width(ways: Sequence[Sequence[Part]], tail: float) -> NDArray[np.float6
         ways: ways to estimate the variance, each its parts; the widest counts.
         tail: probability beyond either end, in (0, 0.5).
     """
-    widths = []
+    return _half_widths(ways)(tail)
+
+
+def _half_widths(ways: Sequence[Sequence[Part]]) -> Callable[[float], NDArray[np.float64]]:
+    """Prepares :func:`half_width` for many tails: all but the quantiles are computed once."""
+    prepared = []
     for parts in ways:
         variances = np.array([np.asarray(variance, dtype=float) for variance, _ in parts])
-        quantiles = -stdtrit([freedom for _, freedom in parts], tail)
         total = np.sqrt(variances.sum(axis=0))
-        widths.append(
-            np.divide(np.tensordot(quantiles, variances, 1), total, out=np.zeros_like(total), where=total > 0)
+        # Without any variance the width is 0.
+        prepared.append((np.array([freedom for _, freedom in parts]), variances, np.where(total > 0, total, np.inf)))
+
+    def widest(tail: float) -> NDArray[np.float64]:
+        return reduce(
+            np.maximum, (-stdtrit(freedoms, tail) @ variances / total for freedoms, variances, total in prepared)
         )
-    return np.asarray(np.max(widths, axis=0))
+
+    return widest
 
 
 def crossed_parts(squares: MeanSquares, n: int, m: int) -> list[list[Part]]:
@@ -172,14 +182,15 @@ def _unknown(mean: float, n: int) -> Interval:
 
 def _student(mean: float, ways: list[list[Part]], n: int, confidence: float) -> Interval:
     """Makes an interval from the parts of the variance of a mean; what never varied says nothing of what would."""
-    if not half_width(ways, 0.25) > 1e-9 * abs(mean):
+    width = _half_widths(ways)
+    if not width(0.25) > 1e-9 * abs(mean):
         return _unknown(mean, n)
 
     def excess(log_p: float) -> float:
-        return float(half_width(ways, np.exp(log_p) / 2)) - abs(mean)
+        return float(width(np.exp(log_p) / 2)) - abs(mean)
 
     # Beyond these bounds floats end.
     least = -300.0
     log_p = least if excess(least) < 0 else brentq(excess, least, 0.0)
-    half = float(half_width(ways, (1 - confidence) / 2))
+    half = float(width((1 - confidence) / 2))
     return Interval(mean, mean - half, mean + half, n, float(np.exp(log_p)))

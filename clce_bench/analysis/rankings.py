@@ -11,7 +11,7 @@ from clce_bench.analysis.paired_outcomes import contrast
 from clce_bench.analysis.result_tables import with_interval
 from clce_bench.analysis.significance import holm
 from clce_bench.analysis.summary_labels import data_label
-from clce_bench.analysis.summary_rows import PLACE, grid_rows, matching
+from clce_bench.analysis.summary_rows import PLACE, as_rows, grid_rows, matching
 from clce_bench.labels import axis_label, loss_label, value_label
 
 SIDES = ("before", "after")
@@ -40,7 +40,7 @@ def ranks_of(rows: pd.DataFrame, grids: list[str], metric: str) -> pd.DataFrame:
 
 def _change(rows: pd.DataFrame, grids: list[str], place: Mapping[Hashable, Any], metric: str) -> Interval:
     same = {axis: place[axis] for axis in (*PLACE, "loss")}
-    before, after = (matching(grid_rows(rows, grid), same) for grid in grids)
+    before, after = (as_rows(matching(grid_rows(rows, grid), same)) for grid in grids)
     return contrast([(1.0, after), (-1.0, before)], metric).interval
 
 

@@ -21,6 +21,8 @@ def comparison_table(table: pd.DataFrame) -> pd.DataFrame:
         table: from :func:`clce_bench.analysis.published_numbers.add_published`.
     """
     varying = hyperparameter_columns(table)
+    hazards, hazards_of_either = ((table[name] != "").any() for name in ("hazards", "difference_hazards"))
+    tests = f"p (Holm, {table['p'].notna().sum()} tests)"
     rows = []
     for record in table.to_dict("records"):
         row = {
@@ -30,7 +32,7 @@ def comparison_table(table: pd.DataFrame) -> pd.DataFrame:
             "batch": f"{record['batch_size']}",
             "loss": loss_label(record["loss"]),
             "λ": f"{record['lambda']:g}",
-            **({"hazards": record["hazards"]} if (table["hazards"] != "").any() else {}),
+            **({"hazards": record["hazards"]} if hazards else {}),
             **{name.partition(".")[2]: "" if pd.isna(record[name]) else str(record[name]) for name in varying},
             "ours [95 %]": noted(record, "mean", "low", "high", ""),
             "n": f"{record['n']}" + (f" + {record['diverged']} diverged" if record["diverged"] else ""),
@@ -38,10 +40,8 @@ def comparison_table(table: pd.DataFrame) -> pd.DataFrame:
             "ours − published": number(record["published_difference"], signed=True),
             "− CE [95 %]": noted(record, "difference", "difference_low", "difference_high", "difference_"),
             "could have shown": number(record["smallest_visible"]),
-            **({"hazards in − CE": record["difference_hazards"]} if (table["difference_hazards"] != "").any() else {}),
-            f"p (Holm, {table['p'].notna().sum()} tests)": ""
-            if pd.isna(record["p_holm"])
-            else f"{record['p_holm']:.2g}",
+            **({"hazards in − CE": record["difference_hazards"]} if hazards_of_either else {}),
+            tests: "" if pd.isna(record["p_holm"]) else f"{record['p_holm']:.2g}",
             "g": number(record["effect_size"], signed=True),
         }
         rows.append(row)

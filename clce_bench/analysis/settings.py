@@ -1,47 +1,63 @@
 """Settings: what cells share that differ only in split, fold and seed."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from clce_bench.analysis.paired_outcomes import RUN
-from clce_bench.analysis.summary_rows import AXES, PLACE, hyperparameter_columns, matching
+from clce_bench.analysis.paired_outcomes import run_of
+from clce_bench.analysis.summary_rows import AXES, PLACE, Row, hyperparameter_columns, known
 from clce_bench.labels import loss_label
 
 
-def settings_of(rows: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+def settings_of(cells: list[Row]) -> Iterator[tuple[Row, list[Row]]]:
     """Yields what makes a setting, and its cells: one per run."""
-    keys = [*AXES, *varying_columns(rows)]
-    for values, places in _grouped(rows, keys):
-        yield dict(zip(keys, values, strict=True)), rows.iloc[places]
+    keys = [*AXES, *varying_columns(cells)]
+    for values, own in grouped(cells, keys).items():
+        yield dict(zip(keys, values, strict=True)), own
 
 
-def varying_columns(rows: pd.DataFrame) -> list[str]:
+def with_baselines(
+    cells: list[Row], metric: str, reference: str = "ce"
+) -> Iterator[tuple[Row, list[Row], list[Row] | None]]:
+    """Yields each setting, its cells, and the reference's cells that they are compared with.
+
+    Args:
+        cells: of a grid.
+        metric: a column that the reference's cells need a value of.
+        reference: the loss that others are compared with, at equal λ unless it is cross-entropy.
+
+    Yields:
+        ``None`` for the reference itself, and where it has no cells or, as in a sweep of its learning rate, several
+        settings, which leave no one baseline.
+    """
+    shared = [*PLACE, *([] if reference == "ce" else ["lambda"])]
+    baselines = grouped([cell for cell in known(cells, metric) if cell["loss"] == reference], shared)
+    for setting, own in settings_of(cells):
+        baseline = baselines.get(tuple(setting[axis] for axis in shared), [])
+        unique = len(set(map(run_of, baseline))) == len(baseline) > 0
+        yield setting, own, baseline if unique and setting["loss"] != reference else None
+
+
+def varying_columns(cells: list[Row]) -> list[str]:
     """Lists the hyper-parameters that vary among cells of the same axes."""
-    groups = [places for _, places in _grouped(rows, AXES)]
-    columns = {name: _values(rows[name]) for name in hyperparameter_columns(rows)}
-    return [
-        name
-        for name, values in columns.items()
-        if len(set(values)) > 1 and any(len({values[place] for place in places}) > 1 for places in groups)
-    ]
+    groups = grouped(cells, AXES).values()
+    names = hyperparameter_columns(cells[0]) if cells else []
+    return [name for name in names if any(len({cell[name] for cell in own}) > 1 for own in groups)]
 
 
-def _grouped(rows: pd.DataFrame, keys: list[str]) -> list[tuple[tuple[Any, ...], list[int]]]:
-    """Does what ``groupby(keys, dropna=False)`` does, whose own preparations take long where rows are few."""
-    found: dict[tuple[Any, ...], list[int]] = {}
-    for place, values in enumerate(zip(*(_values(rows[key]) for key in keys), strict=True)):
-        found.setdefault(values, []).append(place)
-    return sorted(found.items(), key=lambda item: [_rank(value) for value in item[0]])
+def grouped(cells: list[Row], keys: list[str]) -> dict[tuple[Any, ...], list[Row]]:
+    """Does what ``groupby(keys, dropna=False)`` does: groups in the order of their values, by these.
 
-
-def _values(column: "pd.Series[Any]") -> list[Any]:
-    """Lists values; what is missing is one and the same NaN, so that it equals itself in a set."""
-    return [
-        np.nan if missing else value for value, missing in zip(column.tolist(), column.isna().tolist(), strict=True)
-    ]
+    Args:
+        cells: from :func:`clce_bench.analysis.summary_rows.as_rows`.
+        keys: columns.
+    """
+    found: dict[tuple[Any, ...], list[Row]] = {}
+    for cell in cells:
+        found.setdefault(tuple([cell[key] for key in keys]), []).append(cell)
+    return dict(sorted(found.items(), key=lambda item: [_rank(value) for value in item[0]]))
 
 
 def _rank(value: Any) -> tuple[bool, bool, Any]:
@@ -50,20 +66,16 @@ def _rank(value: Any) -> tuple[bool, bool, Any]:
     return missing, isinstance(value, str), 0 if missing else value
 
 
-def distinct_label(setting: dict[str, Any], rows: pd.DataFrame) -> str:
-    """Names a setting among others: the loss, λ where it varies, and hyper-parameters that vary."""
-    label = loss_label(setting["loss"])
-    if setting["lambda"] > 0 and rows.loc[rows["lambda"] > 0, "lambda"].nunique() > 1:
-        label += f", λ = {setting['lambda']:g}"
-    for name in hyperparameter_columns(setting):
-        if not pd.isna(setting[name]):
-            label += f", {name.partition('.')[2]} = {setting[name]}"
-    return f"{label}, hazards: {setting['hazards']}" if setting["hazards"] else label
+def distinct_labels(cells: list[Row]) -> Callable[[Row], str]:
+    """Returns what names a setting among these cells: by loss, λ where it varies, and hyper-parameters that vary."""
+    several = len({cell["lambda"] for cell in cells if cell["lambda"] > 0}) > 1
 
+    def label(setting: Row) -> str:
+        parts = [loss_label(setting["loss"])]
+        if several and setting["lambda"] > 0:
+            parts.append(f"λ = {setting['lambda']:g}")
+        values = {name: setting[name] for name in hyperparameter_columns(setting)}
+        parts += [f"{name.partition('.')[2]} = {value}" for name, value in values.items() if not pd.isna(value)]
+        return ", ".join([*parts, *([f"hazards: {setting['hazards']}"] if setting["hazards"] else [])])
 
-def baseline_of(rows: pd.DataFrame, setting: dict[str, Any], metric: str, reference: str = "ce") -> pd.DataFrame | None:
-    """Finds the reference's cells that a setting is compared with; ``None`` if there are none or several kinds."""
-    shared = [*PLACE, *([] if reference == "ce" else ["lambda"])]
-    same = matching(rows, {"loss": reference, **{axis: setting[axis] for axis in shared}}).dropna(subset=[metric])
-    # Several settings of the reference (a sweep of its learning rate) leave no one baseline.
-    return None if same.empty or same.duplicated(RUN).any() else same
+    return label

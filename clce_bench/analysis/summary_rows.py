@@ -17,6 +17,28 @@ PLACE = [*DATA, "backbone", "batch_size"]
 AXES = [*PLACE, "loss", "lambda", "hazards"]
 ORIGIN = ("device", "platform", "host", "versions", "torch", "git_commit", "code", "evaluate_code", "accepted")
 """Columns that say where a number comes from; empty for cells without one."""
+Row = dict[str, Any]
+"""What the summary says of a cell, or of cells that share it: values by column."""
+
+
+def as_rows(cells: pd.DataFrame) -> list[Row]:
+    """Lists cells one by one: pandas takes longer to pick a few of them than all statistics over them take.
+
+    Args:
+        cells: from the summary.
+
+    Returns:
+        What is missing is one and the same ``np.nan``, so that it equals itself in tuples and in sets.
+    """
+    names = list(map(str, cells.columns))
+    columns = [_values(cells[name]) for name in names]
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def _values(column: "pd.Series[Any]") -> list[Any]:
+    return [
+        np.nan if missing else value for value, missing in zip(column.tolist(), column.isna().tolist(), strict=True)
+    ]
 
 
 def grid_rows(summary: pd.DataFrame, grid: str) -> pd.DataFrame:
@@ -41,6 +63,16 @@ def matching(rows: pd.DataFrame, place: Mapping[str, Any]) -> pd.DataFrame:
     for axis, value in place.items():
         kept &= (rows[axis].isna() if pd.isna(value) else rows[axis] == value).to_numpy(dtype=bool)
     return rows[kept]
+
+
+def known(cells: list[Row], column: str) -> list[Row]:
+    """Picks the cells that have a value in a column, if there is such a column.
+
+    Args:
+        cells: from :func:`as_rows`.
+        column: such as ``metric.top1``.
+    """
+    return [cell for cell in cells if cell.get(column, np.nan) is not np.nan]
 
 
 def hyperparameter_columns(names: Iterable[Any]) -> list[str]:
@@ -75,11 +107,10 @@ def chosen_metrics(rows: pd.DataFrame, names: list[str]) -> list[str]:
     return [name for name in metrics_of(rows) if is_main(name)]
 
 
-def hazards_in(*sides: pd.DataFrame) -> str:
+def hazards_in(column: Iterable[str]) -> str:
     """Names the hazards that any of these cells has, as their own column does.
 
     Args:
-        sides: cells, from the summary.
+        column: the hazards of each cell.
     """
-    own = {hazards for rows in sides for hazards in rows["hazards"]}
-    return ", ".join(known_hazards({name for hazards in own for name in hazards.split(", ") if name}))
+    return ", ".join(known_hazards({name for hazards in set(column) for name in hazards.split(", ") if name}))

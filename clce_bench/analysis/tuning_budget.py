@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from clce_bench.analysis.settings import settings_of
 from clce_bench.analysis.summary_labels import is_accuracy
-from clce_bench.analysis.summary_rows import PLACE
+from clce_bench.analysis.summary_rows import PLACE, Row, as_rows
 from clce_bench.labels import loss_label
 
 
@@ -55,7 +55,7 @@ def by_budget(rows: pd.DataFrame, metric: str | None) -> pd.DataFrame:
     """
     found = []
     for _, members in rows.groupby([*PLACE, "loss"], dropna=False):
-        trials = np.array([trial for _, cells in settings_of(members) if (trial := _trial(cells, metric)) is not None])
+        trials = np.array([trial for _, cells in settings_of(as_rows(members)) if (trial := _trial(cells, metric))])
         validation, test = trials.reshape(-1, 2).T
         best = expected_best(validation)
         spread = np.sqrt(np.maximum(expected_best(validation**2) - best**2, 0))
@@ -66,14 +66,14 @@ def by_budget(rows: pd.DataFrame, metric: str | None) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
 
-def _trial(cells: pd.DataFrame, metric: str | None) -> tuple[float, float] | None:
-    if (cells["status"] == "diverged").any():
+def _trial(cells: list[Row], metric: str | None) -> tuple[float, float] | None:
+    if any(cell["status"] == "diverged" for cell in cells):
         return 0.0, 0.0
-    names = ["validation", *([metric] if metric else [])]
-    if cells[names].isna().any(axis=None):
-        return None
+    validation, result = (
+        float(np.mean([cell[name] for cell in cells])) for name in ("validation", metric or "validation")
+    )
     scale = 100 if metric is None or is_accuracy(metric) else 1
-    return 100 * float(cells["validation"].mean()), scale * float(cells[names[-1]].mean())
+    return None if np.isnan([validation, result]).any() else (100 * validation, scale * result)
 
 
 def leaders(table: pd.DataFrame, column: str) -> str:

@@ -44,19 +44,23 @@ def unit_outcomes(directory: str, metric: str) -> Outcomes | None:
     Returns:
         ``None`` if only the metric itself is known.
     """
-    folder, name = Path(directory).absolute(), metric.removeprefix("metric.")
-    paths = (folder / "metrics.npz", *sorted(folder.glob("measure-*.npz")))
-    found = (_read(path, path.stat().st_mtime_ns, name) for path in paths if path.exists())
-    return next((outcomes for outcomes in found if outcomes), None)
+    try:
+        state = Path(directory).stat()
+    except FileNotFoundError:
+        return None
+    # Results are renamed into their folder when they are whole, which changes its time.
+    return _read(directory, (state.st_dev, state.st_ino, state.st_mtime_ns), metric.removeprefix("metric."))
 
 
 @lru_cache(maxsize=512)
-def _read(path: Path, _changed: int, name: str) -> Outcomes | None:
-    with np.load(path) as arrays:
-        if f"outcome.{name}" not in arrays:
-            return None
-        outcomes, units = arrays[f"outcome.{name}"].astype(float), arrays[f"unit.{name}"]
-        ways = arrays.get(f"ways.{name}")
-    # Each unit counts by its number of images, so that the mean over units is that over images.
-    scale = (units.max() + 1) / len(outcomes)
-    return Outcomes(np.bincount(units, outcomes) * scale, np.bincount(units) * scale, ways)
+def _read(directory: str, _state: tuple[int, int, int], name: str) -> Outcomes | None:
+    folder = Path(directory)
+    for path in (*folder.glob("metrics.npz"), *sorted(folder.glob("measure-*.npz"))):
+        with np.load(path) as arrays:
+            if f"outcome.{name}" in arrays:
+                outcomes, units = arrays[f"outcome.{name}"].astype(float), arrays[f"unit.{name}"]
+                # Each unit counts by its number of images, so that the mean over units is that over images.
+                scale = (units.max() + 1) / len(outcomes)
+                ways = arrays.get(f"ways.{name}")
+                return Outcomes(np.bincount(units, outcomes) * scale, np.bincount(units) * scale, ways)
+    return None

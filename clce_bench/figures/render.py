@@ -53,7 +53,7 @@ def render(job: dict[str, Any], output: Path) -> None:
 
 def _with_hazards(drawing: Drawing, rows: pd.DataFrame) -> Drawing:
     """Says in title and caption which rules the cells break on purpose, if any do."""
-    names = hazards_in(rows)
+    names = hazards_in(rows["hazards"])
     if not names:
         return drawing
     text = f"With hazards, on purpose: {names}"

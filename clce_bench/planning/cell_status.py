@@ -49,10 +49,17 @@ def training_of(cell: Cell) -> dict[str, Any] | None:
 
 def evaluation_of(cell: Cell) -> dict[str, Any] | None:
     """Reads a cell's ``metrics.json``; ``None`` unless it measured the files that the cell has now."""
-    training, evaluation = (read_record(cell.directory / name) for name in ("cell.json", "metrics.json"))
-    if not isinstance(training, CellRecord) or not isinstance(evaluation, EvaluationRecord):
+    training = read_record(cell.directory / "cell.json")
+    evaluation = evaluation_after(training, cell) if isinstance(training, CellRecord) else None
+    return evaluation.model_dump() if evaluation else None
+
+
+def evaluation_after(training: CellRecord, cell: Cell) -> EvaluationRecord | None:
+    """Reads a cell's ``metrics.json``; ``None`` unless it measured the files that this training wrote."""
+    evaluation = read_record(cell.directory / "metrics.json")
+    if not isinstance(evaluation, EvaluationRecord) or evaluation.cell_sha256 != training.outputs_sha256:
         return None
-    return evaluation.model_dump() if evaluation.cell_sha256 == training.outputs_sha256 else None
+    return evaluation
 
 
 def _state(reruns: Reruns, cell: Cell, siblings: "Siblings") -> State:

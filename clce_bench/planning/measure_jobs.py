@@ -78,11 +78,11 @@ def measure_records(directory: Path, records: Iterable[Path]) -> dict[Path, JobR
         directory: of the cell.
         records: the paths of the records, of which some may not be there.
     """
-    training = read_record(directory / "cell.json")
+    found = {path: record for path in records if (record := read_record(path))}
+    training = read_record(directory / "cell.json") if found else None
     if not isinstance(training, CellRecord):
         return {}
     trained = digest(training.outputs_sha256, length=64)
-    found = {path: record for path in records if (record := read_record(path))}
     return {path: record for path, record in found.items() if record.inputs_sha256.get("cell") == trained}
 
 

@@ -1,15 +1,15 @@
 """The answer that a page begins with: its question, one sentence, and the differences behind it."""
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
 from markupsafe import Markup
 
-from clce_bench.analysis.settings import baseline_of
+from clce_bench.analysis.settings import with_baselines
 from clce_bench.analysis.summary_labels import data_label, metric_label
-from clce_bench.analysis.summary_rows import AXES, grid_rows, hyperparameter_columns, matching
+from clce_bench.analysis.summary_rows import AXES, Row, as_rows, grid_rows, hyperparameter_columns, known
 from clce_bench.analysis.verdicts import Verdict
 from clce_bench.components.loss_info import NO_TRAINING, WITHOUT_CODE
 from clce_bench.experiment.schema import Experiment
@@ -17,9 +17,6 @@ from clce_bench.labels import axis_label, loss_label, setting_label, value_label
 from clce_bench.report.cells_behind import told_cells
 from clce_bench.report.forest import Scale, axis, forest, scale_of
 from clce_bench.report.headline import effect_text, headline_comparisons, interval, plus_minus
-
-Row = Mapping[Hashable, Any]
-"""A row of :func:`clce_bench.analysis.comparisons.compare`."""
 
 FIRST = 8
 """How many rows the first screen shows; the rest is folded."""
@@ -79,11 +76,12 @@ def answer_of(experiment: Experiment, summary: pd.DataFrame, verdicts: list[Verd
     ends = [value for table in tables.values() for name in ("low", "high") for value in table[f"difference_{name}"]]
     means = [value for table in tables.values() for value in table["difference"]]
     scale = scale_of([*ends, *means, *([-margin, margin] if margin else [])])
-    rows = [(metric, row) for metric, table in tables.items() for row in table.to_dict("records")]
+    rows = [(metric, row) for metric, table in tables.items() for row in as_rows(table)]
     names = [_setting(row, [other for _, other in rows]) for _, row in rows]
-    grid = grid_rows(summary, experiment.headline_grid.name)
+    grid = as_rows(grid_rows(summary, experiment.headline_grid.name))
+    cells = {metric: _cells(grid, metric) for metric in tables}
     effects = [
-        _effect(name, metric, row, _cells(grid, metric, row), scale, margin)
+        _effect(name, metric, row, cells[metric][_key(row)], scale, margin)
         for name, (metric, row) in zip(names, rows, strict=True)
     ]
     return Answer(
@@ -169,11 +167,16 @@ def _setting(row: Row, rows: Sequence[Row]) -> str:
     return ", ".join([setting_label(str(row["loss"]), row["lambda"]), *own])
 
 
-def _cells(grid: pd.DataFrame, metric: str, row: Row) -> list[str]:
-    setting = {name: row[name] for name in [*AXES, *hyperparameter_columns(row)]}
-    own = matching(grid, setting).dropna(subset=[metric])
-    baseline = None if row["loss"] == "ce" else baseline_of(grid, setting, metric)
-    return [*own["cell"], *([] if baseline is None else baseline["cell"])]
+def _cells(grid: list[Row], metric: str) -> dict[tuple[Any, ...], list[str]]:
+    """Names the cells with a result behind each setting, those that it is compared with among them."""
+    return {
+        _key(setting): [cell["cell"] for cell in (*known(own, metric), *(baseline or []))]
+        for setting, own, baseline in with_baselines(grid, metric)
+    }
+
+
+def _key(row: Row) -> tuple[Any, ...]:
+    return tuple(row[name] for name in (*AXES, *hyperparameter_columns(row)))
 
 
 def _effect(setting: str, metric: str, row: Row, cells: list[str], scale: Scale, margin: float | None) -> Effect:

@@ -13,6 +13,7 @@ from scipy import stats
 from clce_bench.analysis import gradient_theorems
 from clce_bench.analysis.gradient_theorems import tcl_gradients
 from clce_bench.analysis.paired_outcomes import contrast
+from clce_bench.analysis.summary_rows import as_rows
 from clce_bench.analysis.verdicts import read_verdicts, write_verdicts
 from clce_bench.components.registry import CLAIMS, load
 from clce_bench.errors import UserError
@@ -171,7 +172,9 @@ def test_the_largest_of_many_gains_lies_between_intervals_that_hold_together(tmp
     found = verdict(summary, alpha=0.06, kind="largest_gain", value=2.0, tolerance=1.0)
     ends = []
     for size in kinds:
-        both = [summary[(summary["batch_size"] == size) & (summary["loss"] == loss)] for loss in ("clce", "ce")]
+        both = [
+            as_rows(summary[(summary["batch_size"] == size) & (summary["loss"] == loss)]) for loss in ("clce", "ce")
+        ]
         ends.append(contrast([(1, both[0]), (-1, both[1])], "metric.top1").at(1 - 0.06 / 6)[1:3])
     assert (found.low, found.high) == pytest.approx(tuple(np.max(ends, axis=0)))
     assert found.effect == max(one.effect for one in found.findings)

@@ -10,13 +10,13 @@ from scipy import stats
 from clce_bench.analysis.comparisons import compare, compare_pairs
 from clce_bench.analysis.difference_variance import variance_of_differences
 from clce_bench.analysis.intervals import class_interval, crossed_interval, split_interval
-from clce_bench.analysis.paired_outcomes import contrast
+from clce_bench.analysis.paired_outcomes import RUN, contrast
 from clce_bench.analysis.power import smallest_visible, spread_of
 from clce_bench.analysis.published_numbers import add_published, parse_published, published_numbers
 from clce_bench.analysis.result_tables import comparison_table, latex, markdown, verdict_table, with_minus, write_table
-from clce_bench.analysis.settings import settings_of, varying_columns
+from clce_bench.analysis.settings import settings_of, varying_columns, with_baselines
 from clce_bench.analysis.significance import holm
-from clce_bench.analysis.summary_rows import AXES
+from clce_bench.analysis.summary_rows import AXES, PLACE, as_rows, matching
 from clce_bench.analysis.unit_outcomes import unit_outcomes
 from clce_bench.errors import UserError
 from tests.helpers.outcomes import few_shot_cells, make_cells, setting
@@ -24,8 +24,12 @@ from tests.helpers.outcomes import few_shot_cells, make_cells, setting
 CE, CLCE, TCL = setting(loss="ce"), setting(loss="clce"), setting(loss="tcl")
 
 
+def cells_of(summary, loss):
+    return as_rows(summary[summary["loss"] == loss])
+
+
 def difference(summary, first="clce", second="ce"):
-    return contrast([(1, summary[summary["loss"] == first]), (-1, summary[summary["loss"] == second])], "metric.top1")
+    return contrast([(1, cells_of(summary, first)), (-1, cells_of(summary, second))], "metric.top1")
 
 
 def test_a_difference_pairs_seeds_and_images(tmp_path):
@@ -39,7 +43,7 @@ def test_a_difference_pairs_seeds_and_images(tmp_path):
     assert (found.runs, found.units, len(found.cells)) == (4, 80, 8)
     assert found.interval == pytest.approx(crossed_interval(table), rel=1e-9)
     # Images differ by 10 points; paired, that cancels.
-    alone = contrast([(1, summary[summary["loss"] == "clce"])], "metric.top1").interval
+    alone = contrast([(1, cells_of(summary, "clce"))], "metric.top1").interval
     assert found.interval.high - found.interval.low < 1.3 * (alone.high - alone.low)
 
 
@@ -71,7 +75,7 @@ def test_groups_of_many_images_do_not_make_a_mean_look_uncertain(tmp_path):
         np.savez(folder / "metrics.npz", **{"outcome.top1": answers, "unit.top1": units})
         rows.append(make_cells(tmp_path / f"made{seed}", {CE: 0.6}, seeds=1).assign(seed=seed, directory=str(folder)))
         rows[-1]["metric.top1"] = answers.mean()
-    found = contrast([(1, pd.concat(rows))], "metric.top1")
+    found = contrast([(1, as_rows(pd.concat(rows)))], "metric.top1")
     table, mean = found.tables[0] / 100, found.interval.mean / 100
     assert mean == pytest.approx(np.mean([row["metric.top1"].iloc[0] for row in rows]))
     answers = [np.load(tmp_path / str(seed) / "metrics.npz")["outcome.top1"] for seed in range(3)]
@@ -111,6 +115,17 @@ def test_a_run_counts_when_all_its_parts_have_tested(tmp_path):
     )
     found = difference(summary)
     assert (found.runs, found.units, len(found.cells)) == (3, 86, 24)
+    apart = difference(summary[summary["seed"] == summary["test_fold"]])
+    assert (apart.runs, apart.units, math.isnan(apart.interval.mean)) == (0, 0, True)
+
+
+def test_a_part_of_which_only_the_mean_is_known_leaves_the_means_of_the_others(tmp_path):
+    summary = in_turn(tmp_path)
+    summary.loc[summary["test_fold"] == 2, "directory"] = "nowhere"
+    found = difference(summary)
+    means = summary.pivot_table(index="seed", columns="loss", values="metric.top1") * 100
+    assert found.units == 1
+    np.testing.assert_allclose(found.means, means["clce"] - means["ce"])
 
 
 def test_too_few_or_equal_runs_show_their_values_and_say_why_there_is_no_interval(tmp_path):
@@ -133,7 +148,7 @@ def test_few_shot_results_of_one_split_of_classes_say_so(tmp_path):
         summary = few_shot_cells(tmp_path / str(folds), range(folds))
         row = compare(summary, metric).set_index("loss").loc["clce"]
         assert (row["note"], row["difference_note"]) == (expected, expected)
-        found = contrast([(1, summary[summary["loss"] == "clce"]), (-1, summary[summary["loss"] == "ce"])], metric)
+        found = contrast([(1, cells_of(summary, "clce")), (-1, cells_of(summary, "ce"))], metric)
         assert found.ways.max() == 11 * folds - 1
         assert found.interval == pytest.approx(class_interval(found.tables[0], found.ways))
     text = comparison_table(add_published(compare(few_shot_cells(tmp_path / "x"), metric), metric))
@@ -261,7 +276,7 @@ def test_markup_of_the_target_is_escaped():
     assert text.count(r"\toprule") == text.count(r"\midrule") == text.count(r"\bottomrule") == 1
 
 
-def test_settings_are_the_groups_that_pandas_makes():
+def made_up_settings(count=300):
     rng = np.random.default_rng(0)
     values = {
         **{axis: ["a", "b"] for axis in ("dataset", "backbone", "loss")},
@@ -274,14 +289,38 @@ def test_settings_are_the_groups_that_pandas_makes():
         "recipe.optimizer": ["adamw", "sgd"],
         "recipe.epochs": [3],
     }
-    rows = pd.DataFrame({name: rng.choice(np.array(known, dtype=object), 300) for name, known in values.items()})
-    rows = rows.infer_objects()
-    assert varying_columns(rows) == ["loss.k1", "recipe.optimizer"]
+    rows = pd.DataFrame({name: rng.choice(np.array(known, dtype=object), count) for name, known in values.items()})
+    return rows.infer_objects()
+
+
+def test_settings_are_the_groups_that_pandas_makes():
+    rows = made_up_settings()
+    cells = as_rows(rows)
+    assert varying_columns(cells) == ["loss.k1", "recipe.optimizer"]
     keys = [*AXES, "loss.k1", "recipe.optimizer"]
     expected = list(rows.groupby(keys, dropna=False))
-    found = list(settings_of(rows))
+    found = list(settings_of(cells))
     assert len(found) == len(expected) > 100
     for (named, members), (known, grouped) in zip(found, expected, strict=True):
         assert list(map(str, named.values())) == list(map(str, known))
-        pd.testing.assert_frame_equal(members, grouped)
-    assert varying_columns(rows.loc[[0, 0, 0]]) == []
+        assert members == as_rows(grouped)
+    assert varying_columns([cells[0]] * 3) == []
+
+
+@pytest.mark.parametrize(("reference", "values"), [("ce", 3), ("tcl", 2)])
+def test_a_setting_is_compared_with_the_references_cells_at_its_place_if_they_are_of_one_kind(reference, values):
+    rng = np.random.default_rng(1)
+    rows = made_up_settings(800).replace({"loss": {"a": "tcl", "b": "ce"}})
+    rows = rows.assign(**{name: rng.integers(values, size=800) for name in RUN})
+    rows["metric.top1"] = rng.choice([0.5, np.nan], 800)
+    found = list(with_baselines(as_rows(rows), "metric.top1", reference))
+    shared = [*PLACE, *(["lambda"] if reference == "tcl" else [])]
+    compared = 0
+    for one, own, baseline in found:
+        same = matching(rows, {"loss": reference, **{name: one[name] for name in shared}})
+        same = same.dropna(subset=["metric.top1"])
+        several = same.empty or same.duplicated(RUN).any() or one["loss"] == reference
+        assert baseline == (None if several else as_rows(same))
+        assert {cell["loss"] for cell in own} == {one["loss"]}
+        compared += baseline is not None
+    assert 0 < compared < sum(one["loss"] != reference for one, _, _ in found)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from clce_bench.analysis.contrasts import Contrast
+    from clce_bench.analysis.summary_rows import Row
     from clce_bench.analysis.verdicts import Finding, Verdict
 
 
@@ -67,7 +68,7 @@ class ComparedClaim(Claim):
             return not_tested(self, f"No results yet, or none that can be compared{self.along}.")
         judged = sum(not result.these_classes for _, result in pairs)
         verdict = self.decide([finding(self, label, result, alpha, judged) for label, result in pairs], alpha)
-        hazards = hazards_in(rows[rows["cell"].isin(verdict.cells)])
+        hazards = hazards_in(rows.loc[rows["cell"].isin(verdict.cells), "hazards"])
         notes = [f"With hazards: {hazards}." if hazards else "", self.caveat]
         return replace(verdict, reason=" ".join(filter(None, [verdict.reason, *notes])))
 
@@ -119,10 +120,12 @@ class ComparedClaim(Claim):
 
         return all_agree(self, found, alpha)
 
-    def metrics(self, *sides: pd.DataFrame) -> list[str]:
+    def metrics(self, *sides: list[Row]) -> list[str]:
         """Lists the claim's metrics that all sides have, as columns of the summary."""
+        from clce_bench.analysis.summary_rows import known
+
         names = [f"metric.{name}" for name in self.metric]
-        return [name for name in names if all(name in side and side[name].notna().any() for side in sides)]
+        return [name for name in names if all(known(side, name) for side in sides)]
 
 
 class AlongAxis(ComparedClaim):

@@ -39,19 +39,19 @@ class Difference(ComparedClaim):
         """Yields first minus second for each setting of both at one place, and each metric."""
         from clce_bench.analysis.claim_judgement import PLACE, where
         from clce_bench.analysis.paired_outcomes import contrast
-        from clce_bench.analysis.settings import distinct_label, settings_of
+        from clce_bench.analysis.settings import distinct_labels, grouped, settings_of
         from clce_bench.analysis.summary_labels import metric_label
-        from clce_bench.analysis.summary_rows import matching
+        from clce_bench.analysis.summary_rows import as_rows
 
-        first, second = sides
+        first, second = map(as_rows, sides)
         if not self.metrics(first, second):
             return  # Nothing has run yet: looking at each setting would find nothing either, in seconds.
         # Two contrastive losses are compared at equal λ; cross-entropy has none.
-        shared = PLACE if (second["lambda"] > 0).all() else [axis for axis in PLACE if axis != "lambda"]
+        shared = PLACE if all(cell["lambda"] > 0 for cell in second) else [axis for axis in PLACE if axis != "lambda"]
+        rivals, name, name_of_rival = grouped(second, shared), distinct_labels(first), distinct_labels(second)
         for setting, one in settings_of(first):
-            place = {axis: setting[axis] for axis in shared}
-            for rival, other in settings_of(matching(second, place)):
+            for rival, other in settings_of(rivals.get(tuple(setting[axis] for axis in shared), [])):
                 for metric in self.metrics(one, other):
-                    names = f"{distinct_label(setting, first)} − {distinct_label(rival, second)}"
+                    names = f"{name(setting)} − {name_of_rival(rival)}"
                     label = f"{where(setting)}: {names}, {metric_label(metric)}"
                     yield label, contrast([(1, one), (-1, other)], metric)

@@ -23,10 +23,11 @@ class Interior(AlongAxis):
         from clce_bench.analysis.claim_judgement import where
         from clce_bench.analysis.paired_outcomes import RUN, contrast
         from clce_bench.analysis.summary_labels import metric_label
+        from clce_bench.analysis.summary_rows import as_rows
 
         (first,) = sides
         for place, members in self.places(first):
-            for metric in self.metrics(members):
+            for metric in self.metrics(as_rows(members)):
                 cells = members.dropna(subset=[metric])
                 levels = sorted(cells[self.over].unique())
                 if len(levels) < 3 or cells.duplicated([self.over, *RUN]).any():
@@ -35,6 +36,8 @@ class Interior(AlongAxis):
                 inside = cells[cells[self.over].isin(levels[1:-1])]
                 best = inside.groupby(self.over)["validation"].mean().idxmax()
                 for end in (levels[0], levels[-1]):
-                    terms = [(1.0, cells[cells[self.over] == best]), (-1.0, cells[cells[self.over] == end])]
+                    terms = [
+                        (sign, as_rows(cells[cells[self.over] == level])) for sign, level in ((1.0, best), (-1.0, end))
+                    ]
                     values = f"{self.over} {best:g} − {self.over} {end:g}"
                     yield f"{where(place)}: {values}, {metric_label(metric)}", contrast(terms, metric)

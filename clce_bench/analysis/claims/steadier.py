@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from clce_bench.analysis.contrasts import Contrast
+    from clce_bench.analysis.summary_rows import Row
 
 
 class Steadier(AlongAxis):
@@ -33,12 +34,12 @@ class Steadier(AlongAxis):
         from clce_bench.analysis.claim_judgement import where
         from clce_bench.analysis.paired_outcomes import RUN, contrast
         from clce_bench.analysis.summary_labels import metric_label
-        from clce_bench.analysis.summary_rows import matching
+        from clce_bench.analysis.summary_rows import as_rows, matching
 
         first, second = sides
         for place, one in self.places(first):
             other = matching(second, place)
-            for metric in self.metrics(one, other):
+            for metric in self.metrics(as_rows(one), as_rows(other)):
                 finished = [side.dropna(subset=[metric]) for side in (one, other)]
                 both = set.intersection(*(set(side[self.over]) for side in finished))
                 pair = [side[side[self.over].isin(both)] for side in finished]
@@ -68,8 +69,10 @@ class Steadier(AlongAxis):
         own = ", ".join(f"{name} {change}" for name, change in zip(names, changes, strict=True))
         return f"change along {self.over}, {own}"
 
-    def _change(self, side: pd.DataFrame, metric: str, ends: tuple[Any, Any]) -> list[tuple[float, pd.DataFrame]]:
+    def _change(self, side: pd.DataFrame, metric: str, ends: tuple[Any, Any]) -> list[tuple[float, list[Row]]]:
         """Gives the terms of the absolute change from one end to the other."""
+        from clce_bench.analysis.summary_rows import as_rows
+
         start, end = (side[side[self.over] == value] for value in ends)
         sign = 1.0 if end[metric].mean() >= start[metric].mean() else -1.0
-        return [(sign, end), (-sign, start)]
+        return [(sign, as_rows(end)), (-sign, as_rows(start))]
