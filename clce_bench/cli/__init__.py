@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clce_bench.errors import Interrupted, UserError, storage_problem
-from clce_bench.execution import interruption, worker
+from clce_bench.execution import interruption, worker_client
 
 
 def main() -> None:
     """Runs the command line, in the worker process of a Snakemake run if there is one."""
     interruption.answer_briefly()
     try:
-        status = worker.run(f"{__name__}:{command_status.__name__}", sys.argv[1:])
+        status = worker_client.run(f"{__name__}:{command_status.__name__}", sys.argv[1:])
         status = command_status(sys.argv[1:]) if status is None else status
     except KeyboardInterrupt:
         status = 130

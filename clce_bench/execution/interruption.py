@@ -1,6 +1,5 @@
 """Ctrl-C and SIGTERM are answered in two lines, whatever each job has to say about its end."""
 
-import logging
 import os
 import signal
 import sys
@@ -60,6 +59,8 @@ def _answer(at_once: bool, _number: int, _frame: FrameType | None) -> None:
     if not _asked.is_set():
         _asked.set()
         print(f"\r{MESSAGE}", file=sys.stderr, flush=True)
+        import logging  # Most processes are never asked, and start sooner without it.
+
         logging.disable(logging.CRITICAL)
     if at_once:
         end_by_signal()

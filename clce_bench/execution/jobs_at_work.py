@@ -1,7 +1,7 @@
 """Which jobs work in a folder: each holds a lock that the system releases however the job ends.
 
-A run that is killed leaves jobs behind. They end by themselves (:mod:`clce_bench.execution.worker`), training with its
-work saved; until they have, nobody else may begin the same work.
+A run that is killed leaves jobs behind. They end by themselves (:mod:`clce_bench.execution.worker_client`), training
+with its work saved; until they have, nobody else may begin the same work.
 """
 
 import fcntl

@@ -1,34 +1,29 @@
-"""Hands a job's command line to a process in which torch is already imported.
+"""Starts a process in which torch is already imported, to which jobs hand their command lines.
 
 Importing torch, timm and scikit-learn takes longer than many a cell trains. Inside a Snakemake run a warm process
-(:mod:`clce_bench.execution.worker_process`) starts at once where heavy jobs are to run, or else with the first one;
-jobs hand it their command line, working directory, environment and output, and wait for the exit status. Whenever it
-cannot be reached, a job does its own imports and gives the same result.
-
-Jobs end with their run too, also when it was killed: nobody waits for them any more.
+(:mod:`clce_bench.execution.worker_process`) starts at once where heavy jobs are to run, or else with the first one.
+Jobs hand it their command line, working directory, environment and output, and wait for the exit status
+(:mod:`clce_bench.execution.worker_client`). Whenever it cannot be reached, a job does its own imports and gives the
+same result.
 """
 
 import atexit
 import json
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 
-from clce_bench.execution.worker_process import LENGTH, POLL_SECONDS, is_alive
+from clce_bench.execution.worker_client import HEAVY_VERBS, VARIABLE
+from clce_bench.execution.worker_process import is_alive
 from clce_bench.machine import can_fork
 
-VARIABLE = "CLCE_BENCH_WARM"
-HEAVY_VERBS = {"features", "corruptions", "train", "evaluate", "measure"}
 # Training allocates and frees the same megabytes at every step. Left alone, glibc hands them back to the system each
 # time, and a sixth of a small cell's time goes into page faults; other C libraries ignore these variables.
 ALLOCATOR = {
@@ -67,57 +62,6 @@ def allow(verbs: Iterable[str] = ()) -> None:
         threading.Thread(target=process.wait, daemon=True).start()  # Else it would seem alive after its end.
 
 
-def run(command: str, arguments: Sequence[str]) -> int | None:
-    """Has the worker process run a command line of ``clce-bench``.
-
-    Args:
-        command: the function that runs one, as ``module:name``: it takes the arguments and returns the exit status.
-        arguments: what follows ``clce-bench``; the first is the verb.
-
-    Returns:
-        The exit status, or ``None`` if the caller has to run the command itself.
-    """
-    if VARIABLE not in os.environ or not arguments:
-        return None
-    place = json.loads(os.environ[VARIABLE])
-    folder = Path(place["folder"])
-    threading.Thread(target=_end_with, args=(place["owner"],), daemon=True).start()
-    request = {
-        "command": command,
-        "arguments": list(arguments),
-        "cwd": str(Path.cwd()),
-        "environment": dict(os.environ),
-    }
-    message = json.dumps(request).encode()
-    with socket.socket(socket.AF_UNIX) as connection:
-        if not _connect(connection, folder / "socket"):
-            if arguments[0] not in HEAVY_VERBS or not _started(folder, place["owner"]):
-                return None
-            if not _connect(connection, folder / "socket"):
-                return None
-        socket.send_fds(connection, [LENGTH.pack(len(message))], [1, 2])
-        connection.sendall(message)
-        with _passed_on(connection):
-            status = connection.recv(1)
-    return status[0] if status else 1
-
-
-def _end_with(owner: int) -> None:
-    """Asks this process to end, with its work saved if it can, when the run that it belongs to is gone."""
-    while is_alive(owner):
-        time.sleep(POLL_SECONDS)
-    # The main thread may wait for a socket, which a signal to any other thread would not interrupt.
-    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
-
-
-def _connect(connection: socket.socket, path: Path) -> bool:
-    try:
-        connection.connect(str(path))
-    except OSError:
-        return False
-    return True
-
-
 def _start(folder: Path, owner: int) -> subprocess.Popen[bytes] | None:
     """Starts the warm process, unless that was done before: importing twice at once would take longer."""
     starting = folder / "starting"
@@ -134,7 +78,7 @@ def _start(folder: Path, owner: int) -> subprocess.Popen[bytes] | None:
     return process
 
 
-def _started(folder: Path, owner: int) -> bool:
+def started(folder: Path, owner: int) -> bool:
     """Starts the warm process, unless another job has, and waits until it listens."""
     process = _start(folder, owner)
     starting, failed, deadline = folder / "starting", folder / "failed", time.monotonic() + PATIENCE
@@ -155,19 +99,3 @@ def _is_dead(starting: Path) -> bool:
     except OSError:
         return True
     return bool(number) and not is_alive(int(number))
-
-
-@contextmanager
-def _passed_on(connection: socket.socket) -> Iterator[None]:
-    """Passes signals that ask for an end on to the child that does the work, and goes on waiting for it."""
-
-    def pass_on(number: int, _frame: FrameType | None) -> None:
-        with suppress(OSError):
-            connection.sendall(bytes([number]))
-
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGUSR1)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

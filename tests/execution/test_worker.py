@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from clce_bench.execution import worker
+from clce_bench.execution import worker, worker_client
 from tests.helpers.miniature import ROOT
 
 
@@ -58,7 +58,11 @@ def test_a_job_runs_in_the_warm_process_with_its_own_folder_and_output(warmed):
     assert bad.stderr.read() == "error: none.yaml: there is no such experiment file.\n"
 
 
-ASK = "import sys; from clce_bench.execution import worker; sys.exit(worker.run('clce_bench.asked:status', ['light']))"
+ASK = """
+import sys
+from clce_bench.execution import worker_client
+sys.exit(worker_client.run("clce_bench.asked:status", ["light"]))
+"""
 ASKED_FOR = """
 from clce_bench import seeds
 
@@ -112,14 +116,14 @@ def test_the_warm_process_ends_with_its_owner(tmp_path):
 
 ASKED = """
 import os, signal, sys, time
-from clce_bench.execution import worker
+from clce_bench.execution import worker_client
 
 def save(*_):
     print("saved", flush=True)
     sys.exit(75)
 
 signal.signal(signal.SIGTERM, save)
-print(worker.run("module:function", ["dataset"]), flush=True)
+print(worker_client.run("module:function", ["dataset"]), flush=True)
 time.sleep(60)
 """
 
@@ -154,7 +158,7 @@ def test_when_it_dies_early_no_job_waits_and_its_last_words_are_kept(monkeypatch
     start = subprocess.Popen
     monkeypatch.setattr(worker.subprocess, "Popen", lambda _, **options: start([sys.executable, "-c", code], **options))
     clock = time.monotonic()
-    assert [worker.run("module:function", ["train"]) for _ in range(3)] == [None] * 3
+    assert [worker_client.run("module:function", ["train"]) for _ in range(3)] == [None] * 3
     assert time.monotonic() - clock < worker.PATIENCE / 4
     assert worker.LOG.read_text().count("no memory left") == 1
 
@@ -173,7 +177,7 @@ def test_it_starts_with_the_run_where_heavy_jobs_will_come(monkeypatch, tmp_path
     worker.allow(verbs)
     assert len(started) == ("train" in verbs)
     clock = time.monotonic()
-    assert worker.run("module:function", ["train"]) is None
+    assert worker_client.run("module:function", ["train"]) is None
     assert len(started) == 1
     assert time.monotonic() - clock < worker.PATIENCE / 4
 
@@ -184,7 +188,7 @@ def test_when_it_and_the_job_that_started_it_are_gone_no_job_waits(monkeypatch, 
     gone.wait()
     (tmp_path / "starting").write_text(str(gone.pid))
     clock = time.monotonic()
-    assert worker.run("module:function", ["train"]) is None
+    assert worker_client.run("module:function", ["train"]) is None
     assert time.monotonic() - clock < worker.PATIENCE / 4
 
 

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import yaml
+
 from clce_bench.cli import command_status
 from clce_bench.execution import interruption
 from clce_bench.planning.plan import load_plan
@@ -41,6 +43,26 @@ def terminated(scheduler):
 JobScheduler._finish_jobs = terminated
 main(sys.argv[1:])
 """
+# One that says among how many jobs it chooses.
+CHOOSY = """
+import sys
+from snakemake.cli import main
+from snakemake.scheduling.job_scheduler import JobScheduler
+
+def choose(_, jobs):
+    print("one of", len(jobs), flush=True)
+    sys.exit()
+
+JobScheduler.job_selector = choose
+main(sys.argv[1:])
+"""
+MANY = """
+rule all:
+    input: expand("{number}", number=range(150))
+rule one:
+    output: "{number}"
+    shell: "touch {output}"
+"""
 PLAIN = 'rule all:\n    output: "made"\n    shell: "touch made"\n'
 
 
@@ -63,6 +85,15 @@ def test_a_run_on_this_machine_has_no_such_limit(tmp_path, monkeypatch):
     done = run(ROOT / "Snakefile", "--until", "dataset")
     assert done.returncode == 0, done.stderr[-2000:]
     assert len(list(folder.glob("results/data/*/dataset.json"))) == 1
+
+
+def test_jobs_are_chosen_among_few_however_many_could_start(tmp_path):
+    (tmp_path / "Snakefile").write_text(MANY)
+    profiles = ROOT / "profiles"
+    assert "one of 150\n" in run(tmp_path / "Snakefile", program=CHOOSY).stdout
+    assert "one of 100\n" in run(tmp_path / "Snakefile", "--profile", str(profiles / "default"), program=CHOOSY).stdout
+    settings = [yaml.safe_load(path.read_text()) for path in profiles.glob("*/profile.yaml")]
+    assert {own["scheduler-subsample"] for own in settings} == {100}
 
 
 def test_a_run_that_is_terminated_ends_whatever_it_is_doing():
