@@ -94,6 +94,18 @@ def here(cell: Cell, dataset: PreparedDataset, workers: int) -> Pass:
     return lambda view: inputs.stream((batch, np.full(BATCH, view)) for batch in rows)
 
 
+def loaded(cell: Cell, dataset: PreparedDataset, workers: int) -> Pass:
+    """Makes of views what is left to the cores beside a GPU."""
+    inputs = ComputedInputs(cell, dataset, nn.Identity(), {}, torch.device("cpu"), workers=workers)
+    rows = np.arange(len(dataset.items)).reshape(-1, BATCH)
+
+    def views(view: int) -> Iterator[Tensor]:
+        inputs.asked.batches = ((batch, np.full(BATCH, view)) for batch in rows)
+        return (batch.pixels for batch in inputs.loader)
+
+    return views
+
+
 def bare(dataset: Plain, workers: int) -> Pass:
     """Makes views as a plain script does."""
     loader = DataLoader(dataset, BATCH, num_workers=workers, persistent_workers=workers > 0)
@@ -117,6 +129,9 @@ def contenders(name: str, dataset: PreparedDataset, workers: int) -> dict[str, P
     found["bare"] = bare(Plain(image, transform, count), workers)
     if name != "randaugment":  # timm's operations are on Pillow's images.
         found["tensors"] = bare(Plain(tensor, transform, count), workers)
+    if not AUGMENTATIONS[name].get("auto_augment"):
+        cell = cell_of(SIZE, BATCH, augmentation={**AUGMENTATIONS[name], "backend": "tensor"})
+        found |= {"batches": here(cell, dataset, workers), "loaded": loaded(cell, dataset, workers)}
     return found
 
 
@@ -160,7 +175,8 @@ def compare(kind: str, dataset: PreparedDataset, rounds: int) -> list[list[str]]
             found = rates(contenders(name, dataset, workers), rounds)
             ratio = statistics.median(a / b for a, b in zip(found["here"], found["bare"], strict=True))
             best = {key: f"{max(values):.0f}" for key, values in found.items()}
-            numbers = [best["here"], best["bare"], f"{ratio:.2f}", best.get("tensors", "–")]
+            others = (best.get(key, "–") for key in ("tensors", "batches", "loaded"))
+            numbers = [best["here"], best["bare"], f"{ratio:.2f}", *others]
             rows.append([kind, f"`{name}`", str(workers), *numbers])
             click.echo(" | ".join(rows[-1]))
     return rows
@@ -186,24 +202,30 @@ def main(rounds: int, images: int) -> None:
     about = (
         f"Views of {SIZE} px that a CPU second makes: *here*, as training asks for them; *bare*, by the same "
         "transforms of torchvision and timm in a plain data set; *tensors*, by torchvision's decoder and transforms "
-        "on tensors, which give other pictures. *Prepared* images are squares in an array; large data sets stay JPEG "
-        "files, these of 500 × 375 pixels. `drawings` is the augmentation of most of `experiments/`; the others are "
-        "recipes'. CPU seconds are those of all processes together, workers included: a number is images per second "
-        "and core."
+        "on tensors, which give other pictures; *batches*, here with `backend: tensor`, all of it on the core; "
+        "*loaded*, the part of that which is left to a core beside a GPU. *Prepared* images are squares in an array; "
+        "large data sets stay JPEG files, these of 500 × 375 pixels. `drawings` is the augmentation of most of "
+        "`experiments/`; the others are recipes'. CPU seconds are those of all processes together, workers included: a "
+        "number is images per second and core."
     )
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "timm", "pillow"))
     setting = (
         f"{date.today()}, {platform.system()}, {cpu_name()}, Python {platform.python_version()}, {packages}; {rounds} "
         f"rounds in turns of {images} images beside other work on the machine, best round, ratios' median."
     )
-    header = ["images", "recipe", "workers", "here", "bare", "here ÷ bare", "tensors"]
-    table = [f"| {' | '.join(row)} |" for row in (header, ["---"] * 2 + ["---:"] * 5, *rows)]
+    header = ["images", "recipe", "workers", "here", "bare", "here ÷ bare", "tensors", "batches", "loaded"]
+    table = [f"| {' | '.join(row)} |" for row in (header, ["---"] * 2 + ["---:"] * 7, *rows)]
     reached = sum(int(row[3]) >= GOAL for row in rows)
+    batched = [row for row in rows if row[8] != "–"]
+    left = [sum(int(row[8]) >= GOAL for row in batched if row[0] == kind) for kind in ("prepared", "JPEG files")]
     said = (
         f"{reached} of {len(rows)} rows reach {GOAL} images a second and core. Decoding, turning and resizing whole "
-        "photographs, and hue, take most of the time, in a plain script as here. Batches that are "
-        "augmented on a GPU would be faster, and other pictures than those that results so far were trained on: that "
-        "is not built. Whether the loaders of a machine keep its GPU busy, `make gpu-check` measures."
+        "photographs, and hue, take most of the time, in a plain script as here. With `backend: tensor` "
+        "([training](../training.md)) a core beside a GPU has no more to do than *loaded*: "
+        f"{left[0]} of {len(batched) // 2} rows of prepared images reach {GOAL}, and {left[1]} of {len(batched) // 2} "
+        "of files, where decoding and scaling stay. On a CPU, which does the rest too, it is worth it for files that "
+        "are turned. What a GPU makes of it has not been measured; `make gpu-check` does that, and says whether the "
+        "loaders of a machine keep its GPU busy."
     )
     text = ["# Decoding and augmenting", "", about, "", *table, "", setting, "", said, ""]
     text += ["What each part takes of an image from a file, in milliseconds:", "", *(f"- {share}" for share in shares)]
