@@ -13,9 +13,10 @@ from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.functional import pil_to_tensor
 
-from clce_bench.data.batched_augmentation import Change, Changes, View, change, draw_view, work_out
+from clce_bench.data.batched_augmentation import Change, Changes, change, work_out
 from clce_bench.data.prepared import PreparedDataset
 from clce_bench.data.resizing import square
+from clce_bench.data.view_parameters import View, draw_view
 from clce_bench.experiment.recipes import Augmentation
 from clce_bench.seeds import seed_for
 

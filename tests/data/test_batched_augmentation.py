@@ -10,7 +10,8 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from clce_bench.data.augmentation import CLEAN, Views
-from clce_bench.data.batched_augmentation import Changes, View, change, work_out
+from clce_bench.data.batched_augmentation import Changes, change, work_out
+from clce_bench.data.view_parameters import View
 from clce_bench.errors import UserError
 from clce_bench.experiment.cells import Cell, union
 from clce_bench.experiment.expansion import cells_of

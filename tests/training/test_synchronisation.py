@@ -6,9 +6,10 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from clce_bench.components.registry import LOSSES
-from clce_bench.data.batched_augmentation import Changes, View, change, work_out
+from clce_bench.data.batched_augmentation import Changes, change, work_out
 from clce_bench.data.prepare import prepare_dataset
 from clce_bench.data.prepared import PreparedDataset
+from clce_bench.data.view_parameters import View
 from clce_bench.experiment.recipes import Runtime
 from clce_bench.training.batches import TrainBatches
 from clce_bench.training.checkpoint import Checkpoints
