@@ -1,6 +1,7 @@
 """A finished cell as an MLflow run: what its files say, and the model that they make."""
 
 import math
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -94,12 +95,12 @@ def track_cell(place: CellRun, measures: Sequence[Path] = ()) -> str:
     start = milliseconds(record["started"])
     run_id = place.create(start, tags, _metrics(cell, record, measures)).info.run_id
     client.log_inputs(run_id, [_dataset_input(record)])
-    for path in copied:
-        client.log_artifact(run_id, str(path))
-    if classifies:
-        with TemporaryDirectory(prefix="clce-model-") as folder:
-            write_model(cell, record, Path(folder))
-            client.log_artifacts(run_id, folder, "model")
+    with TemporaryDirectory(prefix="clce-run-") as folder:  # MLflow asks the database about the run at each call.
+        for path in copied:
+            shutil.copy(path, folder)
+        if classifies:
+            write_model(cell, record, Path(folder, "model"))
+        client.log_artifacts(run_id, folder)
     ended = start + round(1000 * record["seconds"])
     status = "FINISHED" if record["status"] == "done" else "FAILED"
     client.set_terminated(run_id, status, ended)

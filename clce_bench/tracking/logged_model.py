@@ -59,8 +59,9 @@ def write_model(cell: Cell, record: dict[str, Any], folder: Path) -> None:
     Args:
         cell: one that can classify.
         record: the content of its ``cell.json``.
-        folder: an empty one.
+        folder: a new one.
     """
+    folder.mkdir()
     _, classes = classes_of(cell, {name: Path(path) for name, path in record["job"]["inputs"].items()})
     model = Model(signature=SIGNATURE, metadata={"classes": classes})
     example = _example()
