@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from clce_bench.analysis.comparisons import compare, compare_pairs
+from clce_bench.analysis.comparisons import compare_pairs, comparison_frame, comparisons_of
 from clce_bench.analysis.difference_variance import variance_of_differences
 from clce_bench.analysis.published_numbers import add_published
 from clce_bench.analysis.result_tables import comparison_table, variance_table, verdict_table, write_table
@@ -33,10 +33,11 @@ def write_answers(experiment: Experiment, summary: pd.DataFrame, output: Path) -
             rows = _without_constants(grid_rows(summary, grid.name))
             accuracies = metrics_of(rows)
             for metric in dict.fromkeys([*accuracies, *metrics_of(rows, accuracy=False)]):
-                found = {"comparisons": add_published(compare(rows, metric), metric)}
+                found = comparisons_of(rows, metric)
+                tables = {"comparisons": add_published(comparison_frame(found), metric)}
                 if metric in accuracies:
-                    found |= {"pairs": compare_pairs(rows, metric), "variance": variance_of_differences(rows, metric)}
-                for name, table in found.items():
+                    tables |= {"pairs": compare_pairs(rows, metric), "variance": variance_of_differences(found)}
+                for name, table in tables.items():
                     table.insert(0, "grid", grid.name)
                     table.insert(1, "metric", metric)
                     comparisons[name].append(table)

@@ -10,10 +10,10 @@ from clce_bench.analysis.bootstrap import hierarchical_bootstrap
 from clce_bench.analysis.contrasts import Contrast
 from clce_bench.analysis.paired_outcomes import contrast
 from clce_bench.analysis.power import visible_by
-from clce_bench.analysis.settings import distinct_labels, grouped, settings_of, varying_columns, with_baselines
+from clce_bench.analysis.settings import distinct_labels, grouped, settings_of, with_baselines
 from clce_bench.analysis.significance import holm
 from clce_bench.analysis.summary_labels import is_accuracy
-from clce_bench.analysis.summary_rows import AXES, PLACE, Row, as_rows, hazards_in
+from clce_bench.analysis.summary_rows import AXES, PLACE, Row, as_rows, hazards_in, hyperparameter_columns
 from clce_bench.components.loss_info import loss_order
 from clce_bench.labels import supervised_loss
 
@@ -61,6 +61,17 @@ class Comparison:
         return entry
 
 
+def comparisons_of(rows: pd.DataFrame, metric: str, reference: str = "ce") -> list[Comparison]:
+    """Puts each setting of a grid beside the reference.
+
+    Args:
+        rows: cells of a grid, from the summary.
+        metric: a column such as ``metric.top1``.
+        reference: the loss to which differences are taken, at equal λ unless it is cross-entropy.
+    """
+    return [_comparison(metric, *compared) for compared in with_baselines(as_rows(rows), metric, reference)]
+
+
 def _comparison(metric: str, setting: Row, cells: list[Row], baseline: list[Row] | None) -> Comparison:
     mean = contrast([(1.0, cells)], metric)
     if baseline is None:
@@ -91,9 +102,12 @@ def compare(rows: pd.DataFrame, metric: str, reference: str = "ce") -> pd.DataFr
         an interval holds for these classes only, or why there is none; ``values`` and ``difference_values`` list the
         runs if they are few. Accuracies are in per cent, differences in points; other metrics are as they are.
     """
-    cells = as_rows(rows)
-    varying = varying_columns(cells)
-    found = [_comparison(metric, *compared) for compared in with_baselines(cells, metric, reference)]
+    return comparison_frame(comparisons_of(rows, metric, reference))
+
+
+def comparison_frame(found: list[Comparison]) -> pd.DataFrame:
+    """Makes the table of :func:`compare`."""
+    varying = hyperparameter_columns(found[0].setting) if found else []
     columns = [*AXES, *varying, "overlap", "mean", "low", "high", "n", "diverged", *_DIFFERENCE]
     columns += ["difference_hazards", *_OTHER, *_NOTES]
     frame = pd.DataFrame([one.row for one in found]).reindex(columns=columns)

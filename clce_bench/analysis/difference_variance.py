@@ -3,30 +3,28 @@
 import numpy as np
 import pandas as pd
 
+from clce_bench.analysis.comparisons import Comparison
 from clce_bench.analysis.contrasts import Contrast
-from clce_bench.analysis.paired_outcomes import contrast
-from clce_bench.analysis.settings import distinct_labels, with_baselines
-from clce_bench.analysis.summary_rows import PLACE, as_rows
+from clce_bench.analysis.settings import distinct_labels
+from clce_bench.analysis.summary_rows import PLACE
 from clce_bench.analysis.variance_components import crossed_components
 
 
-def variance_of_differences(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
+def variance_of_differences(found: list[Comparison]) -> pd.DataFrame:
     """Says where the variance of each mean difference to cross-entropy comes from.
 
     Args:
-        rows: cells of a grid, from the summary.
-        metric: a column such as ``metric.top1``.
+        found: the settings of a grid beside cross-entropy.
 
     Returns:
         Four rows per setting: the axes, ``setting`` (its label), ``component`` (``split``, ``seed``, ``unit`` for test
         images or episodes, ``rest``), ``variance`` (points²; it sums to that of the mean difference) and ``share``.
         The share of the split is known from two splits on.
     """
-    cells, table = as_rows(rows), []
-    label = distinct_labels(cells)
-    for setting, own, baseline in with_baselines(cells, metric):
-        parts = _components(contrast([(1.0, own), (-1.0, baseline)], metric)) if baseline else {}
-        place = {**{name: setting[name] for name in PLACE}, "setting": label(setting)}
+    label, table = distinct_labels([cell for one in found for cell in one.cells]), []
+    for one in found:
+        parts = _components(one.difference) if one.difference else {}
+        place = {**{name: one.setting[name] for name in PLACE}, "setting": label(one.setting)}
         total = sum(parts.values())
         for component, variance in parts.items():
             share = variance / total if total > 0 else np.nan

@@ -40,9 +40,9 @@ def contrast(terms: Sequence[tuple[float, list[Row]]], metric: str) -> Contrast:
         outcomes = [_outcomes(member, metric) for member in members]
         if len({len(one.values) for one in outcomes}) > 1:
             outcomes = [_mean_only(member, metric) for member in members]
-        total = sum(weight * one.values for weight, one in zip(weights, outcomes, strict=True))
+        total = np.asarray(sum(weight * one.values for weight, one in zip(weights, outcomes, strict=True)))
         split, fold, seed, *part = run
-        summed = _Part(run, outcomes[0]._replace(values=scale * np.asarray(total)))
+        summed = _Part(run, Outcomes(scale * total, outcomes[0].sizes, outcomes[0].ways))
         found.setdefault(split, {}).setdefault((fold, seed), {})[part[0], part[1]] = summed
     whole = {split: complete for split, runs in found.items() if (complete := _whole(runs))}
     used = [part.run for runs in whole.values() for run in runs for part in run]
@@ -70,8 +70,11 @@ def _outcomes(cell: Row, metric: str) -> Outcomes:
     return unit_outcomes(cell["directory"], metric) or _mean_only(cell, metric)
 
 
+_ONE = np.ones(1)
+
+
 def _mean_only(cell: Row, metric: str) -> Outcomes:
-    return Outcomes(np.array([cell[metric]]), np.ones(1))
+    return Outcomes(np.array([cell[metric]]), _ONE)
 
 
 def _whole(runs: dict[tuple[int, int], dict[tuple[int, int], _Part]]) -> list[list[_Part]]:

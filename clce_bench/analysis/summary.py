@@ -44,7 +44,7 @@ def _histories(cells: Iterable[Cell]) -> pd.DataFrame:
     texts = []
     for cell in cells:
         with suppress(OSError, ValueError):  # A damaged one is of a cell that is trained again.
-            header, *lines = (cell.directory / "history.csv").read_text(encoding="utf-8").splitlines()
+            header, *lines = _history(cell)
             texts.append((header, [f"{cell.name},{line}" for line in lines]))
     tables = [pd.DataFrame({"cell": []})] if not texts else []
     for header, same in groupby(texts, key=itemgetter(0)):
@@ -52,6 +52,10 @@ def _histories(cells: Iterable[Cell]) -> pd.DataFrame:
         tables.append(pd.read_csv(StringIO(text), quoting=csv.QUOTE_NONE, on_bad_lines="skip"))
     found = pd.concat(tables)
     return found[[*found.columns.drop("cell"), "cell"]]
+
+
+def _history(cell: Cell) -> list[str]:
+    return (cell.directory / "history.csv").read_text(encoding="utf-8").splitlines()
 
 
 def summary_table(plan: Plan) -> pd.DataFrame:
@@ -106,10 +110,10 @@ def _outcome(cell: Cell, state: State, reruns: Reruns) -> dict[str, Any]:
             "peak_memory_mib": training.peak_memory_mib,
             "waiting_for_data": training.waiting_for_data,
         }
-        # A whole table for one number would take most of the time that thousands of cells take.
-        with suppress(OSError, ValueError, KeyError), (cell.directory / "history.csv").open(newline="") as file:
-            for epoch in csv.DictReader(file):
-                outcome["validation"] = float(epoch["validation"] or "nan")
+        with suppress(OSError, ValueError, KeyError):
+            header, *_, last = _history(cell)
+            epoch = dict(zip(header.split(","), last.split(","), strict=True))
+            outcome["validation"] = float(epoch["validation"] or "nan")
         evaluation = evaluation_after(training, cell)
         outcome |= _origin(training, evaluation)
         if evaluation:

@@ -45,17 +45,19 @@ def unit_outcomes(directory: str, metric: str) -> Outcomes | None:
         ``None`` if only the metric itself is known.
     """
     try:
-        state = Path(directory).stat()
+        state = _folder(directory).stat()
     except FileNotFoundError:
         return None
     # Results are renamed into their folder when they are whole, which changes its time.
     return _read(directory, (state.st_dev, state.st_ino, state.st_mtime_ns), metric.removeprefix("metric."))
 
 
+_folder = lru_cache(maxsize=2048)(Path)
+
+
 @lru_cache(maxsize=512)
 def _read(directory: str, _state: tuple[int, int, int], name: str) -> Outcomes | None:
-    folder = Path(directory)
-    for path in (*folder.glob("metrics.npz"), *sorted(folder.glob("measure-*.npz"))):
+    for path in sorted(Path(directory).glob("me*.npz"), key=lambda one: (one.name != "metrics.npz", one.name)):
         with np.load(path) as arrays:
             if f"outcome.{name}" in arrays:
                 outcomes, units = arrays[f"outcome.{name}"].astype(float), arrays[f"unit.{name}"]

@@ -66,7 +66,7 @@ class Cell(StrictModel):
         """What most cells do not have."""
         return {name for name in ("support", "groups", "label_noise", "hazards") if not getattr(self, name)}
 
-    @property
+    @cached_property
     def spec(self) -> dict[str, Any]:
         """Everything that defines the result, without what this cell does not use."""
         unused: dict[str, Any] = {name: own.unused for name, own in self if isinstance(own, StrictModel)}
@@ -119,9 +119,14 @@ class Cell(StrictModel):
         return f"{loss}_{axes}-{digest(self.spec)}"
 
     @cached_property
+    def key(self) -> str:
+        """Its folder below ``results/cells``, which names its ``train`` and ``evaluate`` jobs too."""
+        return str(Path(dataset_directory(self.dataset), self.backbone.name, self.name))
+
+    @cached_property
     def directory(self) -> Path:
         """Where the cell's files lie, relative to the working directory."""
-        return Path("results/cells", dataset_directory(self.dataset), self.backbone.name, self.name)
+        return Path("results/cells", self.key)
 
     @property
     def axes(self) -> dict[str, Any]:

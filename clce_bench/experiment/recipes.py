@@ -56,7 +56,7 @@ class Augmentation(StrictModel):
     def label(self) -> str:
         """Its name, or else what it changes; and how, unless as usual."""
         own = self.model_copy(update={"backend": "pil"})
-        names = (name for name, values in named("augmentations").items() if Augmentation(**values) == own)
+        names = (name for name, known in _augmentations().items() if known == own)
         changes = ", ".join(f"{key} {value}" for key, value in own.model_dump(exclude_defaults=True).items())
         return next(names, changes or "none") + (f" ({self.backend})" if self.backend != "pil" else "")
 
@@ -240,6 +240,11 @@ class Runtime(StrictModel):
     """Processes that load images; all cores beside a GPU, none on a CPU when not given."""
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 60.0
     """Least time between two checkpoints of a training run, from which a killed one continues."""
+
+
+@cache
+def _augmentations() -> dict[str, Augmentation]:
+    return {name: Augmentation(**values) for name, values in named("augmentations").items()}
 
 
 @cache

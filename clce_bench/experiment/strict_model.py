@@ -38,13 +38,18 @@ class StrictModel(BaseModel):
     @classmethod
     def _known_keys(cls, values: Any) -> Any:
         if isinstance(values, dict) and cls.model_config.get("extra") != "allow":
-            keys = {field.alias or name for name, field in cls.model_fields.items()}
+            keys = _keys(cls)
             for key, value in values.items():
-                if key not in keys | set(cls.model_fields):
+                if key not in keys and key not in cls.model_fields:
                     raise ValueError(unknown("a key", str(key), keys, f"Keys: {', '.join(sorted(keys))}"))
                 if any(item is True or item is False for item in as_list(value)) and key in _numbers(cls):
                     raise ValueError(f"{key}: true and false are not allowed. Input should be a number.")
         return values
+
+
+@cache
+def _keys(model: type[BaseModel]) -> set[str]:
+    return {field.alias or name for name, field in model.model_fields.items()}
 
 
 @cache

@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, ClassVar
 
 from clce_bench.components.registry import dataset_path, loss_path
@@ -30,7 +29,7 @@ class Subject:
     source: Dataset
     options: DatasetOptions
 
-    @cached_property
+    @property
     def spec(self) -> dict[str, Any]:
         """The cell's own specification."""
         return self.cell.spec
@@ -300,7 +299,7 @@ STAGE_ORDER = (*UPSTREAM_STAGES, "train", "tune", "evaluate", "measure", "summar
 
 def cell_key(cell: Cell) -> str:
     """Names a cell's ``train`` and ``evaluate`` jobs: its folder below ``results/cells``."""
-    return str(cell.directory.relative_to(RESULTS / "cells"))
+    return cell.key
 
 
 def jobs_of_cell(subject: Subject) -> dict[Node, Job]:

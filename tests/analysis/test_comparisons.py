@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from clce_bench.analysis.comparisons import compare, compare_pairs
+from clce_bench.analysis.comparisons import compare, compare_pairs, comparisons_of
 from clce_bench.analysis.difference_variance import variance_of_differences
 from clce_bench.analysis.intervals import class_interval, crossed_interval, split_interval
 from clce_bench.analysis.paired_outcomes import RUN, contrast
@@ -171,20 +171,20 @@ def test_several_splits_are_an_axis_of_their_own(tmp_path):
     means = [table.mean() for table in found.tables.values()]
     assert (len(means), found.runs) == (4, 8)
     assert found.interval == pytest.approx(split_interval(means, 0.4, 8))
-    parts = variance_of_differences(summary, "metric.top1").set_index("component")
+    parts = variance_of_differences(comparisons_of(summary, "metric.top1")).set_index("component")
     assert list(parts.index) == ["split", "seed", "unit", "rest"]
     assert parts["share"].sum() == pytest.approx(1)
 
 
 def test_variance_goes_where_it_comes_from(tmp_path):
     noisy = make_cells(tmp_path / "noisy", {CE: 0.7, CLCE: 0.74}, seeds=5, units=400)
-    parts = variance_of_differences(noisy, "metric.top1").set_index("component")["share"]
+    parts = variance_of_differences(comparisons_of(noisy, "metric.top1")).set_index("component")["share"]
     assert parts["rest"] > 0.5  # The images' own effect cancels in the difference.
     shifted = make_cells(tmp_path / "shifted", {CE: 0.7, CLCE: 0.74}, seeds=5, units=400)
     for row in shifted[shifted["loss"] == "clce"].itertuples():
         arrays = dict(np.load(f"{row.directory}/metrics.npz"))
         np.savez(f"{row.directory}/metrics.npz", **(arrays | {"outcome.top1": arrays["outcome.top1"] + 0.1 * row.seed}))
-    parts = variance_of_differences(shifted, "metric.top1").set_index("component")["share"]
+    parts = variance_of_differences(comparisons_of(shifted, "metric.top1")).set_index("component")["share"]
     assert parts["seed"] > 0.9
 
 
