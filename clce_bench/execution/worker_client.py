@@ -20,7 +20,9 @@ from clce_bench.execution.worker_process import LENGTH, POLL_SECONDS, is_alive
 VARIABLE = "CLCE_BENCH_WARM"
 """Says to the jobs of a run where its warm process listens."""
 HEAVY_VERBS = {"features", "corruptions", "train", "evaluate", "measure"}
-"""Those with which the process starts; the others take what there is."""
+"""Those with which the process starts, unless the run has started it."""
+WAITING_VERBS = {"backbone"}
+"""Those that need torch too, but are not reason enough to start it."""
 
 
 def run(command: str, arguments: Sequence[str]) -> int | None:
@@ -47,7 +49,8 @@ def run(command: str, arguments: Sequence[str]) -> int | None:
     message = json.dumps(request).encode()
     with socket.socket(socket.AF_UNIX) as connection:
         if not _connect(connection, folder / "socket"):
-            if arguments[0] not in HEAVY_VERBS:
+            begun = (folder / "starting").exists()
+            if arguments[0] not in (HEAVY_VERBS | WAITING_VERBS if begun else HEAVY_VERBS):
                 return None
             from clce_bench.execution.worker import started
 

@@ -182,6 +182,19 @@ def test_it_starts_with_the_run_where_heavy_jobs_will_come(monkeypatch, tmp_path
     assert time.monotonic() - clock < worker.PATIENCE / 4
 
 
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_job_that_needs_torch_once_waits_for_a_process_that_has_begun_and_starts_none(monkeypatch, tmp_path, begun):
+    allowed(monkeypatch, tmp_path)
+    asked = []
+    monkeypatch.setattr(worker, "started", lambda *where: asked.append(where))
+    if begun:
+        (tmp_path / "starting").touch()
+    assert worker_client.run("module:function", ["backbone"]) is None
+    assert len(asked) == begun
+    assert worker_client.run("module:function", ["dataset"]) is None
+    assert len(asked) == begun
+
+
 def test_when_it_and_the_job_that_started_it_are_gone_no_job_waits(monkeypatch, tmp_path):
     allowed(monkeypatch, tmp_path)
     gone = subprocess.Popen([sys.executable, "-c", ""])
