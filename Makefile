@@ -28,6 +28,8 @@ install: .venv/installed
 	@echo "Setting up .venv with pinned packages, the first time only: 3 GB to download, 6 GB of disk, 3 to 10 minutes."
 	@"$(PYTHON)" -m venv .venv
 	@$(PIP) '.[pipeline]'
+	@$(BIN)/python -c 'import timm' & \
+		$(BIN)/python -c 'import matplotlib.pyplot, mlflow.tracking, sklearn.linear_model, snakemake.cli'; wait
 	@touch $@
 
 # What tests and style checks need beside it: 0.8 GB.
@@ -40,8 +42,9 @@ install: .venv/installed
 	@$(PIP) '.[pipeline,docs]'
 	@touch $@
 
-# Packages are compiled when they are first imported, not all of them at installation. Where that may not be kept, as many a
-# container says, each of hundreds of processes compiles them again, which takes longer than what it is for.
+# Packages are compiled when they are first imported, not all of them at installation; those that every run needs are imported
+# there, else its first jobs all compile them at once. Where that may not be kept, as many a container says, each of hundreds
+# of processes compiles them again, which takes longer than what it is for.
 export PYTHONDONTWRITEBYTECODE :=
 
 # Snakemake, pip and matplotlib keep things in the user's folder; where that cannot be written, they get one here.

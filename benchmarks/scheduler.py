@@ -28,6 +28,8 @@ LASTING = 100
 """Cells whose jobs last: with and without Snakemake's limit of jobs per second, which the workflow turns off."""
 SECONDS = 2
 """How long each of these takes."""
+FEW, ALL = 100, 1_000_000
+"""Among how many jobs that could start Snakemake chooses: as the profiles say, and as it would by itself."""
 RESTORE = """#!/bin/sh
 sleep ${SECONDS_OF_A_JOB:-0}
 while [ "$1" != --output ]; do shift; done
@@ -57,7 +59,7 @@ def set_up(cells: int, folder: Path) -> None:
     script.chmod(0o755)
 
 
-def run_here(folder: Path, cores: int, limited: bool) -> None:
+def run_here(folder: Path, cores: int, limited: bool, among: int) -> None:
     """Runs the workflow in this process and prints the processor seconds that it took, its jobs' left out."""
     import snakemake.cli
     from snakemake.scheduling import job_scheduler
@@ -77,7 +79,8 @@ def run_here(folder: Path, cores: int, limited: bool) -> None:
 
         job_scheduler.JobScheduler.__init__ = with_limit
     arguments = (
-        f"--snakefile {ROOT}/Snakefile --configfile experiment.yaml --cores {cores} --until evaluate --quiet all"
+        f"--snakefile {ROOT}/Snakefile --configfile experiment.yaml --cores {cores} --until evaluate --quiet all "
+        f"--scheduler-subsample {among}"
     )
     try:
         snakemake.cli.main(arguments.split())
@@ -88,20 +91,22 @@ def run_here(folder: Path, cores: int, limited: bool) -> None:
     print(own.ru_utime + own.ru_stime)
 
 
-def measure(cells: int, cores: int = 2, lasting: float = 0, limited: bool = False) -> str:
+def measure(cells: int, cores: int = 2, lasting: float = 0, limited: bool = False, among: int = FEW) -> str:
     """Returns a row of the table: Snakemake's processor seconds for so many cells, each trained and evaluated."""
     before = Path.cwd()
     with tempfile.TemporaryDirectory() as name:
         os.chdir(name)
         set_up(cells, Path(name))
         os.chdir(before)
-        command = [sys.executable, __file__, "--here", name, "--cores", str(cores), *(["--limited"] if limited else [])]
+        command = [sys.executable, __file__, "--here", name, "--cores", str(cores), "--among", str(among)]
+        command += ["--limited"] if limited else []
         given = {**os.environ, "SECONDS_OF_A_JOB": str(lasting)}
         done = subprocess.run(command, env=given, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     taken = float(done.stdout.split()[-1])
     limit = "100/1s (default)" if limited else "none"
-    row = f"| {2 * cells:,} | {lasting:g} | {cores} | {limit} | {taken:.1f} | {1000 * taken / (2 * cells):.0f} |"
+    settings = f"{lasting:g} | {cores} | {limit} | {'all' if among == ALL else among}"
+    row = f"| {2 * cells:,} | {settings} | {taken:.1f} | {1000 * taken / (2 * cells):.0f} |"
     click.echo(row, err=True)
     return row
 
@@ -111,25 +116,36 @@ def measure(cells: int, cores: int = 2, lasting: float = 0, limited: bool = Fals
 @click.option("--here", type=click.Path(path_type=Path), hidden=True)
 @click.option("--cores", default=2, hidden=True)
 @click.option("--limited", is_flag=True, hidden=True)
-def main(wanted: tuple[int, ...], here: Path | None, cores: int, limited: bool) -> None:
+@click.option("--among", default=FEW, hidden=True)
+def main(wanted: tuple[int, ...], here: Path | None, cores: int, limited: bool, among: int) -> None:
     """Measures and writes the page."""
     if here:
-        run_here(here, cores, limited)
+        run_here(here, cores, limited, among)
         return
     if wanted:
         for cells in wanted:
             measure(cells)
         return
-    head = ("jobs", "seconds each", "at once", "limit of jobs per second", "processor time (s)", "per job (ms)")
-    rows = [f"| {' | '.join(head)} |", f"|{' ---: |' * 3} --- |{' ---: |' * 2}"]
+    head = (
+        "jobs",
+        "seconds each",
+        "at once",
+        "limit of jobs per second",
+        "chosen among",
+        "processor time (s)",
+        "per job (ms)",
+    )
+    rows = [f"| {' | '.join(head)} |", f"|{' ---: |' * 3} --- |{' ---: |' * 3}"]
     rows += [measure(LASTING, 8, SECONDS, limited) for limited in (True, False)]
-    rows += [measure(cells) for cells in SIZES]
+    rows += [measure(cells, among=among) for among in (ALL, FEW) for cells in SIZES]
     table = "\n".join(rows)
     machine = environment()
     page = f"""# Snakemake's own time
 
 Processor time of the `snakemake` process, its jobs' left out, for a run in which every cell is trained and evaluated.
-The jobs do nothing but wait and copy. Starting, reading the experiment and building the graph are included.
+The jobs do nothing but wait and copy. Starting, reading the experiment and building the graph are included. The
+workflow turns off the limit of jobs per second, and its profiles let Snakemake choose among {FEW} jobs that could start
+(`scheduler-subsample`); by itself it looks at all of them whenever one ends.
 
 {table}
 
