@@ -50,7 +50,7 @@ def _histories(cells: Iterable[Cell]) -> pd.DataFrame:
     for header, same in groupby(texts, key=itemgetter(0)):
         text = "\n".join([f"cell,{header}", *(line for _, lines in same for line in lines)])
         tables.append(pd.read_csv(StringIO(text), quoting=csv.QUOTE_NONE, on_bad_lines="skip"))
-    found = pd.concat(tables)
+    found = pd.concat([table for table in tables if len(table)] or tables)
     return found[[*found.columns.drop("cell"), "cell"]]
 
 

@@ -141,3 +141,7 @@ class DatasetOptions(StrictModel):
     group finds that in a file's path below the folder, such as ``(patient\\d+)_``. Each is its own when not given."""
     recipe: RecipeValues = {}
     """Recipe values that hold on this data set."""
+
+
+USUAL = DatasetOptions()
+"""Of a data set of which an experiment says nothing."""

@@ -111,7 +111,7 @@ def _recipes(experiment: Experiment, grid: Grid, dataset: str, loss: Loss) -> It
         yield Recipe()
         return
     overrides = (
-        experiment.datasets.get(dataset, DatasetOptions()).recipe,
+        experiment.options_of(dataset).recipe,
         experiment.losses.get(loss.name, Loss()).recipe,
         loss.recipe,
         grid.recipe,
@@ -127,7 +127,7 @@ def _alternatives(values: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _cell(experiment: Experiment, grid: Grid, point: _Point) -> Cell:
-    options = experiment.datasets.get(point.dataset, DatasetOptions())
+    options = experiment.options_of(point.dataset)
     recipe, weight = point.recipe, point.contrastive_weight
     augmentation = recipe.augmentation or options.augmentation
     applied = apply_hazards(grid.hazards, point.loss.name, weight, recipe, augmentation)

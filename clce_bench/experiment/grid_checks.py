@@ -42,7 +42,7 @@ def check_grids(experiment: Experiment) -> None:
     for grid in experiment.grids:
         _check_noise(grid)
         for dataset in grid.dataset:
-            options = experiment.datasets.get(dataset, DatasetOptions())
+            options = experiment.options_of(dataset)
             _check_measures(grid, dataset, options)
             _check_split(grid, dataset, options.split)
         if grid.tuning:

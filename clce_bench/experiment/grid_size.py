@@ -4,7 +4,6 @@ from math import prod
 from typing import Any
 
 from clce_bench.errors import UserError
-from clce_bench.experiment.dataset_options import DatasetOptions
 from clce_bench.experiment.schema import Experiment, Grid, Loss
 
 MOST_CELLS = 100_000
@@ -42,7 +41,7 @@ def _losses(experiment: Experiment, loss: Loss) -> int:
 
 
 def _recipes(experiment: Experiment, grid: Grid, dataset: str, loss: Loss) -> int:
-    options = experiment.datasets.get(dataset, DatasetOptions())
+    options = experiment.options_of(dataset)
     preset = experiment.losses.get(loss.name, Loss())
     return _product({**options.recipe, **preset.recipe, **loss.recipe, **grid.recipe})
 

@@ -20,7 +20,7 @@ from clce_bench.components.registry import canonical_dataset, dataset_path, meas
 from clce_bench.errors import UserError, unknown
 from clce_bench.experiment.backbone_options import Backbone, check_backbone
 from clce_bench.experiment.claims import Claim, expand_claims, parse_claim
-from clce_bench.experiment.dataset_options import DatasetOptions
+from clce_bench.experiment.dataset_options import USUAL, DatasetOptions
 from clce_bench.experiment.figure_options import AnyFigure
 from clce_bench.experiment.hazards import known_hazards
 from clce_bench.experiment.recipe_values import RecipeValues, expand_preset
@@ -229,6 +229,10 @@ class Experiment(StrictModel):
             if figures.count(name) > 1:
                 raise ValueError(f"figures: two figures are called {name!r}; give one a name of its own: name: …")
         return self
+
+    def options_of(self, dataset: str) -> DatasetOptions:
+        """Returns how a data set is prepared and divided."""
+        return self.datasets.get(dataset, USUAL)
 
     @property
     def headline_grid(self) -> Grid:

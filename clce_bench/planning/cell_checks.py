@@ -10,7 +10,7 @@ from clce_bench.components.registry import check_packaged
 from clce_bench.data.dataset import Dataset
 from clce_bench.errors import UserError
 from clce_bench.experiment.cells import Cell
-from clce_bench.experiment.dataset_options import DatasetOptions
+from clce_bench.experiment.dataset_options import USUAL
 from clce_bench.experiment.hazards import PROCESSES
 from clce_bench.experiment.recipes import Runtime
 
@@ -44,7 +44,7 @@ def check_cell(cell: Cell, source: Dataset) -> None:
     Raises:
         UserError: two settings do not go together, or something is not there; the message names the key.
     """
-    if cell.batch_size > source.train_images and cell.split == DatasetOptions().split:
+    if cell.batch_size > source.train_images and cell.split == USUAL.split:
         allowed = f"Allowed: at most {source.train_images}, the training images of {cell.dataset}"
         raise UserError(f"grids: batch_size: {cell.batch_size} is not allowed. {allowed}.")
     sampler = cell.recipe.sampler

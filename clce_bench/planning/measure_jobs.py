@@ -6,7 +6,6 @@ from typing import Any
 
 from clce_bench.components.registry import load_dataset, measure_path
 from clce_bench.experiment.cells import Cell, dataset_directory
-from clce_bench.experiment.dataset_options import DatasetOptions
 from clce_bench.experiment.schema import Experiment
 from clce_bench.files import digest, read_stored
 from clce_bench.planning.job import RESULTS, Job, Node
@@ -41,12 +40,12 @@ def _jobs(experiment: Experiment, cell: Cell, measure: str, jobs: Mapping[Node, 
     upstream: dict[str, str] = {}
     found: dict[Node, Job] = {}
     if dataset:
-        other = Subject(cell, load_dataset(dataset), experiment.datasets.get(dataset, DatasetOptions()))
+        other = Subject(cell, load_dataset(dataset), experiment.options_of(dataset))
         prepared = DATASET.job(other, {})
         found[Node("dataset", DATASET.key(other))] = prepared
         read["other"], upstream = prepared.output, {"dataset": prepared.code}
     if kind == "corruptions":
-        own = Subject(cell, load_dataset(cell.dataset), experiment.datasets.get(cell.dataset, DatasetOptions()))
+        own = Subject(cell, load_dataset(cell.dataset), experiment.options_of(cell.dataset))
         made = {stage.name: jobs[Node(stage.name, stage.key(own))] for stage in (DATASET, SPLITS, BACKBONE)}
         corrupted = CORRUPTIONS.job(own, made)
         found[Node("corruptions", CORRUPTIONS.key(own))] = corrupted

@@ -13,7 +13,6 @@ from clce_bench.data.dataset import Dataset
 from clce_bench.data.sources.grouped import check_groups
 from clce_bench.errors import UserError
 from clce_bench.experiment.cells import Cell, union
-from clce_bench.experiment.dataset_options import DatasetOptions
 from clce_bench.experiment.expansion import cells_of
 from clce_bench.experiment.loading import load_experiment
 from clce_bench.experiment.schema import Experiment
@@ -186,7 +185,7 @@ def plan_of(experiment: Experiment, whole: bool = False) -> Plan:
     grids = cells_of(experiment)
     sources: dict[str, Dataset] = {name: load_dataset(name) for name in {cell.dataset for cell in union(grids)}}
     for name, source in sources.items():
-        if groups := experiment.datasets.get(name, DatasetOptions()).groups:
+        if groups := experiment.options_of(name).groups:
             check_groups(source, groups)
     for cell in union(grids):
         check_cell(cell, sources[cell.dataset])
@@ -218,7 +217,7 @@ def plan_of(experiment: Experiment, whole: bool = False) -> Plan:
 def _jobs_of_cells(experiment: Experiment, cells: list[Cell], sources: dict[str, Dataset]) -> dict[Node, Job]:
     jobs: dict[Node, Job] = {}
     for cell in cells:
-        options = experiment.datasets.get(cell.dataset, DatasetOptions())
+        options = experiment.options_of(cell.dataset)
         for node, job in jobs_of_cell(Subject(cell, sources[cell.dataset], options)).items():
             jobs.setdefault(node, job)
     return jobs
