@@ -127,8 +127,8 @@ class Augmenter:
         if not self.batched:
             return torch.as_tensor(self.transform(image)), None
         drawn = work_out(draw_view(self.transform, *image.size, self.size), *image.size, self.size)
-        square = image.resize((self.size, self.size), Image.Resampling.BILINEAR, drawn.box)
-        return torch.as_tensor(pil_to_tensor(square)), drawn
+        part = image.resize((self.size, self.size), Image.Resampling.BILINEAR, drawn.box)
+        return torch.as_tensor(pil_to_tensor(part)), drawn
 
 
 class Views:

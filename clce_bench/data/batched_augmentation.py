@@ -73,7 +73,9 @@ def work_out(view: View, width: int, height: int, size: int) -> Change:
         corners = [complex(x, y) for x in (left, left + wide) for y in (top, top + high)]
         found = [turn * (corner - centre) + centre for corner in corners]
         xs, ys = [corner.real for corner in found], [corner.imag for corner in found]
-        box = (max(0.0, min(xs)), max(0.0, min(ys)), min(float(width), max(xs)), min(float(height), max(ys)))
+        part = (max(0.0, min(xs)), max(0.0, min(ys)), min(float(width), max(xs)), min(float(height), max(ys)))
+        # A crop may be turned out of a long picture: whatever the square is then, all of the view lies beside it.
+        box = part if part[0] < part[2] and part[1] < part[3] else box
     # Pixel (s, t) of the square is at across · s + down · t + start.
     across, down = turn * wide / size, turn * 1j * high / size
     start = turn * (complex(left, top) - centre) + centre + (across + down) / 2 - complex(box[0], box[1])

@@ -174,6 +174,14 @@ def test_a_turned_crop_from_the_middle_has_all_pixels_of_the_image_and_nothing_e
     assert furthest(found, F.pil_to_tensor(expected)) <= 6
 
 
+@pytest.mark.parametrize("shape", [(240, 24), (24, 240)])
+@pytest.mark.parametrize("angle", [90, -60])
+def test_a_crop_that_is_turned_out_of_a_long_picture_is_white(shape, angle):
+    drawn = work_out(view(angle=angle, crop=(0, 0, 10, 10)), *shape, SIZE)
+    part = F.pil_to_tensor(smooth(*shape, most=90).resize((SIZE, SIZE), Image.Resampling.BILINEAR, drawn.box))
+    assert change(part[None], Changes.of([drawn])).unique().tolist() == [255]
+
+
 DATA = Pictures()
 VIEWS = both(DATA, **ALL)[1]
 LOADED = VIEWS.load(ROWS, NUMBERS)
