@@ -60,7 +60,7 @@ class Audit(MetricFigure):
         tables = [audit_of(source.rows, grids, metric).assign(metric=metric) for metric in metrics]
         data = pd.concat(tables, ignore_index=True).dropna(subset=["difference"])
         if data.empty:
-            return sentence_figure("No loss has a cross-entropy run at the same seed and batch size.")
+            return sentence_figure("No loss has exactly one cross-entropy run at the same seed and batch size.")
         groups = [group for _, group in data.groupby([*PLACE, "metric"], dropna=False, sort=False)]
         shape, height = (len(groups), min(len(grids), 2)), 0.8 + 0.5 * len(grids)
         figure, panels = plt.subplots(

@@ -29,7 +29,7 @@ class Differences(MetricFigure):
         # Where no contrastive loss trains a classifier, top-1 has no difference to show.
         tables = {metric: table for metric, table in found.items() if len(table)}
         if not tables:
-            return sentence_figure("No loss has a cross-entropy run at the same seed and batch size.")
+            return sentence_figure("No loss has exactly one cross-entropy run at the same seed and batch size.")
         data = pd.concat([table.assign(metric=metric) for metric, table in tables.items()], ignore_index=True)
         varying = hyperparameter_columns(data)
         settings = data[[*AXES, *varying]].drop_duplicates().reset_index(drop=True)

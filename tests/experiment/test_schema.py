@@ -1,7 +1,10 @@
+from collections import Counter
 from itertools import product
 
 import pytest
 
+from clce_bench.analysis.paired_outcomes import RUN
+from clce_bench.analysis.summary_rows import PLACE
 from clce_bench.errors import UserError
 from clce_bench.experiment.cells import LossSpec
 from clce_bench.experiment.loading import load_experiment, parse_experiment
@@ -142,7 +145,18 @@ def test_files_that_are_not_experiments(tmp_path):
     "path", [ROOT / "config.yaml", *sorted((ROOT / "experiments").glob("*.yaml"))], ids=lambda p: p.stem
 )
 def test_every_shipped_experiment_is_valid(path):
-    assert plan_of(load_experiment(path)).cells
+    experiment = load_experiment(path)
+    plan = plan_of(experiment)
+    assert plan.cells
+    for figure in experiment.figures:
+        if (
+            figure.kind == "differences"
+        ):  # Empty where cross-entropy has several settings: none of them is the baseline.
+            cells = {
+                cell.name: cell for grid in figure.grid for cell in plan.grids.get(grid, []) if cell.loss_name == "ce"
+            }
+            runs = Counter(tuple(str(cell.axes[axis]) for axis in (*PLACE, *RUN)) for cell in cells.values())
+            assert min(runs.values(), default=1) == 1  # Without cells: of settings that a search has yet to choose.
 
 
 def test_default_experiment_has_what_it_promises():
