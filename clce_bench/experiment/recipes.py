@@ -27,6 +27,8 @@ POLICY = rf"^({_RAND}|(original|originalr|v0|v0r|3a)(-mstd[0-9]+([.][0-9]+)?)?|c
 class Augmentation(StrictModel):
     """Random changes to an image, in this order; the defaults change nothing."""
 
+    replaced_keys = frozenset({"preset"})
+
     crop_scale: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Smallest area of a random resized crop, as a share of the image."""
     crop_padding: Annotated[int, Field(ge=0, le=64)] = 0
@@ -129,6 +131,8 @@ class _OptimizerNames:
 
 class Recipe(StrictModel):
     """How a cell is trained."""
+
+    replaced_keys = frozenset({"preset"})
 
     epochs: Annotated[int, Field(ge=1)] | None = 12
     """Passes over the training images; or give ``steps``."""

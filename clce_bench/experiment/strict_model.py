@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable
 from functools import cache
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, ClassVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -28,6 +28,8 @@ class StrictModel(BaseModel):
     """A mapping whose unknown keys are refused with the nearest known one."""
 
     model_config = ConfigDict(frozen=True, populate_by_name=True, allow_inf_nan=False)
+    replaced_keys: ClassVar[frozenset[str]] = frozenset()
+    """What else a file may say here: keys that are replaced by values before those are checked."""
 
     @property
     def unused(self) -> set[str]:
@@ -41,7 +43,8 @@ class StrictModel(BaseModel):
             keys = _keys(cls)
             for key, value in values.items():
                 if key not in keys and key not in cls.model_fields:
-                    raise ValueError(unknown("a key", str(key), keys, f"Keys: {', '.join(sorted(keys))}"))
+                    known = keys | cls.replaced_keys
+                    raise ValueError(unknown("a key", str(key), known, f"Keys: {', '.join(sorted(known))}"))
                 if any(item is True or item is False for item in as_list(value)) and key in _numbers(cls):
                     raise ValueError(f"{key}: true and false are not allowed. Input should be a number.")
         return values

@@ -256,6 +256,7 @@ def test_the_backend_is_part_of_a_cell_unless_it_is_the_usual_one():
         ({"erasing": 0.25}, "erasing: 0.25 is not allowed with backend: tensor.*Allowed: 0"),
         ({"preset": "autoaugment"}, "auto_augment: 'cifar10' is not allowed with backend: tensor"),
         ({"preset": "simclear"}, "'simclear' is not an augmentation. Did you mean 'simclr'?"),
+        ({"presett": "simclr"}, "'presett' is not a key. Did you mean 'preset'?"),
         ({"backend": "gpu"}, "backend: 'gpu' is not allowed"),
     ],
 )
