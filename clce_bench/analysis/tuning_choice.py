@@ -12,7 +12,14 @@ from clce_bench.experiment.cells import Cell
 from clce_bench.experiment.expansion import expand
 from clce_bench.experiment.schema import Experiment
 from clce_bench.experiment.search_space import Space
-from clce_bench.experiment.search_trials import Settings, distribution, searched, trials_of, with_settings
+from clce_bench.experiment.search_trials import (
+    Settings,
+    distribution,
+    optuna_value,
+    searched,
+    trials_of,
+    with_settings,
+)
 from clce_bench.files import canonical_json, read_json, staged, write_json
 
 
@@ -123,6 +130,6 @@ def _frozen(trial: Trial, space: Space) -> Any:
     return create_trial(
         state=TrialState.FAIL if diverged else TrialState.COMPLETE,
         value=None if diverged else trial.validation,
-        params=trial.settings,
+        params={name: optuna_value(value) for name, value in trial.settings.items()},
         distributions={name: distribution(values) for name, values in space.items()},
     )

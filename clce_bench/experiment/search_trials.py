@@ -10,6 +10,7 @@ from typing import Any
 
 from clce_bench.experiment.schema import Experiment, Grid, Loss
 from clce_bench.experiment.search_space import Range, Tuning
+from clce_bench.files import canonical_json
 from clce_bench.seeds import seed_for
 
 Settings = dict[str, Any]
@@ -51,15 +52,22 @@ def distribution(values: Range) -> Any:
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
     if values.choices:
-        return CategoricalDistribution(values.choices)
+        return CategoricalDistribution([optuna_value(choice) for choice in values.choices])
     assert values.low is not None
     assert values.high is not None
     return FloatDistribution(values.low, values.high, log=values.log)
 
 
+def optuna_value(value: Any) -> Any:
+    """Writes what has parts, such as an augmentation, as JSON: Optuna keeps plain values only."""
+    return canonical_json(value) if isinstance(value, dict | list) else value
+
+
 def _rounded(value: Any, values: Range) -> Any:
     if values.choices or values.low is None or values.high is None:
-        return value
+        return next(
+            (own for own in values.choices if isinstance(own, dict | list) and optuna_value(own) == value), value
+        )
     return min(max(float(f"{value:.{DIGITS}g}"), values.low), values.high)
 
 

@@ -71,6 +71,17 @@ def test_trials_are_the_same_every_time_and_one_more_leaves_the_others_alone():
     assert np.histogram(rates, bins=16, range=(-4, -1))[0].tolist() == [4] * 16
 
 
+@pytest.mark.filterwarnings("error")
+def test_augmentations_that_are_written_out_are_searched_as_named_ones_are():
+    def trials(choices):
+        space = {"ce": {"recipe.augmentation": choices}}
+        found = trials_of(Tuning.model_validate({"trials": 8, "space": space}), "ce")
+        return [choices.index(one["recipe.augmentation"]) for one in found]
+
+    assert trials([{"hue": 0.1}, {"preset": "simclr", "backend": "tensor"}]) == trials(["crop-flip", "simclr"])
+    assert set(trials([{"hue": 0.1}, "simclr"])) == {0, 1}
+
+
 def test_until_trials_decide_there_is_nothing_else_to_do():
     plan = plan_of(parse(*GRIDS, figures=FIGURES))
     assert plan.deciding
