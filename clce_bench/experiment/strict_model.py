@@ -1,8 +1,8 @@
 """What all parts of an experiment file share."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from functools import cache
-from typing import Annotated, Any, ClassVar, get_args
+from typing import Annotated, Any, ClassVar, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -35,6 +35,13 @@ class StrictModel(BaseModel):
     def unused(self) -> set[str]:
         """Fields that decide nothing, given the others: what is made from it does not have them."""
         return set()
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Copies the values, and nothing that was worked out from the old ones."""
+        copied = super().model_copy(update=update, deep=deep)
+        for name in vars(copied).keys() - type(self).model_fields.keys():
+            del vars(copied)[name]
+        return copied
 
     @model_validator(mode="before")
     @classmethod

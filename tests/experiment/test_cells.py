@@ -79,6 +79,15 @@ def test_spec_and_cell_are_equivalent():
         assert again.name == cell.name
 
 
+def test_a_changed_copy_of_a_cell_is_a_cell_of_its_own():
+    (cell,) = union(cells_of(experiment({"loss": "clce"})))
+    assert cell.directory.name == cell.name
+    other = cell.model_copy(update={"batch_size": 7})
+    assert other.spec == {**cell.spec, "batch_size": 7}
+    assert other.name != cell.name
+    assert other.directory.name == other.name
+
+
 def test_names_and_seeds_are_the_same_in_another_process():
     code = (
         "from clce_bench.experiment.expansion import *; from clce_bench.experiment.cells import *;"

@@ -151,7 +151,7 @@ def test_a_leaky_split_trains_on_test_images_and_tests_on_the_same_ones_as_the_h
 @pytest.mark.parametrize("selecting", [False, True])
 def test_test_selection_keeps_the_weights_of_the_best_epoch(tmp_path, selecting):
     taking = train_step(epochs=3, views=1)
-    taking.cell = taking.cell.model_copy(update={"hazards": ["test-selection"] if selecting else []})
+    taking.cell = taking.cell.model_copy(update={"hazards": [Hazard.TEST_SELECTION] if selecting else []})
     accuracies, weights = iter([0.5, 0.9, 0.7]), []
 
     class Inputs:
