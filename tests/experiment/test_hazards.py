@@ -27,7 +27,7 @@ from clce_bench.experiment.cells import Cell, union
 from clce_bench.experiment.claims import parse_claim
 from clce_bench.experiment.dataset_options import Split
 from clce_bench.experiment.expansion import cells_of
-from clce_bench.experiment.hazards import HAZARDS, PROCESSES
+from clce_bench.experiment.hazards import HAZARDS, PROCESSES, Hazard
 from clce_bench.experiment.loading import load_experiment, parse_experiment
 from clce_bench.experiment.recipes import Runtime
 from clce_bench.figures.audit import Audit
