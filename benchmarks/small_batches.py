@@ -6,11 +6,13 @@ matters little. Writes docs/benchmarks/small_batches.md.
     python benchmarks/small_batches.py
 """
 
+import copy
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
+from typing import Self
 
 import click
 import torch
@@ -44,6 +46,15 @@ class PlainPairs(Pairs):
     def mean_positive(self) -> Tensor:
         """Averages over the positives."""
         return (self.similarity * self.masks[P]).sum(dim=1) / self.count(P).clamp(min=1)
+
+    def scaled(self, factor: Tensor) -> Self:
+        """Scales the similarities."""
+        result = copy.copy(self)
+        result.similarity = self.similarity * factor
+        return result
+
+    def _positive_softplus(self, offsets: Tensor, coefficient: float) -> Tensor:
+        return (F.softplus(offsets[:, None] - coefficient * self.similarity) * self.masks[P]).sum(dim=1)
 
     def _logsumexp(self, terms: list[tuple[PairKind, float]]) -> tuple[Tensor, ...]:
         return tuple((self.similarity * c).masked_fill(~self.masks[kind], -1e9).logsumexp(dim=1) for kind, c in terms)
