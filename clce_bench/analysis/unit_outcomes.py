@@ -1,5 +1,6 @@
 """What a cell measured on each unit: test images, near-copies together, classes or episodes."""
 
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -45,14 +46,12 @@ def unit_outcomes(directory: str, metric: str) -> Outcomes | None:
         ``None`` if only the metric itself is known.
     """
     try:
-        state = _folder(directory).stat()
+        # Asked for each metric of each cell: making a path of the name would take longer than the look.
+        state = os.stat(directory)  # noqa: PTH116
     except FileNotFoundError:
         return None
     # Results are renamed into their folder when they are whole, which changes its time.
     return _read(directory, (state.st_dev, state.st_ino, state.st_mtime_ns), metric.removeprefix("metric."))
-
-
-_folder = lru_cache(maxsize=2048)(Path)
 
 
 @lru_cache(maxsize=512)
