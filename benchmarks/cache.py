@@ -23,7 +23,7 @@ from clce_bench.experiment.loading import parse_experiment
 from clce_bench.files import read_json
 from clce_bench.models.features import compute_features
 from clce_bench.models.weights import prepare_backbone
-from clce_bench.planning.plan import cell_key, plan_of
+from clce_bench.planning.plan import plan_of
 from clce_bench.training.train import train_cell
 
 ROOT = Path(__file__).parents[1]
@@ -40,8 +40,7 @@ def prepared_job(folder: Path) -> dict[str, Any]:
     (cell,) = plan.cells
     jobs = {verb: next(iter(plan.jobs[verb].values())) for verb in ("dataset", "splits", "backbone", "features")}
     paths = {
-        name: folder / Path(path).relative_to("results")
-        for name, path in plan.jobs["train"][cell_key(cell)].inputs.items()
+        name: folder / Path(path).relative_to("results") for name, path in plan.jobs["train"][cell.key].inputs.items()
     }
     prepare_dataset(jobs["dataset"].spec, paths["dataset"].parent)
     make_splits(jobs["splits"].spec, paths["dataset"].with_name("items.parquet"), paths["splits"].parent)

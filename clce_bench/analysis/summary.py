@@ -20,7 +20,7 @@ from clce_bench.files import staged
 from clce_bench.planning.cell_status import State, evaluation_after, states_of
 from clce_bench.planning.job import Node
 from clce_bench.planning.measure_jobs import measured_of
-from clce_bench.planning.plan import Plan, cell_key, plan_of
+from clce_bench.planning.plan import Plan, plan_of
 from clce_bench.planning.reruns import Reruns, reruns_of
 from clce_bench.records.record_models import CellRecord, EvaluationRecord
 
@@ -102,7 +102,7 @@ def _axes(cell: Cell, grids: str) -> dict[str, Any]:
 
 def _outcome(cell: Cell, state: State, reruns: Reruns) -> dict[str, Any]:
     outcome: dict[str, Any] = {"status": state.status, "reason": state.reason, **dict.fromkeys(ORIGIN)}
-    training = reruns.record(Node("train", cell_key(cell)))
+    training = reruns.record(Node("train", cell.key))
     if isinstance(training, CellRecord):
         outcome |= {
             "started": training.started,

@@ -22,7 +22,7 @@ from clce_bench.data.requirements import requirements_of, unprepared
 from clce_bench.files import read_json
 from clce_bench.planning.cell_status import State, states_of
 from clce_bench.planning.job import Node
-from clce_bench.planning.plan import RESULTS, Plan, cell_key
+from clce_bench.planning.plan import RESULTS, Plan
 from clce_bench.planning.reruns import Reruns
 from clce_bench.planning.stages import STAGE_ORDER
 from clce_bench.report.terminal import TextTable
@@ -88,7 +88,7 @@ def print_costs(reruns: Reruns, costs: dict[str, CellCost]) -> None:
         costs: of each cell, by name.
     """
     plan = reruns.plan
-    left = replace(plan, cells=[cell for cell in plan.cells if Node("train", cell_key(cell)) in reruns.runs])
+    left = replace(plan, cells=[cell for cell in plan.cells if Node("train", cell.key) in reruns.runs])
     groups = defaultdict(list)
     for cell in plan.cells:
         groups[cell.dataset, cell.backbone.name].append(costs[cell.name])

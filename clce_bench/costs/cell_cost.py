@@ -12,7 +12,7 @@ from clce_bench.experiment.backbone_options import Backbone
 from clce_bench.experiment.cells import Cell
 from clce_bench.files import digest, read_stored, write_json
 from clce_bench.models.profiling import COUNT, Profile
-from clce_bench.planning.plan import RESULTS, Plan, cell_key
+from clce_bench.planning.plan import RESULTS, Plan
 
 FOLDER = RESULTS / "costs"
 """Counts and measurements, which can be deleted and made again."""
@@ -97,7 +97,7 @@ def episodes_flops(plan: Plan, cell: Cell) -> float:
         plan: the experiment.
         cell: one of its cells.
     """
-    path = plan.jobs["evaluate"][cell_key(cell)].inputs.get("episodes")
+    path = plan.jobs["evaluate"][cell.key].inputs.get("episodes")
     if not path:
         return 0.0
     drawn = plan.jobs["episodes"][str(Path(path).parent.relative_to(RESULTS / "episodes"))].spec["episodes"]
@@ -204,7 +204,7 @@ def features_costs(plan: Plan, count: bool = True) -> dict[str, FeaturesCost]:
     """
     found: dict[str, FeaturesCost] = {}
     for cell in plan.cells:
-        path = plan.jobs["train"][cell_key(cell)].inputs.get("features")
+        path = plan.jobs["train"][cell.key].inputs.get("features")
         key = str(Path(path).parent.relative_to(RESULTS / "features")) if path else ""
         if not path or key in found:
             continue

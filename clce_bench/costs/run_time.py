@@ -5,7 +5,6 @@ from collections import defaultdict
 from clce_bench.costs.cell_cost import CellCost, episodes_flops, features_costs
 from clce_bench.costs.speeds import device_here, speeds, workload
 from clce_bench.machine import cpu_name
-from clce_bench.planning.plan import cell_key
 from clce_bench.planning.reruns import Reruns
 
 STARTING = 15.0
@@ -31,7 +30,7 @@ def run_seconds(reruns: Reruns, costs: dict[str, CellCost], cores: int) -> float
     Returns:
         Seconds; ``None`` where something of the kind was not measured.
     """
-    cells = {cell_key(cell): cell for cell in reruns.plan.cells}
+    cells = {cell.key: cell for cell in reruns.plan.cells}
     device, known = device_here(reruns.plan.experiment.runtime.device), speeds()
     training, views, probe = known.training.get(device, {}), known.views.get(device, {}), known.probe.get(cpu_name())
     if probe is None or not {workload(cell) for cell in cells.values()} <= training.keys() & views.keys():

@@ -11,7 +11,6 @@ from clce_bench.experiment.schema import Experiment
 from clce_bench.files import digest, unordered
 from clce_bench.planning.figure_cells import cells_of_figure, embedded_cells
 from clce_bench.planning.job import RESULTS, Job, Node
-from clce_bench.planning.stages import cell_key
 
 Jobs = Mapping[Node, Job]
 
@@ -25,7 +24,7 @@ def choice_job(experiment: Experiment, trials: Mapping[str, list[Cell]], jobs: J
         jobs: of the trials.
     """
     definitions = {
-        name: [digest(jobs[Node("train", cell_key(cell))].param) for cell in cells] for name, cells in trials.items()
+        name: [digest(jobs[Node("train", cell.key)].param) for cell in cells] for name, cells in trials.items()
     }
     inputs = {f"cell_{n}": str(cell.directory / "cell.json") for n, cell in enumerate(union(dict(trials)))}
     return Job("tune", definitions, inputs, output=_path(experiment, "tuning.json"))
@@ -74,7 +73,7 @@ def _figure(experiment: Experiment, figure: Figure, grids: dict[str, list[Cell]]
 
 def _embeddings(jobs: Jobs, cells: list[Cell]) -> dict[str, str]:
     """Names the embeddings of cells of one data set, and the files that say what their rows are."""
-    prepared = jobs[Node("train", cell_key(cells[0]))].inputs
+    prepared = jobs[Node("train", cells[0].key)].inputs
     rows = {name: prepared[name] for name in ("dataset", "splits")}
     return rows | {f"embeddings_{n}": str(cell.directory / "embeddings.npz") for n, cell in enumerate(cells)}
 

@@ -7,7 +7,6 @@ from clce_bench.experiment.cells import Cell
 from clce_bench.planning.acceptance import stages_of
 from clce_bench.planning.cell_status import Siblings, changed_modules, states_of, version_changes
 from clce_bench.planning.job import Node
-from clce_bench.planning.plan import cell_key
 from clce_bench.planning.reruns import Reruns
 
 
@@ -27,7 +26,7 @@ def explain(reruns: Reruns, cell: Cell) -> dict[str, Any]:
         "directory": str(cell.directory),
         **states_of(reruns)[cell.name]._asdict(),
         "changes": [change for node in nodes for change in _changes(reruns, node)],
-        "versions": version_changes(reruns.record(Node("train", cell_key(cell)))),
+        "versions": version_changes(reruns.record(Node("train", cell.key))),
         "declared": [
             {"stage": node.verb, **entry.model_dump()} for node in nodes for entry in reruns.record(node).accepted
         ],

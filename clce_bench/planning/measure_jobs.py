@@ -9,7 +9,7 @@ from clce_bench.experiment.cells import Cell, dataset_directory
 from clce_bench.experiment.schema import Experiment
 from clce_bench.files import digest, read_stored
 from clce_bench.planning.job import RESULTS, Job, Node
-from clce_bench.planning.stages import BACKBONE, DATASET, SPLITS, CorruptImages, Subject, cell_key
+from clce_bench.planning.stages import BACKBONE, DATASET, SPLITS, CorruptImages, Subject
 from clce_bench.records.job_records import read_record, record_path
 from clce_bench.records.record_models import CellRecord, JobRecord
 
@@ -34,7 +34,7 @@ def measure_jobs(experiment: Experiment, grids: Mapping[str, list[Cell]], jobs: 
 
 def _jobs(experiment: Experiment, cell: Cell, measure: str, jobs: Mapping[Node, Job]) -> dict[Node, Job]:
     kind, _, dataset = measure.partition(":")
-    key = cell_key(cell)
+    key = cell.key
     read = {**jobs[Node("evaluate", key)].inputs, "backbone": jobs[Node("train", key)].inputs["backbone"]}
     read.pop("episodes", None)
     upstream: dict[str, str] = {}

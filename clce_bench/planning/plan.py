@@ -23,7 +23,7 @@ from clce_bench.planning.experiment_jobs import choice_job, closing_jobs
 from clce_bench.planning.job import RESULTS, Job, Node
 from clce_bench.planning.measure_jobs import measure_jobs
 from clce_bench.planning.rounds_record import cells_so_far, read_asked, schedule_of
-from clce_bench.planning.stages import STAGE_ORDER, Subject, cell_key, jobs_of_cell
+from clce_bench.planning.stages import STAGE_ORDER, Subject, jobs_of_cell
 from clce_bench.records.environment import now
 from clce_bench.records.fingerprints import outlines
 from clce_bench.records.job_records import code_file, read_outlines, read_record, record_path
@@ -31,7 +31,7 @@ from clce_bench.records.job_records import code_file, read_outlines, read_record
 OWNER = "experiment-file.txt"
 """Beside an experiment's own results, the name of its file."""
 
-__all__ = ["RESULTS", "Job", "Plan", "cell_key", "load_plan", "plan_of"]
+__all__ = ["RESULTS", "Job", "Plan", "load_plan", "plan_of"]
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Plan:
 
     def nodes_of(self, cell: Cell) -> list[Node]:
         """Lists a cell's own jobs: its training and, unless it is only a trial, its evaluation and further measures."""
-        key = cell_key(cell)
+        key = cell.key
         own = [Node(verb, key) for verb in ("train", "evaluate") if key in self.jobs[verb]]
         return own + [Node("measure", one) for one in self._measures.get(key, [])]
 

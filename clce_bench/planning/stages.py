@@ -230,7 +230,7 @@ class CellStage(Stage):
 
     def key(self, subject: Subject) -> str:
         """Names the cell."""
-        return cell_key(subject.cell)
+        return subject.cell.key
 
 
 class Train(CellStage):
@@ -295,11 +295,6 @@ COMPUTED_STAGES = ("features", "corruptions")
 UPSTREAM_STAGES = ("dataset", "backbone", "splits", "labels", "episodes", *COMPUTED_STAGES)
 """Stages whose results are only wanted by others: they run when something that runs needs them."""
 STAGE_ORDER = (*UPSTREAM_STAGES, "train", "tune", "evaluate", "measure", "summarize", "figures", "report", "track")
-
-
-def cell_key(cell: Cell) -> str:
-    """Names a cell's ``train`` and ``evaluate`` jobs: its folder below ``results/cells``."""
-    return cell.key
 
 
 def jobs_of_cell(subject: Subject) -> dict[Node, Job]:

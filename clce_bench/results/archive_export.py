@@ -14,7 +14,7 @@ from clce_bench.experiment.cells import Cell
 from clce_bench.files import read_json, sha256_of
 from clce_bench.planning.cell_status import evaluation_of, states_of
 from clce_bench.planning.measure_jobs import measure_records
-from clce_bench.planning.plan import Plan, cell_key
+from clce_bench.planning.plan import Plan
 from clce_bench.planning.reruns import reruns_of
 from clce_bench.planning.stages import UPSTREAM_STAGES
 from clce_bench.records.environment import environment, now
@@ -103,7 +103,7 @@ def _checked(path: Path, expected: str) -> str:
 
 def _descriptions(plan: Plan, cells: list[Cell]) -> list[Path]:
     """Lists what describes that from which cells were made and on which they were measured: data, splits …"""
-    keys = [cell_key(cell) for cell in cells]
+    keys = [cell.key for cell in cells]
     jobs = [plan.jobs[verb][key] for verb in ("train", "evaluate") for key in keys if key in plan.jobs[verb]]
     jobs += [plan.job(node) for cell in cells for node in plan.nodes_of(cell) if node.verb == "measure"]
     names = {*UPSTREAM_STAGES, "other"}

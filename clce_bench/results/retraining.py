@@ -18,7 +18,6 @@ from clce_bench.files import read_json
 from clce_bench.labels import is_accuracy
 from clce_bench.planning.cell_status import evaluation_of, sentences
 from clce_bench.planning.job import Job, Node
-from clce_bench.planning.plan import cell_key
 from clce_bench.planning.reruns import Reruns
 from clce_bench.seeds import seed_for
 from clce_bench.training.train import train_cell
@@ -53,7 +52,7 @@ def draw(reruns: Reruns, count: int, seed: int) -> list[Cell]:
         count: how many, at most.
         seed: decides which.
     """
-    cells = [cell for cell in reruns.plan.cells if _can_run(cell, reruns.plan.job(Node("train", cell_key(cell))))]
+    cells = [cell for cell in reruns.plan.cells if _can_run(cell, reruns.plan.job(Node("train", cell.key)))]
     return random.Random(seed_for("verify", seed=seed)).sample(cells, min(count, len(cells)))
 
 
@@ -75,7 +74,7 @@ def rerun(reruns: Reruns, cell: Cell, tolerance: float) -> Rerun:
         tolerance: by how much an accuracy may differ, as a share, where bits cannot be compared.
     """
     then, measured = read_json(cell.directory / "cell.json"), read_json(cell.directory / "metrics.json")
-    train, evaluate = (Node(verb, cell_key(cell)) for verb in ("train", "evaluate"))
+    train, evaluate = (Node(verb, cell.key) for verb in ("train", "evaluate"))
     runtime = {**then["runtime"], "processes": 1, "device": "auto" if then["environment"]["gpu"] else "cpu"}
     with TemporaryDirectory(prefix="clce-rerun-") as temporary:
         folder = Path(temporary, cell.name)

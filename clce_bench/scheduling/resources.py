@@ -10,7 +10,7 @@ from clce_bench.costs.cell_cost import CellCost, FeaturesCost, costs_of, feature
 from clce_bench.costs.history import Past, kind, past_of, speed_of
 from clce_bench.experiment.cells import Cell
 from clce_bench.experiment.recipes import Runtime
-from clce_bench.planning.plan import Plan, cell_key
+from clce_bench.planning.plan import Plan
 
 SLOW_CORE, SLOW_GPU = 5e9, 1e12
 """Operations per second that training is assumed to reach at least where nothing was measured: low guesses."""
@@ -170,7 +170,7 @@ class Estimates:
         self._plan = plan
         self._gpus = gpus_of(plan.experiment.runtime) if gpus is None else gpus
         self._batch = batch
-        self._cells = {cell_key(cell): cell for cell in plan.cells}
+        self._cells = {cell.key: cell for cell in plan.cells}
         self._past: dict[tuple[object, ...], Past | None] = {}
 
     @cached_property

@@ -20,7 +20,7 @@ from clce_bench.figures.source import Source
 from clce_bench.figures.style import loss_style, panel_title
 from clce_bench.figures.tsne import maps
 from clce_bench.planning.figure_cells import embedded_cells
-from clce_bench.planning.plan import cell_key, plan_of
+from clce_bench.planning.plan import plan_of
 from clce_bench.report.curve import explored_curve
 from tests.helpers.made_up import change_record, leave_out_pictures, make_up, prepare
 
@@ -393,7 +393,7 @@ def test_job_of_a_figure_changes_with_its_cells_only():
             "tsne-main"
         ]
 
-    cells = {cell_key(cell) for cell in plan_of(parse_experiment({"name": "t", "grids": GRIDS}, "")).grids["main"]}
+    cells = {cell.key for cell in plan_of(parse_experiment({"name": "t", "grids": GRIDS}, "")).grids["main"]}
     assert all(
         path.split("results/cells/")[1].rpartition("/")[0] in cells
         for name, path in job(GRIDS).inputs.items()

@@ -14,7 +14,7 @@ from clce_bench.data.splits import make_splits
 from clce_bench.experiment.loading import parse_experiment
 from clce_bench.figures.render import render
 from clce_bench.files import digest, write_json
-from clce_bench.planning.plan import cell_key, plan_of
+from clce_bench.planning.plan import plan_of
 from clce_bench.report.page import write_report
 
 EXPERIMENT = {
@@ -66,7 +66,7 @@ def fill(plan, cells):
             "name": cell.name,
             "status": "done",
             "reason": None,
-            "job": json.loads(plan.jobs["train"][cell_key(cell)].param),
+            "job": json.loads(plan.jobs["train"][cell.key].param),
             "inputs_sha256": {"dataset": "0" * 64},
             "outputs_sha256": {"model.safetensors": "1" * 64},
             "started": "2026-01-01T00:00:00.000+00:00",
@@ -83,12 +83,12 @@ def fill(plan, cells):
             },
         }
         (cell.directory / "cell.json").write_text(json.dumps(record))
-        if cell_key(cell) not in plan.jobs["evaluate"]:
+        if cell.key not in plan.jobs["evaluate"]:
             continue  # A trial of a search is never measured.
         metrics = {"probe_top1": top1} if cell.contrastive_weight == 1 else {"top1": top1, "probe_top1": top1}
         result = {"metrics": metrics, "started": "2026-01-01T00:00:04.000+00:00", "seconds": 0.5, "status": "done"}
         result["cell_sha256"] = record["outputs_sha256"]
-        result["job"] = json.loads(plan.jobs["evaluate"][cell_key(cell)].param)
+        result["job"] = json.loads(plan.jobs["evaluate"][cell.key].param)
         result["inputs_sha256"] = {"cell": digest(record["outputs_sha256"], length=64)}
         (cell.directory / "metrics.json").write_text(json.dumps(result))
 

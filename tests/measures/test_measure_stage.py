@@ -11,7 +11,7 @@ from clce_bench.cli import command_status
 from clce_bench.experiment.loading import parse_experiment
 from clce_bench.files import read_json, write_json
 from clce_bench.measures.measure import measure_cell
-from clce_bench.planning.plan import cell_key, plan_of
+from clce_bench.planning.plan import plan_of
 from clce_bench.planning.reruns import reruns_of
 from clce_bench.records.job_records import recorded
 from tests.evaluation.test_evaluate_stage import write_cell
@@ -75,7 +75,7 @@ def test_summary_and_comparisons_have_the_metrics(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     values = {cell.name: rng.random(20) + 0.5 * cell.contrastive_weight for cell in plan.cells}
     for cell in plan.cells:
-        job = plan.jobs["measure"][f"{cell_key(cell)}/measure-neighbours"]
+        job = plan.jobs["measure"][f"{cell.key}/measure-neighbours"]
         output = tmp_path / job.output
         with recorded("measure", {**job.definition, "inputs": {"cell": job.inputs["cell"]}}, output, ["measure-*"]):
             own = values[cell.name]

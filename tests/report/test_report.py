@@ -13,7 +13,6 @@ from clce_bench.figures.render import render
 from clce_bench.figures.source import Source
 from clce_bench.figures.style import use_style
 from clce_bench.files import read_json, write_json
-from clce_bench.planning.plan import cell_key
 from clce_bench.report.code_and_machines import mixtures
 from clce_bench.report.headline import close_run, cost_of_last_run, headline_rows, interval, print_headline
 from clce_bench.report.page import write_report
@@ -112,7 +111,7 @@ def test_a_page_without_tables_beside_it_is_refused(tmp_path):
 def test_report_says_what_was_left_out_and_how_images_are_divided():
     experiment, plan = make_up(grids=EXPERIMENT["grids"][:1], figures=[])
     write_all(experiment, plan)
-    job = plan.jobs["train"][cell_key(plan.cells[0])]
+    job = plan.jobs["train"][plan.cells[0].key]
     for name, changes in (
         ("dataset", {"skipped": [{"id": f"bad-{number}", "reason": "truncated"} for number in range(4)]}),
         ("splits", {"near_copies_of_test": 7}),

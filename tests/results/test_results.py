@@ -21,7 +21,7 @@ from clce_bench.errors import UserError
 from clce_bench.execution.run_lock import hold_folder
 from clce_bench.experiment.loading import parse_experiment
 from clce_bench.files import canonical_json, read_json, sha256_of, write_json
-from clce_bench.planning.plan import cell_key, plan_of
+from clce_bench.planning.plan import plan_of
 from clce_bench.planning.reruns import reruns_of
 from clce_bench.records.job_records import code_file, content_of, recorded
 from clce_bench.results.archive_export import export_cells
@@ -708,7 +708,7 @@ def trained(tmp_path_factory, backbone):
         make_splits(splits.spec, Path("results/data", data, "items.parquet"), Path("results/splits", split))
         shutil.copytree(backbone, Path("results/backbones", *plan.jobs["backbone"]))
         (cell,) = plan.cells
-        train, evaluate = (plan.jobs[verb][cell_key(cell)].definition for verb in ("train", "evaluate"))
+        train, evaluate = (plan.jobs[verb][cell.key].definition for verb in ("train", "evaluate"))
         train_cell(train, cell.directory)
         evaluate_cell(evaluate, cell.directory / "metrics.json")
         Path("config.yaml").write_text(canonical_json(plan.experiment.model_dump(by_alias=True)))

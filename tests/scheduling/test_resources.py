@@ -19,7 +19,7 @@ from clce_bench.experiment.loading import parse_experiment
 from clce_bench.experiment.recipes import Runtime
 from clce_bench.files import read_json, write_json
 from clce_bench.machine import cpu_name
-from clce_bench.planning.plan import cell_key, plan_of
+from clce_bench.planning.plan import plan_of
 from clce_bench.scheduling.resources import (
     LOADER_MB,
     PROCESS_MB,
@@ -113,7 +113,7 @@ def test_features_ask_for_the_time_of_their_operations():
 def test_evaluation_and_features_of_a_plan():
     _, plan = make_up()
     found = Estimates(plan, gpus=0)
-    key = cell_key(plan.cells[0])
+    key = plan.cells[0].key
     assert found.evaluation(key).runtime == found.training(key).runtime == 3
     for features in plan.jobs["features"]:
         assert found.features(features, attempt=2).runtime == 2 * found.features(features).runtime
@@ -122,7 +122,7 @@ def test_evaluation_and_features_of_a_plan():
 def test_cells_are_small_when_their_like_were():
     _, plan = make_up()
     assert Estimates(plan, gpus=0).small
-    asked = Estimates(plan, gpus=0).training(cell_key(plan.cells[0]))
+    asked = Estimates(plan, gpus=0).training(plan.cells[0].key)
     assert (asked.runtime, asked.mem_mb) == (3, PROCESS_MB)
     for cell in plan.cells[:8]:
         change_record(cell, seconds=3000.0)
@@ -133,9 +133,9 @@ def test_a_batch_of_small_cells_asks_for_a_minute_each_and_large_cells_for_all_t
     _, plan = make_up()
     found = Estimates(plan, gpus=0, batch=32)
     (plan.cells[1].directory / "cell.json").unlink()
-    key = cell_key(plan.cells[1])
+    key = plan.cells[1].key
     assert (found.training(key).runtime, found.evaluation(key).runtime) == (1, 0)
-    assert found.evaluation(cell_key(plan.cells[0])).runtime == 1  # It is trained, and has nobody to ask for it.
+    assert found.evaluation(plan.cells[0].key).runtime == 1  # It is trained, and has nobody to ask for it.
     change_record(plan.cells[0], seconds=3000.0)
     large = Estimates(plan, gpus=0, batch=32)
     assert (large.training(key).runtime, large.evaluation(key).runtime) == (77, 3)
