@@ -346,6 +346,9 @@ def test_paper_gets_what_is_open_and_no_controls(page):
     assert page.locator(".claims summary").first.is_visible()
     for hidden in (".filters", "nav", "#experiment", "#cells ~ details", ".names"):
         assert not page.locator(hidden).first.is_visible(), hidden
+    size = "element => parseFloat(getComputedStyle(element).fontSize)"
+    remark, table = (page.locator(name).first.evaluate(size) for name in (".effects .behind", ".effects"))
+    assert remark < table < page.locator(".answer").first.evaluate(size)
     assert len(re.findall(rb"/Type\s*/Page[^s]", page.pdf(format="A4"))) <= 10
 
 
