@@ -140,8 +140,7 @@ def main(seconds: float) -> None:
         f"Forward and backward, {DIMENSIONS} dimensions, {CLASSES} classes, float32, one thread, least processor time,"
         f" torch {torch.__version__.partition('+')[0]}, {date.today()}. Up to {core.DENSE_ROWS['cpu']} rows a loss is"
         " computed as one matrix, beyond in tiles; *tiles only* is how all sizes were computed before. SupConLoss is"
-        " pytorch-metric-learning's, which computes less than most losses here. Where it is slower than the plain"
-        " formula, at 32 and 64 rows, that is less than 0.3 ms a call."
+        " pytorch-metric-learning's, which computes less than most losses here."
     )
     page = ["# Losses at the sizes that are trained", setting, "\n".join(lines)]
     OUTPUT.write_text("\n\n".join(page) + "\n\nMeasured by `python benchmarks/small_batches.py`.\n")

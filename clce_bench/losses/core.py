@@ -15,6 +15,8 @@ __all__ = ["ContrastiveLoss", "N", "Options", "P", "Pairs"]
 
 DENSE_ROWS = {"cpu": 512, "cuda": 2048}
 """Batches of at most so many rows, by kind of device, are computed as one matrix, which is faster; others in tiles."""
+PLAIN_ROWS = 64
+"""Up to so many rows a function of one's own takes longer than the matrix product that it saves."""
 
 
 class Options(TypedDict, total=False):
@@ -74,10 +76,11 @@ class ContrastiveLoss(nn.Module, ABC):
         """
         _check(embeddings, labels)
         labels = labels.long()
+        in_autocast = torch.is_autocast_enabled(embeddings.device.type)
         with torch.autocast(embeddings.device.type, enabled=False):
             batch = Gathered(normalise_rows(embeddings), labels, self.gather)
             if len(batch.labels) <= for_device(DENSE_ROWS, labels.device):
-                pairs, place = _dense(batch), None
+                pairs, place = _dense(batch, in_autocast), None
             else:
                 pairs, place = _tiled(batch)
             has_positive = pairs.count(P) > 0
@@ -119,18 +122,20 @@ def normalise_rows(embeddings: Tensor) -> Tensor:
     smallest = max(torch.finfo(embeddings.dtype).tiny, 1e-12)
     rows = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
     # Dividing by the largest entry first keeps squares from overflowing; a unit vector does not depend on it.
-    largest = torch.linalg.vector_norm(rows.detach(), torch.inf, dim=1, keepdim=True)
+    largest = rows.detach().abs().amax(dim=1, keepdim=True)
     empty = largest <= smallest
     rows = rows / largest.masked_fill(empty, torch.inf)
     unit: Tensor = rows / (torch.linalg.vector_norm(rows, dim=1, keepdim=True) + empty)
     return unit
 
 
-def _dense(batch: Gathered) -> Pairs:
+def _dense(batch: Gathered, in_autocast: bool) -> Pairs:
+    rows = batch.rows
+    similarity = rows @ rows.T if len(rows) <= PLAIN_ROWS and not in_autocast else _Similarity.apply(rows)
     if batch.is_anchor is None:
-        return DensePairs(_Similarity.apply(batch.rows), batch.labels)
+        return DensePairs(similarity, batch.labels)
     anchor_index = batch.is_anchor.nonzero().squeeze(1)
-    return DensePairs(_Similarity.apply(batch.rows)[anchor_index], batch.labels, anchor_index)
+    return DensePairs(similarity[anchor_index], batch.labels, anchor_index)
 
 
 def _tiled(batch: Gathered) -> tuple[Pairs, Tensor]:
@@ -142,7 +147,7 @@ def _tiled(batch: Gathered) -> tuple[Pairs, Tensor]:
     return TiledPairs(batch.rows[order], batch.labels[order], anchor_index), order[anchor_index] - batch.start
 
 
-# A backward pass inside autocast would compute the gradient of a plain product in half precision.
+# One product in the backward pass where a plain one takes two, and in single precision inside autocast too.
 class _Similarity(torch.autograd.Function):
     @staticmethod
     def forward(rows: Tensor) -> Tensor:

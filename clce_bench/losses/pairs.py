@@ -124,14 +124,18 @@ class DensePairs(Pairs):
     def __init__(self, similarity: Tensor, labels: Tensor, anchor_index: Tensor | None = None) -> None:
         self.similarity = similarity
         self.dtype = similarity.dtype
-        anchors = torch.arange(len(labels), device=labels.device) if anchor_index is None else anchor_index
-        same = labels[anchors, None] == labels
-        self._left_out = {P: (~same).scatter(1, anchors[:, None], True), N: same}
-        self._members = same.sum(dim=1)
+        if anchor_index is None:
+            same = labels[:, None] == labels
+            not_positive = (~same).fill_diagonal_(True)
+        else:
+            same = labels[anchor_index, None] == labels
+            not_positive = (~same).scatter(1, anchor_index[:, None], True)
+        self._left_out = {P: not_positive, N: same}
+        self._positives = same.sum(dim=1) - 1
 
     def count(self, kind: PairKind) -> Tensor:
         """Returns the number of rows of a kind for each anchor, (anchors,), integer."""
-        return self._members - 1 if kind is P else self.similarity.shape[1] - self._members
+        return self._positives if kind is P else self.similarity.shape[1] - 1 - self._positives
 
     def mean_positive(self) -> Tensor:
         """Returns the mean similarity to the positives, (anchors,); 0 where there are none."""
@@ -149,9 +153,12 @@ class DensePairs(Pairs):
 
     def _logsumexp(self, terms: list[tuple[PairKind, float]]) -> tuple[Tensor, ...]:
         left_out = torch.stack([self._left_out[kind] for kind, _ in terms])
-        coefficients = self.similarity.new_tensor([coefficient for _, coefficient in terms])
-        values = self.similarity * coefficients[:, None, None]
-        if not all(is_bounded(coefficient, self.dtype) for _, coefficient in terms):
+        coefficients = [coefficient for _, coefficient in terms]
+        if len(set(coefficients)) == 1:
+            values = self.similarity * coefficients[0]
+        else:
+            values = self.similarity * self.similarity.new_tensor(coefficients)[:, None, None]
+        if not all(is_bounded(coefficient, self.dtype) for coefficient in coefficients):
             return values.masked_fill(left_out, NEG_INF).logsumexp(dim=2).unbind()
         sums = values.exp().masked_fill(left_out, 0).sum(dim=2)
         empty = sums == 0
