@@ -46,7 +46,8 @@ def _evidence(plan: Plan, node: Node, record: JobRecord, place: Path) -> Evidenc
         done = isinstance(record, CellRecord) and record.status == "done"
         return Evidence(record, embeddings_lost=done and not place.with_name("embeddings.npz").exists())
     if node.verb == "evaluate" or record is UNREADABLE:
-        return Evidence(record)
+        gone = (name for name in record.outputs_sha256 if not place.with_name(name).exists())
+        return Evidence(record, damaged=next(gone, ""))
     seen = dict(record.seen)
     own = {name: path for name, path in plan.job(node).inputs.items() if path not in plan.makers}
     read_then = {path: record.inputs_sha256.get(name) for name, path in own.items()}

@@ -92,8 +92,8 @@ def propagate(
 def _own_causes(node: Node, found: list[Change] | None) -> Iterator[_Cause]:
     if found is None and node.verb not in UPSTREAM_STAGES:
         yield _Cause(node, "there is no result yet", spreads=True)
-    elif found and node.verb in UPSTREAM_STAGES and all(change.kind == "damage" for change in found):
-        yield _Cause(node, f"{found[0].name} is damaged or gone", spreads=False)
+    elif found and all(change.kind == "damage" for change in found):
+        yield _Cause(node, f"{found[0].name} is damaged or gone", spreads=node.verb not in UPSTREAM_STAGES)
     elif found:
         reason = ", ".join(dict.fromkeys(f"{change.kind} changed" for change in found))
         yield _Cause(node, reason, spreads=True)

@@ -66,3 +66,11 @@ def test_the_reason_names_what_came_before(verb):
     others = {reason for node, reason in runs.items() if node != changed}
     assert all(reason.startswith("after ") for reason in others)
     assert Node("report", "x") in runs
+
+
+@pytest.mark.parametrize(("verb", "spreads"), [("evaluate", True), ("splits", False)])
+def test_a_file_that_is_gone_is_named(verb, spreads):
+    damaged = next(node for node in PLAN.nodes if node.verb == verb)
+    runs = propagate(PLAN, {node: [DAMAGE] if node == damaged else [] for node in PLAN.nodes})
+    assert runs[damaged] == "file is damaged or gone"
+    assert (len(runs) > 1) == spreads

@@ -158,6 +158,12 @@ def test_damaged_embeddings_are_not_evaluated(folder, monkeypatch, capsys):
     assert planned(folder) == both([key]) | TAIL
 
 
+def test_a_cell_without_the_outcomes_of_its_images_is_evaluated_again(folder):
+    (key, *_) = sorted(keys_of(folder, dataset="digits"))
+    (folder / "results/cells" / key / "metrics.npz").unlink()
+    assert planned(folder) == {("evaluate", key)} | TAIL
+
+
 def remove(folder, _clone, rng):
     files = sorted(path for path in (folder / "results").rglob("*") if path.is_file() and "mlflow" not in path.parts)
     rng.choice(files).unlink()
