@@ -1,5 +1,6 @@
 from pathlib import Path
 
+from clce_bench.costs.run_time import features_threads
 from clce_bench.execution import finished_cells, interruption, worker
 from clce_bench.planning.plan import load_plan
 from clce_bench.planning.rounds_record import schedule_of

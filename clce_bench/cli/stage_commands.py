@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +159,7 @@ def features(job: dict[str, Any], output: Path, threads: int, runtime: str) -> N
     """
     from clce_bench.models.features import compute_features
 
-    _compute("features", compute_features, job, output, threads, runtime)
+    _compute("features", partial(compute_features, threads=threads), job, output, 1, runtime)
 
 
 @click.command()

@@ -19,6 +19,22 @@ ALONE = {"tune": 3.0, "summarize": 12.0, "report": 8.0, "track": 17.0}
 PER_CELL = {"summarize": 0.09, "track": 0.13}
 
 
+def features_threads(reruns: Reruns | None, cores: int | None) -> int:
+    """Divides the cores of this machine among the ``features`` jobs of a run: no cell trains before they are done.
+
+    Args:
+        reruns: what runs; ``None`` where that was settled elsewhere.
+        cores: ``None`` where others' machines run the jobs.
+
+    Returns:
+        Cores for each, at least 1.
+    """
+    if reruns is None or cores is None:
+        return 1
+    jobs = sum(node.verb == "features" for node in reruns.runs)
+    return max(1, cores // max(1, jobs))
+
+
 def run_seconds(reruns: Reruns, costs: dict[str, CellCost], cores: int) -> float | None:
     """Adds up what the jobs of the next run take on this machine, spread over its cores.
 
@@ -45,5 +61,6 @@ def run_seconds(reruns: Reruns, costs: dict[str, CellCost], cores: int) -> float
     evaluated = sum(probes) / probe
     beside = sum(seconds * len(jobs[verb]) for verb, seconds in TOGETHER.items())
     alone = sum((seconds + PER_CELL.get(verb, 0) * len(cells)) * len(jobs[verb]) for verb, seconds in ALONE.items())
-    looking = max([sum(features) / cores, *features])  # Of one data set nothing trains until all views are there.
+    threads = features_threads(reruns, cores) if device == cpu_name() else 1
+    looking = max([sum(features) / cores, *(seconds / threads for seconds in features)])
     return STARTING + looking + trained / (cores if device == cpu_name() else 1) + (evaluated + beside) / cores + alone

@@ -22,7 +22,7 @@ from clce_bench.costs.cell_cost import (
     features_costs,
     profile_of,
 )
-from clce_bench.costs.run_time import ALONE, PER_CELL, STARTING, TOGETHER, run_seconds
+from clce_bench.costs.run_time import ALONE, PER_CELL, STARTING, TOGETHER, features_threads, run_seconds
 from clce_bench.costs.speeds import FILE, measure_here, speeds, unmeasured, workload
 from clce_bench.costs.throughput import devices, estimated_against_actual, hours
 from clce_bench.errors import UserError
@@ -227,10 +227,18 @@ def test_the_time_of_a_run_is_that_of_its_jobs():
     beside = 4 * (TOGETHER["train"] + TOGETHER["evaluate"]) + TOGETHER["features"]
     alone = STARTING + sum(ALONE[verb] + PER_CELL.get(verb, 0) * 4 for verb in ("summarize", "report", "track"))
     assert run_seconds(reruns, costs, 1) == pytest.approx(alone + beside + views + flops + probes)
-    # A second core halves all but the views of the only data set, for which training waits, and what runs alone.
-    assert run_seconds(reruns, costs, 2) == pytest.approx(alone + views + (beside + flops + probes) / 2)
+    # A second core halves all but what runs alone; the views of the only data set use both, unless a GPU computes them.
+    assert run_seconds(reruns, costs, 2) == pytest.approx(alone + (views + beside + flops + probes) / 2)
     write_json(FILE, measured | {part: {"a GPU": measured[part][cpu_name()]} for part in ("training", "views")})
     assert run_seconds(reruns, costs, 2) == pytest.approx(alone + views + flops + (beside + probes) / 2)
+
+
+@pytest.mark.parametrize(("cores", "expected"), [(None, 1), (1, 1), (2, 1), (4, 2), (5, 2)])
+def test_data_sets_share_the_cores_for_their_views(cores, expected):
+    grids = [{"name": name, "dataset": name, "loss": "ce"} for name in ("digits", "openmoji")]
+    plan = plan_of(parse_experiment({"name": "t", "backbone": {"freeze": "blocks"}, "grids": grids}, ""))
+    assert features_threads(reruns_of(plan), cores) == expected
+    assert features_threads(None, cores) == 1  # In a job of a cluster.
 
 
 def test_grouped_convolutions_cost_what_their_parts_do():

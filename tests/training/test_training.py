@@ -181,6 +181,16 @@ def test_features_are_stored_of_what_trains_and_are_those_of_the_trunk(prepared,
         list(few.stream([(unused, np.array([CLEAN]))]))
 
 
+def test_features_are_the_same_by_however_many_threads(prepared, backbone, tmp_path):
+    cell = cells("ce")[0]
+    spec = {"augmentation": cell.augmentation.model_dump(), "backbone": cell.backbone.model_dump()}
+    inputs = {name: Path(prepared[name]) for name in ("dataset", "backbone")}
+    for threads in (1, 3):
+        compute_features(spec, inputs, tmp_path / str(threads), threads=threads)
+    one, more = ((tmp_path / name / "features.npy").read_bytes() for name in ("1", "3"))
+    assert one == more
+
+
 def test_where_every_image_trains_in_turn_all_splits_share_the_features(prepared, tmp_path):
     keys = {"name": "x", **SMALL, "datasets": {}, "grids": []}
     for name, turns in (("openmoji", "test"), ("openmoji-fs", "class")):

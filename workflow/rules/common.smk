@@ -41,3 +41,8 @@ def needs(stage, name):
     return lambda wildcards, attempt: getattr(
         getattr(ESTIMATES, stage)(wildcards.key, attempt), name
     )
+
+
+def threads_for_features(wildcards):
+    """Gives a job the cores that are free for it; on a GPU views go through the trunk batch after batch."""
+    return 1 if GPUS else features_threads(RERUNS, cores_here())

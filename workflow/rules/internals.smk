@@ -65,6 +65,11 @@ def settle_run():
             workflow.scheduling_settings.max_jobs_per_timespan = None
 
 
+def cores_here():
+    """Gives the cores that jobs share on this machine, or nothing where others run them; known as in settle_run."""
+    return workflow.resource_settings.cores if workflow.local_exec else None
+
+
 def verbs_to_run_here():
     """Lists the stages that jobs of this run have on this machine; known once it starts."""
     return {job.rule.name for job in workflow.dag.needrun_jobs() if workflow.local_exec}

@@ -28,7 +28,7 @@ rule features:
     priority: BEFORE_CELLS
     conda:
         "../envs/clce_bench.yaml"
-    threads: 1
+    threads: threads_for_features
     resources:
         mem_mb=needs("features", "mem_mb"),
         runtime=needs("features", "runtime"),
