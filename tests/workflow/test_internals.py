@@ -1,10 +1,12 @@
 """What the workflow changes in Snakemake has the effect that it is meant to have, also with another Snakemake."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 from clce_bench.cli import command_status
@@ -63,6 +65,7 @@ rule one:
     output: "{number}"
     shell: "touch {output}"
 """
+NOTHING_ELSE = "import sys\nfrom snakemake.cli import main\nmain(sys.argv[1:])"
 PLAIN = 'rule all:\n    output: "made"\n    shell: "touch made"\n'
 
 
@@ -85,6 +88,24 @@ def test_a_run_on_this_machine_has_no_such_limit(tmp_path, monkeypatch):
     done = run(ROOT / "Snakefile", "--until", "dataset")
     assert done.returncode == 0, done.stderr[-2000:]
     assert len(list(folder.glob("results/data/*/dataset.json"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "threads"),
+    [
+        (["--cores", "6"], "3"),
+        (["--cores", "6", "--set-resources", "train:gpu=1"], "1"),
+        (["--executor", "slurm"], "1"),
+    ],
+    ids=["this machine", "a GPU", "a cluster"],
+)
+def test_two_data_sets_share_the_cores_for_their_features(arguments, threads):
+    grids = [{"name": name, "dataset": name, "loss": "ce"} for name in ("digits", "openmoji")]
+    experiment = {"name": "x", "backbone": {"freeze": "blocks"}, "grids": grids, "figures": []}
+    Path("config.yaml").write_text(yaml.safe_dump(experiment))
+    done = run(ROOT / "Snakefile", "-n", "-p", "--jobs", "6", *arguments, program=NOTHING_ELSE)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert re.findall(r"clce-bench features .*--threads (\d+)", done.stdout + done.stderr) == [threads, threads]
 
 
 def test_jobs_are_chosen_among_few_however_many_could_start(tmp_path):
